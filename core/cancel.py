@@ -1,0 +1,314 @@
+"""Who may stop what: a tree of tokens, each carrying at most one reason.
+
+A token is marked by `cancel`, from any thread and at any moment, and marks its descendants with it. Marking
+is one thing, delivery another: code runs *under* a token with `with token.bind():`, which opens an anyio
+cancel scope, so that the cancel is delivered again at every await until the block is left.
+
+This module must never wait, never take a lock and never import anything of ours. A lock would not keep a
+signal handler out; instead, whatever other threads and handlers may touch is read and changed in single steps
+of C code, in an order in which one of two sees the other.
+The promises are T1 to T8 of tests/promises.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, Literal, Self
+
+import anyio
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+log = logging.getLogger(__name__)
+
+
+class Cause(StrEnum):
+    """Who or what asked for the end. It decides the outcome of the turn."""
+
+    USER = "user"
+    CLIENT = "client"
+    SIGNAL = "signal"
+    QUIT = "quit"
+    DEADLINE = "deadline"
+    ENGINE = "engine"
+
+
+@dataclass(frozen=True, slots=True)
+class CancelReason:
+    """Why a token was cancelled.
+
+    `source` is the key, signal, command or rule, for the record and the status line. `at` is
+    `time.monotonic()` of the request itself: for a key, of its arrival and not of its handling.
+    """
+
+    cause: Cause
+    source: str
+    at: float = field(default_factory=time.monotonic)
+
+    def __str__(self) -> str:
+        return f"{self.cause} ({self.source})"
+
+
+class Cancelled(Exception):
+    """A bound block was left because its token was cancelled: no error, and never the outer task's cancel.
+
+    It is raised once the scope is closed, so it may be caught like any exception.
+    """
+
+    def __init__(self, reason: CancelReason) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+_Callback = Callable[[CancelReason], None]
+
+
+class Registration:
+    """A callback waiting for a cancel. `close` takes it back; closing twice is harmless."""
+
+    __slots__ = ("_token", "callback")
+
+    def __init__(self, token: CancelToken, callback: _Callback) -> None:
+        self._token = token
+        self.callback = callback
+
+    def close(self) -> None:
+        self._token._withdraw(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class CancelToken:
+    """One node of the tree: session > turn > (stream | compaction | call > nested turn ...).
+
+    An unused token changes nothing. A token is never reused: each turn makes its own.
+    """
+
+    __slots__ = ("__weakref__", "_callbacks", "_children", "_mark", "_pinned", "_scopes", "name", "parent")
+
+    def __init__(self, name: str, parent: CancelToken | None = None) -> None:
+        self.name: Final = name
+        self.parent: Final = parent
+        # Weakly, lest a long session collects the tokens of all its turns. Not a WeakSet: that is walked in
+        # Python code, and fails when a signal handler adds a child meanwhile.
+        self._children: set[weakref.ref[CancelToken]] = set()
+        self._callbacks: dict[Registration, object] = {}
+        # One set for the whole tree: a token with a callback that is still to come stays alive by it, also
+        # when nobody but its parent is left to be cancelled.
+        self._pinned: set[Registration] = parent._pinned if parent is not None else set()
+        self._scopes: dict[anyio.CancelScope, asyncio.AbstractEventLoop] = {}
+        # Reason and mark in one slot: whoever sees the mark sees the reason. `dict.setdefault` is atomic, so
+        # that even a signal handler in the middle of a `cancel` leaves exactly one winner.
+        self._mark: dict[Literal["reason"], tuple[CancelReason]] = {}
+        if parent is not None:
+            # Known to the parent first and inherited second: a cancel in between marks it either way.
+            parent._children.add(weakref.ref(self, parent._children.discard))
+            if parent.reason is not None:
+                self._claim(parent.reason)
+
+    @classmethod
+    def detached(cls, name: str) -> CancelToken:
+        """A token that no turn or session owns: Esc never reaches it, only its own stop control and quitting.
+
+        Background work takes one of these, so that having no canceller is written down and not forgotten.
+        """
+        return cls(name)
+
+    def child(self, name: str) -> CancelToken:
+        """A token that this one cancels; born cancelled if this one is (T3)."""
+        return CancelToken(name, self)
+
+    @property
+    def reason(self) -> CancelReason | None:
+        """Why it was cancelled, or None while it is not. It never changes once set (T2)."""
+        mark = self._mark.get("reason")
+        return None if mark is None else mark[0]
+
+    @property
+    def cancelled(self) -> bool:
+        return "reason" in self._mark
+
+    def check(self) -> None:
+        """Raise `Cancelled` if the token is cancelled: before work that must not start after a stop."""
+        if (reason := self.reason) is not None:
+            raise Cancelled(reason)
+
+    def cancel(self, reason: CancelReason) -> bool:
+        """Mark this token and all its descendants; true for the first call only (T1, T2).
+
+        Returns at once, from any thread. Callbacks run in the calling thread; bound blocks of another
+        thread's event loop are reached through that loop.
+        """
+        first = self._claim(reason)
+        subtree = self._mark_descendants()
+        # All of them, not only those marked just now: another cancel may have been interrupted half-way, or
+        # be held up by a callback of its own, and delivering twice does no harm.
+        _deliver([item for token in subtree for item in token._scopes.copy().items()])
+        for token in subtree:
+            token._run_callbacks()
+        return first
+
+    def on_cancel(self, callback: _Callback) -> Registration:
+        """Have `callback(reason)` run once when this token is cancelled; at once if it is already (T6).
+
+        It runs in whatever thread cancels, so it must be quick, thread-safe and must not wait. What it
+        raises is logged and stops neither the cancel nor other callbacks.
+        """
+        registration = Registration(self, callback)
+        self._pinned.add(registration)
+        # Known first, looked at second: a cancel in between sees it, and only who withdraws it runs it.
+        self._callbacks[registration] = None
+        if self.cancelled:
+            self._run(registration)
+        return registration
+
+    def bind(self) -> _Binding:
+        """`with token.bind():` runs the block under this token, in the current task.
+
+        Raises `Cancelled` instead of entering when the token is cancelled already, and on leaving when the
+        cancel ended the block. A block that ends by itself in the same tick counts as ended by itself (S6).
+        Cancellation from outside, such as `Task.cancel`, passes through as it is (T5).
+        """
+        return _Binding(self)
+
+    async def wait_cancelled(self) -> CancelReason:
+        """Wait for the cancel and return its reason; at once if it happened already (T6)."""
+        loop = asyncio.get_running_loop()
+        woken: asyncio.Future[None] = loop.create_future()
+
+        def wake() -> None:
+            if not woken.done():
+                woken.set_result(None)
+
+        with self.on_cancel(lambda _: _call_in(loop, wake)):
+            await woken
+        assert self.reason is not None
+        return self.reason
+
+    def _claim(self, reason: CancelReason) -> bool:
+        mine = (reason,)
+        return self._mark.setdefault("reason", mine) is mine
+
+    def _mark_descendants(self) -> list[CancelToken]:
+        """Mark what is below, each with its own parent's reason; return the whole subtree, parents first."""
+        subtree = [self]
+        for token in subtree:  # grows while we walk
+            # Marked first, its children listed second: one that is missing here inherits by itself.
+            assert token.reason is not None
+            children = [child for known in list(token._children) if (child := known()) is not None]
+            for child in children:
+                child._claim(token.reason)
+            subtree += children
+        return subtree
+
+    def _run_callbacks(self) -> None:
+        while waiting := list(self._callbacks):
+            for registration in waiting:
+                self._run(registration)
+
+    def _run(self, registration: Registration) -> None:
+        if not self._withdraw(registration):
+            return
+        assert self.reason is not None
+        try:
+            registration.callback(self.reason)
+        except (Exception, asyncio.CancelledError):
+            # Any callback's fault must stay its own: the ones behind it close sockets. A CancelledError is a
+            # fault too, for nothing is awaited here: it comes from the result of a cancelled future.
+            log.exception("a cancel callback of %r failed", self.name)
+
+    def _withdraw(self, registration: Registration) -> bool:
+        """Take a callback back; true for the one caller who got it, so that it runs at most once."""
+        missing = object()
+        withdrawn = self._callbacks.pop(registration, missing) is not missing
+        self._pinned.discard(registration)
+        return withdrawn
+
+    def __repr__(self) -> str:
+        return f"<CancelToken {self.name!r} {self.reason or 'live'}>"
+
+
+class _Binding:
+    """The block of `CancelToken.bind`. Used once, in one task, like the scope it holds."""
+
+    __slots__ = ("_scope", "_token")
+
+    def __init__(self, token: CancelToken) -> None:
+        self._token = token
+        self._scope = anyio.CancelScope()
+
+    def __enter__(self) -> None:
+        self._scope.__enter__()
+        # Known first, looked at second: a cancel from another thread in between is seen by one of the two.
+        self._token._scopes[self._scope] = asyncio.get_running_loop()
+        if self._token.cancelled:
+            self.__exit__(None, None, None)
+            self._token.check()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Literal[False]:
+        self._token._scopes.pop(self._scope, None)
+        if self._scope.__exit__(kind, error, trace):
+            assert self._token.reason is not None
+            raise Cancelled(self._token.reason) from None
+        return False
+
+
+def shielded(seconds: float) -> anyio.CancelScope:
+    """`with shielded(2):` lets a clean-up await although its token is cancelled, for `seconds` at most.
+
+    The block is left when the time is over; `cancelled_caught` of the returned scope tells that it was. There
+    is no unbounded form (T7). It does not hold off `Task.cancel` from outside, which is delivered once and
+    passes through.
+
+    Raises `ValueError` for a bound that is not a positive, finite number of seconds.
+    """
+    if not (0 < seconds < math.inf):
+        raise ValueError(f"a shielded clean-up needs a positive, finite bound in seconds, not {seconds!r}")
+    return anyio.move_on_after(seconds, shield=True)
+
+
+def _deliver(bound: list[tuple[anyio.CancelScope, asyncio.AbstractEventLoop]]) -> None:
+    """Cancel the scopes, outermost tokens first, those of one loop together.
+
+    Together matters: were a child's scope to be left before its parent's is cancelled, the code between the
+    two blocks would run for one more step.
+    """
+    try:
+        here: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+    except RuntimeError:
+        here = None
+    by_loop: dict[asyncio.AbstractEventLoop, list[anyio.CancelScope]] = {}
+    for scope, loop in bound:
+        by_loop.setdefault(loop, []).append(scope)
+    for loop, scopes in by_loop.items():
+        if loop is here:
+            _cancel_scopes(scopes)
+        # Our own loop too: a signal handler may have interrupted its wait for input, which only this ends.
+        _call_in(loop, lambda scopes=scopes: _cancel_scopes(scopes))  # type: ignore[misc]
+
+
+def _cancel_scopes(scopes: list[anyio.CancelScope]) -> None:
+    for scope in scopes:
+        scope.cancel()
+
+
+def _call_in(loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:
+    try:
+        loop.call_soon_threadsafe(action)
+    except RuntimeError:
+        # The loop is closed, and with it every block that was bound in it.
+        log.debug("a cancel found its event loop closed")

@@ -1,0 +1,15 @@
+"""The errors a caller can tell apart.
+
+    CaesuraError            its text is a sentence for the user: what happened, to what, what to do next
+    +-- ModelError          core.model: a request to a model failed
+    +-- SessionError        core.session: the session cannot do that now
+    +-- OperationError      core.operations: a question about an operation made no sense
+
+`core.cancel.Cancelled` is not among them: a stop is no failure.
+"""
+
+from __future__ import annotations
+
+
+class CaesuraError(Exception):
+    """Base of all errors whose text may be shown to the user as it is."""
