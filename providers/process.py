@@ -1,0 +1,459 @@
+"""The parent's side of the model process: start it, talk to it, stop one stream, kill it, start it again.
+
+A thread of its own does all the talking and all the waiting, so that a stop needs nothing of the event loop:
+`CancelToken.cancel`, in whatever thread, writes the cancel message itself, and this thread kills the child
+when it does not confirm in time, sockets and all (P4). The thread also starts the children, because a
+child that asks the kernel to die with its parent dies with the *thread* that started it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+import select
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, assert_never
+
+from core.cancel import Cancelled, shielded
+from core.model import (
+    Closed,
+    Closing,
+    Delta,
+    Emit,
+    FailureKind,
+    Finished,
+    ModelError,
+    ModelInfo,
+    ModelRequest,
+    PhaseChanged,
+    TextDelta,
+)
+from providers.wire import (
+    Cancel,
+    Describe,
+    Described,
+    End,
+    Failed,
+    Open,
+    Piece,
+    Ready,
+    Stopped,
+    ToChild,
+    dump_to_child,
+    load_to_parent,
+)
+
+if TYPE_CHECKING:
+    from core.cancel import CancelToken
+
+log = logging.getLogger(__name__)
+
+CONFIRM_WITHIN_S = 0.25
+"""A stop that the child has not confirmed by then is enforced by SIGKILL (P4)."""
+
+END_WITHIN_S = 2.0
+"""How long a stopped stream waits for its end, kill included; the last bound behind all others (T7)."""
+
+DESCRIBE_WITHIN_S = 20.0
+"""The first answer waits for the child's import."""
+
+_ROOT = str(Path(__file__).resolve().parent.parent)
+_COMMAND = "import sys; sys.path.insert(0, {root!r}); from providers.worker import main; main({parent}, {fd})"
+_CHUNK = 1 << 18
+
+Ending = End | Failed | Stopped
+
+
+class _Call:
+    """One stream, as both sides of the thread boundary know it.
+
+    The thread appends to `arrived` and sets `end` last; the task takes from `arrived` and reads `end` once
+    there is nothing left. `stop_by` is the deadline of a requested stop, in `time.monotonic()` seconds.
+    """
+
+    def __init__(self, stream_id: int, request: ModelRequest, loop: asyncio.AbstractEventLoop) -> None:
+        self.stream_id = stream_id
+        self.request = request
+        self.arrived: deque[Delta] = deque()
+        self.end: Ending | None = None
+        self.stop_by: float | None = None
+        self.shown = False
+        self.restarted = False
+        self._loop = loop
+        self._news = asyncio.Event()
+        self._told = False
+
+    def deliver(self, delta: Delta) -> None:
+        self.shown = self.shown or not isinstance(delta, PhaseChanged)
+        self.arrived.append(delta)
+        self._tell()
+
+    def finish(self, end: Ending) -> None:
+        if self.end is None:
+            self.end = end
+            self._told = False
+            self._tell()
+
+    async def wait_news(self) -> None:
+        await self._news.wait()
+        self._news.clear()
+        self._told = False
+
+    def _tell(self) -> None:
+        """Wake the task, once for everything that arrives until it runs."""
+        if not self._told:
+            self._told = True
+            # A closed loop has nobody left to tell.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._news.set)
+
+
+@dataclass(frozen=True, slots=True)
+class _Child:
+    """A running model process. `lifeline` is the end of a pipe that it watches: closed, it ends."""
+
+    process: subprocess.Popen[bytes]
+    inbox: int
+    outbox: int
+    lifeline: int
+
+
+class ModelProcess:
+    """A `core.model.ModelProvider` whose library lives in a process of its own.
+
+    `start` returns at once and may be called before there is an event loop; `close` ends the child and the
+    thread. One instance serves any number of streams at once, from any number of event loops. What the child
+    writes to its standard error goes to `log_file`, or nowhere.
+    """
+
+    def __init__(self, log_file: Path | None = None) -> None:
+        self._log_file = log_file
+        # Re-entrant, because a signal handler that cancels may interrupt a holder. Never held while waiting.
+        self._lock = threading.RLock()
+        self._ids = itertools.count(1)
+        self._calls: dict[int, _Call] = {}
+        self._questions: dict[int, tuple[asyncio.AbstractEventLoop, asyncio.Future[ModelInfo]]] = {}
+        self._outgoing = bytearray()
+        self._child: _Child | None = None
+        self._child_was_ready = False
+        self._wanted = True
+        self._closing = False
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
+        self._thread = threading.Thread(target=self._run, name="model-process", daemon=True)
+        self.restarts = 0
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id, None between two children."""
+        child = self._child
+        return None if child is None else child.process.pid
+
+    def start(self) -> None:
+        """Start the child, so that it is warm when the first prompt comes."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the child and everything it has open. Waits for it, for `END_WITHIN_S` at most."""
+        self._closing = True
+        self._wake()
+        if self._thread.ident is not None:
+            self._thread.join(END_WITHIN_S)
+
+    # -- the event loop's side --
+
+    async def stream(self, request: ModelRequest, token: CancelToken, emit: Emit) -> Finished:
+        """See `core.model.ModelProvider`. A child that dies before the first delta is replaced, once."""
+        token.check()
+        call = _Call(next(self._ids), request, asyncio.get_running_loop())
+        with token.on_cancel(lambda _: self._stop(call)):
+            self._open(call)
+            try:
+                end = await _receive(call, emit)
+            finally:
+                if call.end is None:
+                    self._stop(call)
+                    with shielded(END_WITHIN_S):
+                        while call.end is None:
+                            await call.wait_news()
+                self._forget(call)
+                if token.cancelled:
+                    _prove(call, emit)
+        match end:
+            case End(_, reason, usage, model):
+                return Finished(reason, usage, model)
+            case Failed():
+                raise end.error()
+            case Stopped():
+                raise Cancelled(token.reason) if token.reason else _died(request, shown=call.shown)
+            case _:
+                assert_never(end)
+
+    async def describe(self, model: str) -> ModelInfo:
+        """See `core.model.ModelProvider`. Answers "unknown" rather than waiting for long."""
+        question_id = next(self._ids)
+        answer: asyncio.Future[ModelInfo] = asyncio.get_running_loop().create_future()
+        with self._lock:
+            self._questions[question_id] = (asyncio.get_running_loop(), answer)
+            self._want_child()
+            self._send(Describe(question_id, model))
+        try:
+            async with asyncio.timeout(DESCRIBE_WITHIN_S):
+                return await answer
+        except TimeoutError:
+            return ModelInfo(model)
+        finally:
+            self._questions.pop(question_id, None)
+
+    def _open(self, call: _Call) -> None:
+        with self._lock:
+            if call.end is not None:
+                return
+            self._calls[call.stream_id] = call
+            self._want_child()
+            self._send(Open(call.stream_id, call.request))
+
+    def _stop(self, call: _Call) -> None:
+        """Ask for the end of a stream: from any thread, at once, without waiting."""
+        with self._lock:
+            if call.end is not None or call.stop_by is not None:
+                return
+            if call.stream_id not in self._calls:
+                call.finish(Stopped(call.stream_id, Closing.NEVER_OPENED, time.monotonic()))
+                return
+            call.stop_by = time.monotonic() + CONFIRM_WITHIN_S
+            self._send(Cancel(call.stream_id))
+        self._wake()
+
+    def _forget(self, call: _Call) -> None:
+        with self._lock:
+            self._calls.pop(call.stream_id, None)
+
+    def _want_child(self) -> None:
+        self._wanted = True
+        if self._child is None:
+            self._wake()
+
+    def _send(self, message: ToChild) -> None:
+        """Write now what fits into the pipe; the thread writes the rest. Call it with the lock held."""
+        idle = not self._outgoing
+        self._outgoing += dump_to_child(message)
+        if idle:
+            self._write()
+        if self._outgoing:
+            self._wake()
+
+    def _write(self) -> None:
+        if self._child is None:
+            return
+        # A full pipe is written later; a broken one is noticed by the reader, which knows what to do.
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):
+            written = os.write(self._child.inbox, self._outgoing[:_CHUNK])
+            del self._outgoing[:written]
+
+    def _wake(self) -> None:
+        # A full wake-up pipe wakes as well as any; a closed one has nobody to wake.
+        with contextlib.suppress(OSError):
+            os.write(self._wake_write, b"\0")
+
+    # -- the thread's side --
+
+    def _run(self) -> None:
+        partial = b""
+        while not self._closing:
+            if self._child is None and self._wanted:
+                partial = b""
+                self._start_child()
+            readable = self._wait()
+            if self._child is not None and self._child.outbox in readable:
+                data = os.read(self._child.outbox, _CHUNK)
+                if data:
+                    *lines, partial = (partial + data).split(b"\n")
+                    self._handle(lines)
+                else:
+                    self._bury("ended by itself")
+            self._kill_if_late()
+        self._bury("closed")
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def _wait(self) -> set[int]:
+        """Wait for something to read, room to write, a wake-up, or the next deadline of a stop."""
+        poll = select.poll()
+        poll.register(self._wake_read, select.POLLIN)
+        with self._lock:
+            if self._child is not None:
+                poll.register(self._child.outbox, select.POLLIN)
+                if self._outgoing:
+                    poll.register(self._child.inbox, select.POLLOUT)
+            deadlines = [call.stop_by for call in self._calls.values() if call.stop_by is not None]
+        now = time.monotonic()
+        limit_ms = max(0.0, (min(deadlines) - now) * 1000 + 1) if deadlines else None
+        ready = {fd for fd, _ in poll.poll(limit_ms)}
+        if self._wake_read in ready:
+            os.read(self._wake_read, _CHUNK)
+        with self._lock:
+            if self._outgoing:
+                self._write()
+        return ready
+
+    def _handle(self, lines: list[bytes]) -> None:
+        for line in lines:
+            message = load_to_parent(line)
+            match message:
+                case Piece(stream_id, delta):
+                    if (call := self._calls.get(stream_id)) is not None and call.stop_by is None:
+                        call.deliver(delta)
+                case End() | Failed() | Stopped():
+                    with self._lock:
+                        ended = self._calls.pop(message.stream_id, None)
+                    if ended is not None:
+                        ended.finish(message)
+                case Described(stream_id, info):
+                    self._answer(stream_id, info)
+                case Ready():
+                    self._child_was_ready = True
+                case _:
+                    assert_never(message)
+
+    def _answer(self, question_id: int, info: ModelInfo) -> None:
+        question = self._questions.pop(question_id, None)
+        if question is None:
+            return
+        loop, answer = question
+
+        def settle() -> None:
+            if not answer.done():
+                answer.set_result(info)
+
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(settle)
+
+    def _kill_if_late(self) -> None:
+        now = time.monotonic()
+        with self._lock:
+            late = [call for call in self._calls.values() if call.stop_by is not None and call.stop_by <= now]
+        if late:
+            log.warning("the model process did not confirm a stop within %g s: killed", CONFIRM_WITHIN_S)
+            self._bury("killed")
+
+    def _start_child(self) -> None:
+        lifeline_read, lifeline = os.pipe()
+        command = _COMMAND.format(root=_ROOT, parent=os.getpid(), fd=lifeline_read)
+        with contextlib.ExitStack() as stack:
+            errors = subprocess.DEVNULL
+            if self._log_file is not None:
+                errors = stack.enter_context(self._log_file.open("ab")).fileno()
+            process = subprocess.Popen(
+                # -P: what lies in the user's current folder must not be imported in place of ours.
+                [sys.executable, "-P", "-c", command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                bufsize=0,
+                pass_fds=(lifeline_read,),
+                start_new_session=True,
+            )
+        os.close(lifeline_read)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        os.set_blocking(process.stdin.fileno(), False)
+        with self._lock:
+            self._child_was_ready = False
+            self._child = _Child(process, process.stdin.fileno(), process.stdout.fileno(), lifeline)
+
+    def _bury(self, how: str) -> None:
+        """Kill the child if it lives, wait for it, and settle what became of its streams."""
+        child = self._child
+        if child is None:
+            return
+        child.process.kill()
+        child.process.wait()
+        for stream in (child.process.stdin, child.process.stdout):
+            if stream is not None:
+                stream.close()
+        os.close(child.lifeline)
+        now = time.monotonic()
+        with self._lock:
+            self._child = None
+            self._outgoing.clear()
+            # One that never got ready would hardly do better at once; the next request tries again.
+            self._wanted = self._child_was_ready and not self._closing
+            calls = list(self._calls.values())
+            self._calls.clear()
+        log.info("the model process %d %s", child.process.pid, how)
+        self.restarts += not self._closing
+        for question_id in list(self._questions):
+            self._questions.pop(question_id, None)
+        for call in calls:
+            self._settle(call, now)
+
+    def _settle(self, call: _Call, now: float) -> None:
+        if call.stop_by is not None:
+            call.finish(Stopped(call.stream_id, Closing.KILLED, now))
+        elif call.shown or call.restarted or self._closing:
+            call.finish(_failed(call))
+        else:
+            call.restarted = True
+            self._open(call)
+
+
+async def _receive(call: _Call, emit: Emit) -> Ending:
+    """Emit what arrives, text in a row as one delta, until the end."""
+    while True:
+        texts: list[str] = []
+        # The end is read before the deltas: it was set after the last of them.
+        end = call.end
+        while call.arrived:
+            delta = call.arrived.popleft()
+            if isinstance(delta, TextDelta):
+                texts.append(delta.text)
+                continue
+            if texts:
+                emit(TextDelta("".join(texts)))
+                texts.clear()
+            emit(delta)
+        if texts:
+            emit(TextDelta("".join(texts)))
+        if end is not None:
+            return end
+        await call.wait_news()
+
+
+def _prove(call: _Call, emit: Emit) -> None:
+    match call.end:
+        case Stopped(_, how, at):
+            emit(Closed(how, at))
+        case End() | Failed():
+            emit(Closed(Closing.FINISHED, time.monotonic()))
+        case None:
+            log.error("stream %d did not end although its process was to be killed", call.stream_id)
+        case _:
+            assert_never(call.end)
+
+
+def _died(request: ModelRequest, *, shown: bool) -> ModelError:
+    if shown:
+        message = (
+            f"The process that talks to {request.model} ended in the middle of the reply: /continue resumes."
+        )
+    else:
+        message = (
+            f"The process that talks to {request.model} ended before it could answer, twice: "
+            "look into worker.log in the state folder, then send the prompt again."
+        )
+    return ModelError(FailureKind.PROCESS_DIED, message)
+
+
+def _failed(call: _Call) -> Failed:
+    error = _died(call.request, shown=call.shown)
+    return Failed(call.stream_id, error.kind, str(error), "", None, None)

@@ -1,0 +1,248 @@
+"""What the two processes say to each other: one JSON array a line, its first element the kind.
+
+Both sides import this and nothing heavier, so it must stay cheap. Nothing here is a public format: parent
+and child are always the same version. API keys never cross it in either direction.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, assert_never
+
+from core.messages import (
+    AssistantMessage,
+    FinishReason,
+    Message,
+    Reasoning,
+    Text,
+    ToolCall,
+    Usage,
+    UserMessage,
+)
+from core.model import (
+    Closing,
+    FailureKind,
+    ModelError,
+    ModelInfo,
+    ModelRequest,
+    Phase,
+    PhaseChanged,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Parent: start this stream. `stream_id` is unique for the life of the child."""
+
+    stream_id: int
+    request: ModelRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Parent: close the connection of this stream now."""
+
+    stream_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Describe:
+    """Parent: what does the catalogue know of this model?"""
+
+    stream_id: int
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Child: the library is imported and warm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Child: one delta of a stream."""
+
+    stream_id: int
+    delta: TextDelta | ReasoningDelta | ToolCallDelta | PhaseChanged
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Child: the stream came to its normal end."""
+
+    stream_id: int
+    reason: FinishReason
+    usage: Usage | None
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Child: the stream failed; nothing of it is alive."""
+
+    stream_id: int
+    kind: FailureKind
+    message: str
+    detail: str
+    status: int | None
+    retry_after_s: float | None
+
+    def error(self) -> ModelError:
+        return ModelError(
+            self.kind, self.message, detail=self.detail, status=self.status, retry_after_s=self.retry_after_s
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Child: every socket of the stream is closed and its task has ended. `at` is `time.monotonic()`."""
+
+    stream_id: int
+    how: Closing
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    stream_id: int
+    info: ModelInfo
+
+
+ToChild = Open | Cancel | Describe
+ToParent = Ready | Piece | End | Failed | Stopped | Described
+
+
+def dump_to_child(message: ToChild) -> bytes:
+    match message:
+        case Open(stream_id, request):
+            fields = asdict(request)
+            fields["messages"] = [_dump_message(item) for item in request.messages]
+            return _line("open", stream_id, fields)
+        case Cancel(stream_id):
+            return _line("cancel", stream_id)
+        case Describe(stream_id, model):
+            return _line("describe", stream_id, model)
+        case _:
+            assert_never(message)
+
+
+def load_to_child(line: bytes) -> ToChild:
+    """Raises `ValueError` for a line that `dump_to_child` did not write."""
+    match json.loads(line):
+        case ["open", int(stream_id), dict(fields)]:
+            fields["messages"] = tuple(_load_message(item) for item in fields["messages"])
+            return Open(stream_id, ModelRequest(**fields))
+        case ["cancel", int(stream_id)]:
+            return Cancel(stream_id)
+        case ["describe", int(stream_id), str(model)]:
+            return Describe(stream_id, model)
+    raise ValueError(f"no message to the model process: {line[:80]!r}")
+
+
+def dump_to_parent(message: ToParent) -> bytes:
+    match message:
+        case Piece(stream_id, delta):
+            return _dump_delta(stream_id, delta)
+        case End(stream_id, reason, usage, model):
+            return _line("end", stream_id, reason, None if usage is None else asdict(usage), model)
+        case Failed():
+            return _line("failed", asdict(message))
+        case Stopped(stream_id, how, at):
+            return _line("stopped", stream_id, how, at)
+        case Described(stream_id, info):
+            return _line("described", stream_id, asdict(info))
+        case Ready():
+            return _line("ready")
+        case _:
+            assert_never(message)
+
+
+def _dump_delta(stream_id: int, delta: TextDelta | ReasoningDelta | ToolCallDelta | PhaseChanged) -> bytes:
+    match delta:
+        case TextDelta(text):
+            return _line("text", stream_id, text)
+        case ReasoningDelta(text, signature):
+            return _line("reasoning", stream_id, text, signature)
+        case ToolCallDelta(index, arguments, call_id, name):
+            return _line("call", stream_id, index, arguments, call_id, name)
+        case PhaseChanged(phase):
+            return _line("phase", stream_id, phase)
+        case _:
+            assert_never(delta)
+
+
+def load_to_parent(line: bytes) -> ToParent:
+    """Raises `ValueError` for a line that `dump_to_parent` did not write."""
+    match json.loads(line):
+        case ["text", int(stream_id), str(text)]:
+            return Piece(stream_id, TextDelta(text))
+        case ["reasoning", int(stream_id), str(text), signature]:
+            return Piece(stream_id, ReasoningDelta(text, signature))
+        case ["call", int(stream_id), int(index), str(arguments), call_id, name]:
+            return Piece(stream_id, ToolCallDelta(index, arguments, call_id, name))
+        case ["phase", int(stream_id), str(phase)]:
+            return Piece(stream_id, PhaseChanged(Phase(phase)))
+        case ["end", int(stream_id), str(reason), usage, str(model)]:
+            counted = None if usage is None else Usage(**usage)
+            return End(stream_id, FinishReason(reason), counted, model)
+        case ["failed", dict(fields)]:
+            return Failed(**{**fields, "kind": FailureKind(fields["kind"])})
+        case ["stopped", int(stream_id), str(how), float(at)]:
+            return Stopped(stream_id, Closing(how), at)
+        case ["described", int(stream_id), dict(fields)]:
+            return Described(stream_id, ModelInfo(**fields))
+        case ["ready"]:
+            return Ready()
+    raise ValueError(f"no message from the model process: {line[:80]!r}")
+
+
+def _line(*values: Any) -> bytes:
+    # ASCII, so that half a surrogate pair from a model is no error here; the reader of the text decides.
+    return json.dumps(values, separators=(",", ":")).encode() + b"\n"
+
+
+def _dump_message(message: Message) -> list[Any]:
+    match message:
+        case UserMessage(text):
+            return ["user", text]
+        case AssistantMessage(parts, model, finish, interrupted):
+            return ["assistant", [_dump_part(part) for part in parts], model, finish, interrupted]
+        case _:
+            assert_never(message)
+
+
+def _load_message(value: list[Any]) -> Message:
+    match value:
+        case ["user", str(text)]:
+            return UserMessage(text)
+        case ["assistant", list(parts), str(model), finish, bool(interrupted)]:
+            reason = None if finish is None else FinishReason(finish)
+            return AssistantMessage(tuple(_load_part(part) for part in parts), model, reason, interrupted)
+    raise ValueError(f"no message of a conversation: {value!r:.80}")
+
+
+def _dump_part(part: Text | Reasoning | ToolCall) -> list[Any]:
+    match part:
+        case Text(text):
+            return ["text", text]
+        case Reasoning(text, signature):
+            return ["reasoning", text, signature]
+        case ToolCall(call_id, name, arguments):
+            return ["call", call_id, name, arguments]
+        case _:
+            assert_never(part)
+
+
+def _load_part(value: list[Any]) -> Text | Reasoning | ToolCall:
+    match value:
+        case ["text", str(text)]:
+            return Text(text)
+        case ["reasoning", str(text), signature]:
+            return Reasoning(text, signature)
+        case ["call", str(call_id), str(name), str(arguments)]:
+            return ToolCall(call_id, name, arguments)
+    raise ValueError(f"no part of a message: {value!r:.80}")

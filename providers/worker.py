@@ -1,0 +1,415 @@
+"""The model process: the only importer of litellm, kept apart so that nothing in it can hold up a stop.
+
+It reads messages of `providers.wire` from standard input and answers on what was its standard output. Each
+stream is owned by one task, which is cancelled exactly once; its sockets are closed by us, not by luck with
+the library, and a stop is confirmed only when they are seen closed. What cannot be confirmed stays
+unconfirmed: the parent then kills this process. It ends with its parent, however that ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.model import Closing, FailureKind, ModelError, ModelRequest, Phase, PhaseChanged, TextDelta
+from providers import failures, protocols
+from providers.catalog import describe, entry_for
+from providers.keys import Key, KeyFinder, KeyProblem, endpoint
+from providers.sockets import SocketTrace, TracedLoop, trace_this_task
+from providers.wire import (
+    Cancel,
+    Describe,
+    Described,
+    End,
+    Failed,
+    Open,
+    Piece,
+    Ready,
+    Stopped,
+    ToParent,
+    dump_to_parent,
+    load_to_child,
+)
+
+log = logging.getLogger("caesura.worker")
+
+CLOSE_BOUND_S = 1.0
+"""How long a library's stream may take to close itself after its normal end."""
+
+SLICE_S = 0.002
+"""A burst is read from the buffer without one real await; this often it gives way to a stop."""
+
+_CHUNK = 65536
+_PR_SET_PDEATHSIG = 1
+
+
+class Outbox:
+    """Messages to the parent, written when the task that made them pauses; text in a row is one message."""
+
+    def __init__(self, fd: int, loop: asyncio.AbstractEventLoop) -> None:
+        self._fd = fd
+        self._loop = loop
+        self._lines: list[bytes] = []
+        self._texts: list[str] = []
+        self._texts_of: int | None = None
+        self._scheduled = False
+
+    def send(self, message: ToParent) -> None:
+        match message:
+            case Piece(stream_id, TextDelta(text)):
+                if stream_id != self._texts_of:
+                    self._end_run()
+                    self._texts_of = stream_id
+                self._texts.append(text)
+            case _:
+                self._end_run()
+                self._lines.append(dump_to_parent(message))
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        self._scheduled = False
+        self._end_run()
+        view = memoryview(b"".join(self._lines))
+        self._lines.clear()
+        try:
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except BrokenPipeError:
+            os._exit(0)
+
+    def _end_run(self) -> None:
+        if self._texts_of is not None:
+            self._lines.append(dump_to_parent(Piece(self._texts_of, TextDelta("".join(self._texts)))))
+            self._texts.clear()
+            self._texts_of = None
+
+
+@dataclass(slots=True)
+class Stream:
+    """One request on its way, its task, and what is known of its sockets."""
+
+    stream_id: int
+    request: ModelRequest
+    trace: SocketTrace
+    tally: protocols.Tally = field(default_factory=protocols.Tally)
+    secrets: tuple[str, ...] = ()
+    shown: bool = False
+    task: asyncio.Task[None] | None = None
+    stopping: asyncio.Task[None] | None = None
+
+
+class Worker:
+    """Serves the parent until standard input ends."""
+
+    def __init__(self, inbox_fd: int, outbox: Outbox, loop: asyncio.AbstractEventLoop) -> None:
+        self._inbox_fd = inbox_fd
+        self._outbox = outbox
+        self._loop = loop
+        self._partial = b""
+        self._keys = KeyFinder()
+        self._streams: dict[int, Stream] = {}
+        self._answering: set[asyncio.Task[None]] = set()
+        self._library: asyncio.Task[Any] = loop.create_task(self._load_library())
+        loop.add_reader(inbox_fd, self._on_readable)
+
+    # -- messages --
+
+    def _on_readable(self) -> None:
+        data = os.read(self._inbox_fd, _CHUNK)
+        if not data:
+            os._exit(0)
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        for line in lines:
+            self._handle(line)
+
+    def _handle(self, line: bytes) -> None:
+        match load_to_child(line):
+            case Open(stream_id, request):
+                self._open(stream_id, request)
+            case Cancel(stream_id):
+                self._cancel(stream_id)
+            case Describe(stream_id, model):
+                task = self._loop.create_task(self._describe(stream_id, model))
+                self._answering.add(task)
+                task.add_done_callback(self._answering.discard)
+
+    def _open(self, stream_id: int, request: ModelRequest) -> None:
+        trace = SocketTrace(lambda phase: self._outbox.send(Piece(stream_id, PhaseChanged(phase))))
+        stream = self._streams[stream_id] = Stream(stream_id, request, trace)
+        stream.task = self._loop.create_task(self._serve(stream))
+
+    def _cancel(self, stream_id: int) -> None:
+        stream = self._streams.get(stream_id)
+        # One that has ended has told the parent so already. A second cancel of a task in its unwinding makes
+        # litellm leak the connection, so there is none.
+        if stream is None or stream.stopping is not None or stream.task is None:
+            return
+        stream.task.cancel()
+        stream.trace.abort()
+        stream.stopping = self._loop.create_task(self._confirm(stream, stream.task))
+
+    async def _confirm(self, stream: Stream, task: asyncio.Task[None]) -> None:
+        """Tell the parent once the task has ended and its sockets are closed; it waits 250 ms for that."""
+        turns = 0
+        while not (task.done() and stream.trace.closed):
+            turns += 1
+            await asyncio.sleep(0 if turns < 100 else 0.001)
+        self._streams.pop(stream.stream_id, None)
+        if stream.shown and not stream.trace.opened:
+            log.warning("stream %d is read past the event loop: no proof of its end", stream.stream_id)
+            return
+        how = Closing.CLOSED if stream.trace.opened else Closing.NEVER_OPENED
+        self._outbox.send(Stopped(stream.stream_id, how, time.monotonic()))
+        self._outbox.flush()
+
+    # -- one stream --
+
+    async def _serve(self, stream: Stream) -> None:
+        try:
+            await self._stream(stream)
+            result: ToParent = self._end(stream)
+        except ModelError as error:
+            result = _failed(stream.stream_id, error)
+        except Exception as error:  # noqa: BLE001 - whatever a library raises ends this stream, and only it
+            # No traceback: its frames could hold the key. The classified detail is scrubbed.
+            result = _failed(stream.stream_id, self._classify(stream, error))
+        if stream.stopping is None:
+            self._streams.pop(stream.stream_id, None)
+            self._outbox.send(result)
+
+    async def _stream(self, stream: Stream) -> None:
+        library = await asyncio.shield(self._library)
+        call = await self._prepare(library, stream)
+        trace_this_task(stream.trace)
+        answer = await call.start()
+        if not call.streaming:
+            self._show(stream, call.read(answer, stream.tally))
+            return
+        try:
+            pause_at = time.monotonic() + SLICE_S
+            async for chunk in answer:
+                self._show(stream, call.read(chunk, stream.tally))
+                if time.monotonic() > pause_at:
+                    await asyncio.sleep(0)
+                    pause_at = time.monotonic() + SLICE_S
+        finally:
+            async with asyncio.timeout(CLOSE_BOUND_S):
+                await _close(answer)
+
+    def _show(self, stream: Stream, deltas: Any) -> None:
+        if not stream.shown:
+            stream.shown = True
+            self._outbox.send(Piece(stream.stream_id, PhaseChanged(Phase.STREAMING)))
+        for delta in deltas:
+            self._outbox.send(Piece(stream.stream_id, delta))
+
+    def _end(self, stream: Stream) -> ToParent:
+        if stream.trace.too_large:
+            raise failures.too_large(stream.request.model)
+        tally = stream.tally
+        if tally.finish is None:
+            raise failures.cut_short(stream.request.model)
+        return End(stream.stream_id, tally.finish, tally.usage, tally.model or stream.request.model)
+
+    def _classify(self, stream: Stream, error: Exception) -> ModelError:
+        request = stream.request
+        if stream.trace.too_large:
+            return failures.too_large(request.model)
+        # A bare name that litellm does not know fails in this very question.
+        try:
+            provider, _ = _provider(self._library.result(), request)
+        except Exception:  # noqa: BLE001
+            provider = ""
+        failure = failures.classify(
+            error,
+            model=request.model,
+            provider=provider,
+            api_base=endpoint(provider, request.api_base).api_base,
+        )
+        if failure.kind is FailureKind.WRONG_KEY:
+            self._keys.forget(provider)
+        return failure
+
+    async def _prepare(self, library: Any, stream: Stream) -> Call:
+        request = stream.request
+        provider, model = _provider(library, request)
+        where = endpoint(provider, request.api_base)
+        key = await asyncio.to_thread(self._keys.find, provider, api_base=where.api_base)
+        if isinstance(key, KeyProblem):
+            raise failures.no_key(key, provider)
+        stream.secrets = () if key.value is None else (key.value,)
+        return Call(library, request, model, _common(request, provider, key, where))
+
+    # -- the library --
+
+    async def _load_library(self) -> Any:
+        library = await asyncio.to_thread(_import_litellm)
+        await _warm_up(library)
+        # What the import left behind lives as long as this process: looking through it again and again is
+        # what makes a full collection stall the loop for tens of milliseconds.
+        gc.collect()
+        gc.freeze()
+        self._outbox.send(Ready())
+        return library
+
+    async def _describe(self, stream_id: int, model: str) -> None:
+        library = await asyncio.shield(self._library)
+        info = describe(model, entry_for(model, library.model_cost))
+        self._outbox.send(Described(stream_id, info))
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of litellm, in the dialect that the model is asked in."""
+
+    library: Any
+    request: ModelRequest
+    model: str
+    common: dict[str, Any]
+
+    @property
+    def streaming(self) -> bool:
+        return self.request.streaming
+
+    @property
+    def _responses(self) -> str | None:
+        return protocols.responses_model(self.request.model)
+
+    async def start(self) -> Any:
+        request = self.request
+        if (model := self._responses) is not None:
+            return await self.library.aresponses(
+                model=model,
+                input=protocols.responses_input(request.messages),
+                instructions=request.system,
+                include=["reasoning.encrypted_content"],
+                store=False,
+                **self.common,
+            )
+        usage = {"stream_options": {"include_usage": True}} if self.streaming else {}
+        return await self.library.acompletion(
+            model=self.model,
+            messages=protocols.chat_messages(request.messages, request.system),
+            **usage,
+            **self.common,
+        )
+
+    def read(self, chunk: Any, tally: protocols.Tally) -> Any:
+        match self._responses, self.streaming:
+            case None, _:
+                return protocols.chat_deltas(chunk, tally)
+            case _, True:
+                return protocols.response_deltas(chunk, tally)
+            case _:
+                return protocols.whole_response(chunk, tally)
+
+
+def _provider(library: Any, request: ModelRequest) -> tuple[str, str]:
+    """litellm's name of the provider, and the model's name to pass to it.
+
+    A bare name at an address of the user's own is an OpenAI-compatible server's.
+    """
+    model = protocols.responses_model(request.model) or request.model
+    try:
+        provider = library.get_llm_provider(model)[1]
+    except library.exceptions.BadRequestError:
+        if request.api_base is None:
+            raise
+        provider, model = "openai", f"openai/{model}"
+    return provider, model
+
+
+def _common(request: ModelRequest, provider: str, key: Key, where: Any) -> dict[str, Any]:
+    given = {"api_key": key.value, "api_base": where.api_base, "api_version": where.api_version}
+    return {
+        "stream": request.streaming,
+        "timeout": request.timeout_s,
+        # R3: what retries inside a library cannot be stopped, counted or shown.
+        "max_retries": 0,
+        "num_retries": 0,
+    } | {name: value for name, value in given.items() if value is not None}
+
+
+async def _close(answer: Any) -> None:
+    """Close litellm's stream. Its Responses iterator has no close of its own, only the HTTP response's."""
+    owner = answer if hasattr(answer, "aclose") else getattr(answer, "response", None)
+    if owner is not None:
+        await owner.aclose()
+
+
+def _failed(stream_id: int, error: ModelError) -> Failed:
+    return Failed(stream_id, error.kind, str(error), error.detail, error.status, error.retry_after_s)
+
+
+def _import_litellm() -> Any:
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    os.environ["REPEATED_STREAMING_CHUNK_LIMIT"] = "1000000000"
+    import litellm
+
+    litellm.disable_token_counter = True
+    litellm.suppress_debug_info = True
+    litellm.telemetry = False
+    litellm.drop_params = True
+    for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
+        logging.getLogger(name).handlers.clear()
+    return litellm
+
+
+async def _warm_up(library: Any) -> None:
+    """Make the first stream, which pays for hundreds of milliseconds of imports, one nobody waits for."""
+    answer = await library.acompletion(
+        model="openai/warm-up",
+        messages=[{"role": "user", "content": "warm-up"}],
+        mock_response="warm-up",
+        stream=True,
+        api_key="none",
+    )
+    async for _ in answer:
+        pass
+
+
+def _end_with_parent(parent: int, lifeline_fd: int) -> None:
+    """X7: whatever ends the parent ends this process, also while its loop is blocked.
+
+    The kernel does it on Linux. Elsewhere, and besides, a thread waits for the end of a pipe whose other end
+    only the parent holds; it cannot run while a library keeps the interpreter's lock.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)
+
+    def wait_for_end() -> None:
+        os.read(lifeline_fd, 1)
+        os._exit(0)
+
+    threading.Thread(target=wait_for_end, name="lifeline", daemon=True).start()
+
+
+def main(parent: int, lifeline_fd: int) -> None:
+    """Run as the model process of `parent`, its process id."""
+    _end_with_parent(parent, lifeline_fd)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s", level=logging.WARNING)
+    # What libraries print must not end up among the messages.
+    outbox_fd = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    loop = TracedLoop()
+    asyncio.set_event_loop(loop)
+    worker = Worker(sys.stdin.fileno(), Outbox(outbox_fd, loop), loop)
+    with contextlib.suppress(KeyboardInterrupt):
+        loop.run_forever()
+    del worker
