@@ -74,11 +74,14 @@ _Callback = Callable[[CancelReason], None]
 class Registration:
     """A callback waiting for a cancel. `close` takes it back; closing twice is harmless."""
 
-    __slots__ = ("_token", "callback")
+    __slots__ = ("_token", "callback", "waiting")
 
-    def __init__(self, token: CancelToken, callback: _Callback) -> None:
+    def __init__(self, token: CancelToken, callback: _Callback, waiting: dict[Registration, object]) -> None:
         self._token = token
         self.callback = callback
+        self.waiting = waiting
+        token._pinned.add(self)
+        waiting[self] = None
 
     def close(self) -> None:
         self._token._withdraw(self)
@@ -96,7 +99,18 @@ class CancelToken:
     An unused token changes nothing. A token is never reused: each turn makes its own.
     """
 
-    __slots__ = ("__weakref__", "_callbacks", "_children", "_mark", "_pinned", "_scopes", "name", "parent")
+    __slots__ = (
+        "__weakref__",
+        "_callbacks",
+        "_children",
+        "_force_callbacks",
+        "_mark",
+        "_pinned",
+        "_scopes",
+        "forced",
+        "name",
+        "parent",
+    )
 
     def __init__(self, name: str, parent: CancelToken | None = None) -> None:
         self.name: Final = name
@@ -105,6 +119,7 @@ class CancelToken:
         # Python code, and fails when a signal handler adds a child meanwhile.
         self._children: set[weakref.ref[CancelToken]] = set()
         self._callbacks: dict[Registration, object] = {}
+        self._force_callbacks: dict[Registration, object] = {}
         # One set for the whole tree: a token with a callback that is still to come stays alive by it, also
         # when nobody but its parent is left to be cancelled.
         self._pinned: set[Registration] = parent._pinned if parent is not None else set()
@@ -112,6 +127,8 @@ class CancelToken:
         # Reason and mark in one slot: whoever sees the mark sees the reason. `dict.setdefault` is atomic, so
         # that even a signal handler in the middle of a `cancel` leaves exactly one winner.
         self._mark: dict[Literal["reason"], tuple[CancelReason]] = {}
+        # True once a second stop has taken away what grace the first one left.
+        self.forced = False
         if parent is not None:
             # Known to the parent first and inherited second: a cancel in between marks it either way.
             parent._children.add(weakref.ref(self, parent._children.discard))
@@ -166,11 +183,30 @@ class CancelToken:
         It runs in whatever thread cancels, so it must be quick, thread-safe and must not wait. What it
         raises is logged and stops neither the cancel nor other callbacks.
         """
-        registration = Registration(self, callback)
-        self._pinned.add(registration)
         # Known first, looked at second: a cancel in between sees it, and only who withdraws it runs it.
-        self._callbacks[registration] = None
+        registration = Registration(self, callback, self._callbacks)
         if self.cancelled:
+            self._run(registration)
+        return registration
+
+    def force(self) -> bool:
+        """The second stop: whoever waits for something to end in peace waits no longer (S11, E7).
+
+        It marks the same subtree as `cancel` and, like it, returns at once in any thread. Returns false and
+        does nothing while the token is not cancelled.
+        """
+        if not self.cancelled:
+            return False
+        for token in self._mark_descendants():
+            token.forced = True
+            for registration in list(token._force_callbacks):
+                token._run(registration)
+        return True
+
+    def on_force(self, callback: _Callback) -> Registration:
+        """Have `callback(reason)` run once at the second stop; under the same rules as `on_cancel`."""
+        registration = Registration(self, callback, self._force_callbacks)
+        if self.forced:
             self._run(registration)
         return registration
 
@@ -232,7 +268,7 @@ class CancelToken:
     def _withdraw(self, registration: Registration) -> bool:
         """Take a callback back; true for the one caller who got it, so that it runs at most once."""
         missing = object()
-        withdrawn = self._callbacks.pop(registration, missing) is not missing
+        withdrawn = registration.waiting.pop(registration, missing) is not missing
         self._pinned.discard(registration)
         return withdrawn
 

@@ -5,8 +5,12 @@ All of it is frozen and JSON-able. A message never changes after it was committe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING, assert_never
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class FinishReason(StrEnum):
@@ -93,3 +97,39 @@ class Step:
 
     messages: tuple[Message, ...]
     usage: Usage | None = None
+
+
+STOPPED_NOTE = "[The reply above was stopped before its end.]"
+"""What the model is told in the next prompt after an interrupted reply (H2)."""
+
+
+def sendable(messages: Iterable[Message]) -> tuple[Message, ...]:
+    """What of a conversation is sent, in a form that every provider accepts (H4).
+
+    Reasoning that the provider has not signed is left out, so are replies that are empty without it; prompts
+    that come to stand next to each other are joined, and an interrupted reply is said to be one.
+    """
+    sent: list[Message] = []
+    note = ""
+    for message in messages:
+        match message:
+            case UserMessage(text):
+                prompt = f"{note}\n\n{text}" if note else text
+                note = ""
+                if sent and isinstance(previous := sent[-1], UserMessage):
+                    sent[-1] = UserMessage(f"{previous.text}\n\n{prompt}")
+                else:
+                    sent.append(UserMessage(prompt))
+            case AssistantMessage():
+                note = STOPPED_NOTE if message.interrupted else ""
+                if message.text or any(isinstance(part, ToolCall) for part in message.parts):
+                    sent.append(_signed(message))
+            case _:
+                assert_never(message)
+    return tuple(sent)
+
+
+def _signed(message: AssistantMessage) -> AssistantMessage:
+    """`message` without the reasoning that its provider would not take back."""
+    keep = tuple(part for part in message.parts if not isinstance(part, Reasoning) or part.signature)
+    return replace(message, parts=keep)

@@ -1,0 +1,357 @@
+"""Everything that is alive: one registry of streams, calls, compactions, back-offs and background jobs.
+
+The panel, the keys, the commands and every front end stop things through `Registry.cancel` and nothing else,
+so that a stop means the same wherever it comes from. An operation is listed from the moment it is named until
+it has really ended (S1); each stop leaves one record (T9), which never holds message text or keys.
+
+The promises are S1 to S3, S6, S7, S9 to S11 and T9 of tests/promises.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Self
+
+from core.cancel import Cancelled, CancelReason, CancelToken
+from core.errors import CaesuraError
+from core.model import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+log = logging.getLogger(__name__)
+stop_log = logging.getLogger("caesura.stops")
+"""One line for each stop; the front end gives it its rotating file."""
+
+RECORDS_KEPT = 1_000
+
+
+class OperationError(CaesuraError):
+    """A question about an operation made no sense, or an operation was ended twice."""
+
+
+class OperationKind(StrEnum):
+    STREAM = "stream"
+    CALL = "call"
+    COMPACTION = "compaction"
+    BACK_OFF = "back-off"
+    BACKGROUND = "background"
+
+
+class OperationState(StrEnum):
+    """scheduled > running > (stopping) > one of the ends (S10)."""
+
+    SCHEDULED = "scheduled"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    READY = "ready"
+    ERROR = "error"
+    CANCELLED = "cancelled"
+    INTERNAL_ERROR = "internal error"
+
+    @property
+    def live(self) -> bool:
+        return self in (OperationState.SCHEDULED, OperationState.RUNNING, OperationState.STOPPING)
+
+
+class CancelAnswer(StrEnum):
+    """What became of a request to stop one operation (S2, S7)."""
+
+    CANCELLED = "cancelled"
+    ALREADY_CANCELLED = "already cancelled"
+    NOT_FOUND = "not found"
+    TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True, slots=True)
+class CancelResult:
+    """`title` names what was stopped; it is empty when nothing was found."""
+
+    answer: CancelAnswer
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StopRecord:
+    """Who stopped what, where it stood, how long the end took and what it was (T9).
+
+    `confirmed_after_s` counts from the request itself to the real end. `forced` tells of a second stop.
+    """
+
+    reason: CancelReason
+    session_id: str
+    call_id: str
+    kind: OperationKind
+    title: str
+    phase: Phase
+    confirmed_after_s: float
+    state: OperationState
+    forced: bool
+
+    def __str__(self) -> str:
+        force = ", forced" if self.forced else ""
+        return (
+            f"{self.kind} {self.title!r} ({self.session_id}/{self.call_id}) {self.phase}: stopped by "
+            f"{self.reason}{force}, {self.state} after {self.confirmed_after_s * 1000:.1f} ms"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OperationView:
+    """A picture of one live operation. `opened_at` is `time.monotonic()` in seconds."""
+
+    session_id: str
+    call_id: str
+    parent_id: str | None
+    kind: OperationKind
+    title: str
+    state: OperationState
+    phase: Phase
+    opened_at: float
+
+
+class Operation:
+    """One thing that is alive. Leaving its `with` block is its end; the kind of exception tells which.
+
+    Used by the task that does the work; `Registry` is the way for everybody else. `token` is the operation's
+    own: the work runs under it.
+    """
+
+    def __init__(self, registry: Registry, view: OperationView, token: CancelToken) -> None:
+        self._registry = registry
+        self._view = view
+        self.token = token
+        self.phase = view.phase
+        self.state = OperationState.SCHEDULED
+        self.forced = False
+        self._phase_at_stop: Phase | None = None
+        self._ended = threading.Event()
+        self._waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+        self._stop_registration = token.on_cancel(self._on_cancel)
+
+    @property
+    def session_id(self) -> str:
+        return self._view.session_id
+
+    @property
+    def call_id(self) -> str:
+        return self._view.call_id
+
+    @property
+    def title(self) -> str:
+        return self._view.title
+
+    def view(self) -> OperationView:
+        given = self._view
+        return OperationView(
+            given.session_id,
+            given.call_id,
+            given.parent_id,
+            given.kind,
+            given.title,
+            self.state,
+            self.phase,
+            given.opened_at,
+        )
+
+    def start(self, phase: Phase) -> None:
+        """Go from scheduled to running. Raises `Cancelled` if it was stopped before: it never starts (S4)."""
+        self.token.check()
+        with self._registry.lock:
+            if self.state is OperationState.SCHEDULED:
+                self.state = OperationState.RUNNING
+            self.phase = phase
+        self._registry.tell()
+
+    def enter(self, phase: Phase) -> None:
+        """The work has got to `phase`."""
+        self.phase = phase
+
+    def end(self, state: OperationState) -> None:
+        """The work has really ended. Raises `OperationError` for a second end or for a state that is none."""
+        with self._registry.lock:
+            if state.live or not self.state.live:
+                raise OperationError(f"{self.title} cannot end as {state}: it is {self.state}.")
+            self.state = state
+            self._registry.remove(self)
+            waiters, self._waiters = self._waiters, []
+        self._stop_registration.close()
+        self._ended.set()
+        for loop, ended in waiters:
+            loop.call_soon_threadsafe(ended.set)
+        self._record(state)
+        self._registry.tell()
+
+    async def wait_ended(self, seconds: float) -> bool:
+        """Wait for the real end; false if it did not come within `seconds`."""
+        ended = asyncio.Event()
+        with self._registry.lock:
+            if not self.state.live:
+                return True
+            self._waiters.append((asyncio.get_running_loop(), ended))
+        try:
+            async with asyncio.timeout(seconds):
+                await ended.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        match error:
+            case None:
+                self.end(OperationState.READY)
+            case Cancelled() | asyncio.CancelledError():
+                self.end(OperationState.CANCELLED)
+            # U7: whatever fails because of a stop is a stop; the error itself stays in the log.
+            case Exception() if self.token.cancelled:
+                log.info("%s failed while it was being stopped", self.title, exc_info=error)
+                self.end(OperationState.CANCELLED)
+            case CaesuraError():
+                self.end(OperationState.ERROR)
+            case _:
+                log.error("%s failed unexpectedly", self.title, exc_info=error)
+                self.end(OperationState.INTERNAL_ERROR)
+
+    def _on_cancel(self, _: CancelReason) -> None:
+        with self._registry.lock:
+            self._phase_at_stop = self.phase
+            if self.state is OperationState.RUNNING:
+                self.state = OperationState.STOPPING
+        self._registry.tell()
+
+    def _record(self, state: OperationState) -> None:
+        reason = self.token.reason
+        if reason is None:
+            return
+        self._registry.keep(
+            StopRecord(
+                reason,
+                self.session_id,
+                self.call_id,
+                self._view.kind,
+                self.title,
+                self._phase_at_stop or self.phase,
+                time.monotonic() - reason.at,
+                state,
+                self.token.forced,
+            )
+        )
+
+
+class Registry:
+    """All live operations of the program, by session and call id. Its methods may be called from any thread.
+
+    `on_change` is told, in whatever thread it happens, that a new `snapshot` would differ.
+    """
+
+    def __init__(self, on_change: Callable[[], None] | None = None) -> None:
+        # Re-entrant for signal handlers, and held for a few assignments only: no stop waits for it (U5).
+        self.lock = threading.RLock()
+        self._live: dict[tuple[str, str], Operation] = {}
+        self._numbers = itertools.count(1)
+        self._on_change = on_change
+        self._records: deque[StopRecord] = deque(maxlen=RECORDS_KEPT)
+
+    @property
+    def records(self) -> tuple[StopRecord, ...]:
+        """The latest stops, oldest first."""
+        return tuple(self._records)
+
+    def open(
+        self,
+        session_id: str,
+        kind: OperationKind,
+        title: str,
+        parent: CancelToken,
+        *,
+        call_id: str = "",
+        parent_id: str | None = None,
+        phase: Phase = Phase.BEFORE_REQUEST,
+    ) -> Operation:
+        """List a new operation, scheduled, with a token under `parent`.
+
+        A missing `call_id` gets one, and one that is taken gets a number behind it: neither ever replaces
+        an operation that is alive (S3). Read the id in use from the result.
+        """
+        token = parent.child(title)
+        with self.lock:
+            number = next(self._numbers)
+            wanted = call_id or f"{kind}-{number}"
+            free = wanted if (session_id, wanted) not in self._live else f"{wanted}#{number}"
+            view = OperationView(
+                session_id, free, parent_id, kind, title, OperationState.SCHEDULED, phase, time.monotonic()
+            )
+            operation = Operation(self, view, token)
+            self._live[session_id, free] = operation
+        self.tell()
+        return operation
+
+    def cancel(self, session_id: str, call_id: str, reason: CancelReason) -> CancelResult:
+        """Stop one operation; a second call forces it (S2, S11). Raises `OperationError` for an empty id."""
+        if not session_id or not call_id:
+            raise OperationError("To stop a call, name its session and its id: one of them is empty.")
+        with self.lock:
+            operation = self._live.get((session_id, call_id))
+        if operation is None:
+            return CancelResult(CancelAnswer.NOT_FOUND)
+        if operation.token.cancel(reason):
+            return CancelResult(CancelAnswer.CANCELLED, operation.title)
+        operation.token.force()
+        return CancelResult(CancelAnswer.ALREADY_CANCELLED, operation.title)
+
+    async def cancel_and_wait(
+        self, session_id: str, call_id: str, reason: CancelReason, *, wait: float
+    ) -> CancelResult:
+        """`cancel`, then wait up to `wait` seconds for the real end (S7).
+
+        `TIMEOUT` means that it has not ended yet: it stays listed as stopping. 0 does not wait. Raises
+        `OperationError` for a negative or endless wait.
+        """
+        if not 0 <= wait < float("inf"):
+            raise OperationError(f"A call cannot be waited for {wait} seconds: give 0 or more.")
+        with self.lock:
+            operation = self._live.get((session_id, call_id))
+        result = self.cancel(session_id, call_id, reason)
+        if operation is None or wait == 0 or await operation.wait_ended(wait):
+            return result
+        return CancelResult(CancelAnswer.TIMEOUT, operation.title)
+
+    def cancel_all(self, session_id: str, reason: CancelReason) -> int:
+        """Stop everything of one session; the number of operations that had not been stopped before."""
+        with self.lock:
+            mine = [operation for (owner, _), operation in self._live.items() if owner == session_id]
+        return sum(operation.token.cancel(reason) for operation in mine)
+
+    def snapshot(self, session_id: str | None = None) -> tuple[OperationView, ...]:
+        """The live operations of one session or of all, oldest first."""
+        with self.lock:
+            return tuple(
+                operation.view()
+                for (owner, _), operation in self._live.items()
+                if session_id is None or owner == session_id
+            )
+
+    def keep(self, record: StopRecord) -> None:
+        self._records.append(record)
+        stop_log.info("%s", record)
+
+    def remove(self, operation: Operation) -> None:
+        """Free the id of an operation that has ended. Only `Operation.end` calls this."""
+        del self._live[operation.session_id, operation.call_id]
+
+    def tell(self) -> None:
+        if self._on_change is not None:
+            self._on_change()

@@ -1,0 +1,88 @@
+"""One reply while it grows: deltas in, one frozen message out.
+
+Adding a delta costs the same however long the reply is; the text is put together once, at the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from core.messages import AssistantMessage, FinishReason, Part, Reasoning, Text
+from core.model import ReasoningDelta, TextDelta, ToolCallDelta
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(slots=True)
+class _Run:
+    """Text or reasoning in a row."""
+
+    kind: type[Text] | type[Reasoning]
+    pieces: list[str] = field(default_factory=list)
+    signature: str | None = None
+
+    def part(self) -> Part:
+        text = "".join(self.pieces)
+        return Text(text) if self.kind is Text else Reasoning(text, self.signature)
+
+
+@dataclass(slots=True)
+class _Call:
+    name: str = ""
+    arguments: list[str] = field(default_factory=list)
+
+
+class Reply:
+    """The reply of one step. `started` tells whether anything of it was shown (H1, H2, R4)."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._runs: list[_Run] = []
+        self._calls: dict[int, _Call] = {}
+
+    @property
+    def started(self) -> bool:
+        return bool(self._runs or self._calls)
+
+    @property
+    def call_names(self) -> tuple[str, ...]:
+        """The tools the model asked for, in order."""
+        return tuple(call.name for call in self._calls.values())
+
+    def add(self, delta: TextDelta | ReasoningDelta | ToolCallDelta) -> None:
+        match delta:
+            case TextDelta(text):
+                self._run(Text).pieces.append(text)
+            case ReasoningDelta(text, signature):
+                run = self._run(Reasoning)
+                run.pieces.append(text)
+                run.signature = signature or run.signature
+            case ToolCallDelta(index, arguments, _, name):
+                call = self._calls.setdefault(index, _Call())
+                call.name = name or call.name
+                call.arguments.append(arguments)
+
+    def message(self, *, finish: FinishReason | None, model: str = "") -> AssistantMessage:
+        """What there is of the reply; interrupted if it has no `finish`.
+
+        Calls are not in it: a call without its result must never be sent (H4), and nothing runs calls yet.
+        """
+        parts = tuple(_filled(run.part() for run in self._runs))
+        return AssistantMessage(parts, model or self._model, finish, interrupted=finish is None)
+
+    def _run(self, kind: type[Text] | type[Reasoning]) -> _Run:
+        # A signature closes its block of reasoning; what follows is a block of its own.
+        if not self._runs or self._runs[-1].kind is not kind or self._runs[-1].signature:
+            self._runs.append(_Run(kind))
+        return self._runs[-1]
+
+
+def _filled(parts: Iterable[Part]) -> Iterable[Part]:
+    for part in parts:
+        match part:
+            case Text(""):
+                continue
+            case _:
+                yield part

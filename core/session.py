@@ -1,0 +1,291 @@
+"""One conversation: its history, its queue, its running turn, and who listens.
+
+A session belongs to one event loop; only `stop` and `force` may be called from other threads. Front ends call
+its methods and read its events, and never keep a state of their own about what is running (U4). The history
+is in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import uuid
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from core.cancel import CancelReason, CancelToken, Cause, shielded
+from core.engine import Surroundings, Turn, run_turn
+from core.errors import CaesuraError
+from core.events import (
+    Event,
+    ModelDescribed,
+    Outcome,
+    QueueChanged,
+    Status,
+    StepCommitted,
+    TurnEnded,
+    TurnStarted,
+)
+from core.messages import AssistantMessage, Message, Step, Usage, UserMessage, sendable
+from core.model import ModelInfo, ModelProvider, ModelRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from core.model import Finished
+    from core.operations import Registry
+
+log = logging.getLogger(__name__)
+
+CONTINUE_PROMPT = "Go on exactly where your last reply was stopped; do not repeat what is there already."
+
+
+class SessionError(CaesuraError):
+    """The session cannot do that now."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """Which model answers, and where. `model` is litellm's name; `api_base` None is the usual address."""
+
+    model: str
+    api_base: str | None = None
+    system: str | None = None
+
+
+class Session:
+    """See the module. Make it inside a running event loop; `aclose` ends it."""
+
+    def __init__(self, provider: ModelProvider, registry: Registry, choice: ModelChoice) -> None:
+        self.session_id = uuid.uuid4().hex[:12]
+        self.choice = choice
+        self.info = ModelInfo(choice.model)
+        self.token = CancelToken(f"session {self.session_id}")
+        self.usage = Usage(0, 0)
+        self._provider = provider
+        self._registry = registry
+        self._steps: list[Step] = []
+        self._last_usage: Usage | None = None
+        self._queue: deque[UserMessage] = deque()
+        self._queue_paused = False
+        self._turn_numbers = itertools.count(1)
+        # Read by `stop` in any thread, written by the loop: one reference, so no lock (U5).
+        self._turn: Turn | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._returned_prompt: str | None = None
+        self._stragglers: set[asyncio.Task[Finished]] = set()
+        self._listeners: list[Callable[[Event], None]] = []
+        self._closed = False
+
+    # -- what there is --
+
+    @property
+    def status(self) -> Status:
+        turn = self._turn
+        if turn is None:
+            return Status.IDLE
+        return Status.STOPPING if turn.token.cancelled else Status.RUNNING
+
+    @property
+    def started_at(self) -> float | None:
+        """`time.monotonic()` of the running turn's start."""
+        return None if self._turn is None else self._turn.started_at
+
+    @property
+    def history(self) -> tuple[Step, ...]:
+        return tuple(self._steps)
+
+    @property
+    def context_used(self) -> int | None:
+        """Tokens that the conversation fills, by the provider's count of its last complete reply."""
+        last = self._last_usage
+        return None if last is None else last.input_tokens + last.output_tokens
+
+    @property
+    def queued(self) -> tuple[str, ...]:
+        return tuple(prompt.text for prompt in self._queue)
+
+    @property
+    def queue_paused(self) -> bool:
+        return self._queue_paused
+
+    def subscribe(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+        """Call `listener` with every event from now on, in the session's loop; the result takes it back.
+
+        A listener must not wait. What it raises is logged and disturbs neither the turn nor other listeners.
+        """
+        self._listeners.append(listener)
+
+        def unsubscribe() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return unsubscribe
+
+    # -- what one can do --
+
+    def submit(self, text: str) -> None:
+        """Start a turn with this prompt, or queue it behind the running one (U3).
+
+        Raises `SessionError` for an empty prompt or a session that is closed.
+        """
+        if not text.strip():
+            raise SessionError("The prompt is empty: write something first.")
+        self._begin_or_queue(UserMessage(text))
+
+    def resume(self) -> None:
+        """Take up the turn that was stopped last (H9): `/continue`.
+
+        Raises `SessionError` when a turn is running or nothing was stopped.
+        """
+        if self._turn is not None:
+            raise SessionError("A turn is running: stop it first, or let it end.")
+        if self._returned_prompt is not None:
+            self._begin(UserMessage(self._returned_prompt), continued=True)
+        elif self._interrupted:
+            self._begin(UserMessage(CONTINUE_PROMPT), continued=True)
+        else:
+            raise SessionError("There is nothing to continue: the last reply came to its end.")
+
+    def stop(self, reason: CancelReason) -> bool:
+        """Stop the running turn; false when there is none or it is stopping already (U2).
+
+        From any thread, at once, without a lock or a wait (U5).
+        """
+        turn = self._turn
+        return turn is not None and not turn.committed and turn.token.cancel(reason)
+
+    def force(self) -> bool:
+        """The second stop: no grace any more (E7). False unless a turn is stopping. From any thread."""
+        turn = self._turn
+        return turn is not None and turn.token.force()
+
+    def send_queued(self) -> bool:
+        """Send the next prompt of a queue that a stop has paused; false when there is none."""
+        if self._turn is not None or not self._queue:
+            return False
+        self._queue_paused = False
+        self._begin_next()
+        return True
+
+    def take_queue(self) -> tuple[str, ...]:
+        """Empty the queue and hand its prompts back."""
+        taken = self.queued
+        self._queue.clear()
+        self._queue_paused = False
+        self._emit_queue()
+        return taken
+
+    async def describe_model(self) -> None:
+        """Ask the catalogue about the model, and tell the listeners."""
+        self.info = await self._provider.describe(self.choice.model)
+        self._emit(ModelDescribed(self.info))
+
+    async def wait_idle(self) -> None:
+        """Wait until no turn is running and none is queued to run."""
+        while self._task is not None:
+            await asyncio.wait({self._task})
+
+    async def aclose(self, reason: CancelReason, *, grace_s: float = 3.0) -> None:
+        """Stop what runs and wait for it, for `grace_s` at most; nothing can be submitted any more (Q2)."""
+        self._closed = True
+        self._queue_paused = True
+        self.token.cancel(reason)
+        with shielded(grace_s):
+            if self._task is not None:
+                await asyncio.wait({self._task})
+            if self._stragglers:
+                await asyncio.wait(self._stragglers)
+        for straggler in self._stragglers:
+            straggler.cancel()
+
+    # -- how it is done --
+
+    @property
+    def _interrupted(self) -> bool:
+        last = self._steps[-1].messages[-1] if self._steps else None
+        return isinstance(last, AssistantMessage) and last.interrupted
+
+    def _begin_or_queue(self, prompt: UserMessage) -> None:
+        if self._closed:
+            raise SessionError("This session is closed: open another one.")
+        if self._turn is None:
+            self._begin(prompt)
+        else:
+            self._queue.append(prompt)
+            self._emit_queue()
+
+    def _begin(self, prompt: UserMessage, *, continued: bool = False) -> None:
+        number = next(self._turn_numbers)
+        turn = Turn(number, prompt, self.token.child(f"turn {number}"), continued=continued)
+        self._turn = turn
+        self._returned_prompt = None
+        self._emit(TurnStarted(number, prompt.text, turn.started_at, continued))
+        self._task = asyncio.create_task(self._run(turn), name=f"turn {number} of {self.session_id}")
+
+    async def _run(self, turn: Turn) -> None:
+        around = Surroundings(
+            self.session_id,
+            self._provider,
+            self._registry,
+            self._request,
+            self._commit,
+            self._on_event,
+            self._stragglers,
+        )
+        await run_turn(turn, around)
+
+    def _request(self, prompt: Message) -> ModelRequest:
+        said = (message for step in self._steps for message in step.messages)
+        messages = sendable((*said, prompt))
+        return ModelRequest(self.choice.model, messages, self.choice.system, self.choice.api_base)
+
+    def _commit(self, turn_id: int, step: Step) -> None:
+        self._steps.append(step)
+        if step.usage is not None:
+            self.usage += step.usage
+            self._last_usage = step.usage
+        self._emit(StepCommitted(turn_id, step.usage, self.usage))
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, TurnEnded):
+            self._end(event)
+        else:
+            self._emit(event)
+
+    def _end(self, ended: TurnEnded) -> None:
+        """The session is idle before anybody hears of the end, so that a listener may submit at once."""
+        self._turn = None
+        self._task = None
+        self._returned_prompt = ended.returned_prompt
+        completed = ended.outcome is Outcome.COMPLETED
+        self._queue_paused = bool(self._queue) and not completed
+        self._emit(ended)
+        if completed:
+            self._begin_next()
+        elif self._queue_paused:
+            self._emit_queue()
+
+    def _begin_next(self) -> None:
+        """Go on with the queue, unless a listener was faster or the session is closing."""
+        if self._queue and self._turn is None and not self._closed:
+            self._begin(self._queue.popleft())
+            self._emit_queue()
+
+    def _emit_queue(self) -> None:
+        self._emit(QueueChanged(self.queued, self._queue_paused))
+
+    def _emit(self, event: Event) -> None:
+        for listener in list(self._listeners):
+            try:
+                listener(event)
+            except Exception:
+                # A front end that fails must not take the turn with it.
+                log.exception("a listener failed at %s", type(event).__name__)
+
+
+def stopped_by(source: str) -> CancelReason:
+    """The reason of a stop by the user with a key, button or command."""
+    return CancelReason(Cause.USER, source)
