@@ -21,7 +21,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, BinaryIO, assert_never
 
 from core.cancel import Cancelled, shielded
 from core.model import (
@@ -53,6 +53,8 @@ from providers.wire import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from core.cancel import CancelToken
 
 log = logging.getLogger(__name__)
@@ -65,6 +67,8 @@ END_WITHIN_S = 2.0
 
 DESCRIBE_WITHIN_S = 20.0
 """The first answer waits for the child's import."""
+
+MOST_LOG_BYTES = 1_000_000
 
 _ROOT = str(Path(__file__).resolve().parent.parent)
 _COMMAND = "import sys; sys.path.insert(0, {root!r}); from providers.worker import main; main({parent}, {fd})"
@@ -132,10 +136,10 @@ class ModelProcess:
 
     `start` returns at once and may be called before there is an event loop; `close` ends the child and the
     thread. One instance serves any number of streams at once, from any number of event loops. What the child
-    writes to its standard error goes to `log_file`, or nowhere.
+    writes to its standard error goes to the file that `log_file` names, in the thread, or nowhere.
     """
 
-    def __init__(self, log_file: Path | None = None) -> None:
+    def __init__(self, log_file: Callable[[], Path] | None = None) -> None:
         self._log_file = log_file
         # Re-entrant, because a signal handler that cancels may interrupt a holder. Never held while waiting.
         self._lock = threading.RLock()
@@ -168,6 +172,13 @@ class ModelProcess:
         self._wake()
         if self._thread.ident is not None:
             self._thread.join(END_WITHIN_S)
+
+    def kill(self) -> None:
+        """End the child this instant, from any thread, without waiting: the program is about to end."""
+        self._closing = True
+        child = self._child
+        if child is not None:
+            child.process.kill()
 
     # -- the event loop's side --
 
@@ -352,7 +363,9 @@ class ModelProcess:
         with contextlib.ExitStack() as stack:
             errors = subprocess.DEVNULL
             if self._log_file is not None:
-                errors = stack.enter_context(self._log_file.open("ab")).fileno()
+                # Without a place for its log the process works as well.
+                with contextlib.suppress(OSError):
+                    errors = stack.enter_context(_open_log(self._log_file())).fileno()
             process = subprocess.Popen(
                 # -P: what lies in the user's current folder must not be imported in place of ours.
                 [sys.executable, "-P", "-c", command],
@@ -405,6 +418,12 @@ class ModelProcess:
         else:
             call.restarted = True
             self._open(call)
+
+
+def _open_log(path: Path) -> BinaryIO:
+    """Open for appending; one that has grown large starts anew."""
+    too_large = path.exists() and path.stat().st_size > MOST_LOG_BYTES
+    return path.open("wb" if too_large else "ab")
 
 
 async def _receive(call: _Call, emit: Emit) -> Ending:

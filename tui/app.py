@@ -1,0 +1,196 @@
+"""The application: one screen of panes, the theme, and the ways out. It holds no state of any session.
+
+Whatever ends the program comes through `request_quit`: a key, a signal, a closed terminal. Nothing here may
+wait for a turn without a bound, and no traceback may reach the screen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import App
+
+from core.cancel import CancelReason, Cause
+from core.events import Status
+from tui import theme
+from tui.driver import CaesuraDriver, Interrupted
+from tui.interrupt import InterruptGate
+from tui.keys import KeyScope, bindings
+from tui.restore import restore_terminal
+from tui.signals import SignalWatch, install_signals
+from tui.widgets.pane import Pane
+from tui.widgets.transcript import NoticeKind, warm_up
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from textual.app import ComposeResult
+    from textual.binding import BindingType
+
+    from core.session import Session
+
+log = logging.getLogger(__name__)
+
+SMALLEST = (20, 5)
+QUIT_GRACE_S = 2.0
+
+
+class CaesuraApp(App[int]):
+    """Shows the sessions that `make_session` makes, one a pane; `App.run` returns the exit code.
+
+    `last_resort` is called when the event loop is blocked for good and the process must end: it ends what the
+    process started. `log_name` is the log file as messages name it. `after_first_frame` runs in a thread,
+    for what the first frame does not need.
+    """
+
+    TITLE = "Caesura"
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(KeyScope.APP)]
+    CSS = """
+    Screen { background: $background; }
+    """
+
+    def __init__(
+        self,
+        make_session: Callable[[], Session],
+        *,
+        theme_name: str = theme.DARK,
+        last_resort: Callable[[], object] = lambda: None,
+        after_first_frame: Callable[[], object] = lambda: None,
+        log_name: str = "the log",
+    ) -> None:
+        self.interrupt_gate = InterruptGate()
+        super().__init__(driver_class=CaesuraDriver)
+        self.animation_level = "none"
+        self._make_session = make_session
+        self._theme_name = theme_name
+        self._last_resort = last_resort
+        self._after_first_frame = after_first_frame
+        self._log_name = log_name
+        self._sessions: list[Session] = []
+        self._signals: SignalWatch | None = None
+        self._quitting: asyncio.Task[None] | None = None
+        self._chores: set[asyncio.Task[None]] = set()
+
+    def compose(self) -> ComposeResult:
+        session = self._make_session()
+        self._sessions.append(session)
+        yield Pane(session, self.interrupt_gate)
+
+    def on_load(self) -> None:
+        self._use_theme(self._theme_name)
+
+    def on_mount(self) -> None:
+        if not self.is_headless:
+            self._signals = install_signals(
+                self._on_signal,
+                loop=asyncio.get_running_loop(),
+                restore=restore_terminal,
+                last_resort=self._last_resort,
+            )
+        self.pane.prompt.focus()
+        self.call_after_refresh(self._start_chores)
+
+    @property
+    def pane(self) -> Pane:
+        """The pane that keys act on."""
+        return self.query_one(Pane)
+
+    # -- stopping --
+
+    def on_interrupted(self, _: Interrupted) -> None:
+        self.pane.show_interrupted()
+
+    def on_pane_quit_requested(self) -> None:
+        self.request_quit(CancelReason(Cause.QUIT, "quit"), 0)
+
+    async def action_quit(self) -> None:
+        self.request_quit(CancelReason(Cause.QUIT, "ctrl+q"), 0)
+
+    def request_quit(self, reason: CancelReason, exit_code: int) -> None:
+        """Stop what runs, wait for it within a bound, give the terminal back, end. Asked again: at once."""
+        if self._quitting is None:
+            self._quitting = asyncio.create_task(self._quit(reason, exit_code), name="quit")
+        else:
+            for session in self._sessions:
+                session.force()
+            self.exit(exit_code)
+
+    async def _quit(self, reason: CancelReason, exit_code: int) -> None:
+        closing = [session.aclose(reason, grace_s=QUIT_GRACE_S) for session in self._sessions]
+        await asyncio.gather(*closing)
+        self.exit(exit_code)
+
+    def _on_signal(self, number: signal.Signals, count: int) -> None:
+        """Q1: a signal takes the way of the key. SIGINT stops a turn, if there is one; the others quit."""
+        reason = CancelReason(Cause.SIGNAL, number.name)
+        running = self.pane.session.status is not Status.IDLE
+        if number is signal.SIGINT and running and count == 1:
+            self.pane.session.stop(reason)
+        elif number is signal.SIGINT and running:
+            self.pane.session.force()
+        else:
+            self.request_quit(reason, 128 + number)
+
+    # -- looks --
+
+    def action_toggle_theme(self) -> None:
+        self._use_theme(theme.LIGHT if self.current_theme.dark else theme.DARK)
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return theme.default_css_variables(self.current_theme)
+
+    def _use_theme(self, name: str) -> None:
+        chosen = theme.choose_theme(name)
+        self.register_theme(chosen.theme)
+        self.theme = chosen.theme.name
+        if chosen.error is not None:
+            log.warning("%s", chosen.error)
+            self.call_after_refresh(lambda: self._tell(chosen.error or ""))
+
+    def _tell(self, text: str) -> None:
+        self.pane.transcript.add_notice(text, NoticeKind.ERROR)
+
+    # -- the rest --
+
+    def _start_chores(self) -> None:
+        """What the first frame did without."""
+        self._own(asyncio.to_thread(self._warm_up))
+        for session in self._sessions:
+            self._own(session.describe_model())
+
+    def _warm_up(self) -> None:
+        self._after_first_frame()
+        warm_up()
+
+    def _own(self, chore: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(chore)
+        self._chores.add(task)
+        task.add_done_callback(self._end_chore)
+
+    def _end_chore(self, task: asyncio.Task[None]) -> None:
+        self._chores.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a task in the background failed", exc_info=error)
+
+    def _fatal_error(self) -> None:
+        """An error nobody expected: it goes to the log, the screen gets a sentence."""
+        log.critical("the application failed", exc_info=self._exception)
+        self._exit_renderables.append(
+            f"Caesura failed and had to close; {self._log_name} has the details. Start it again to go on."
+        )
+        self._close_messages_no_wait()
+
+    async def on_unmount(self) -> None:
+        reason = CancelReason(Cause.QUIT, "end of the program")
+        await asyncio.gather(*(session.aclose(reason, grace_s=QUIT_GRACE_S) for session in self._sessions))
+        for chore in self._chores:
+            chore.cancel()
+
+    def close_signals(self) -> None:
+        """Give the signals back; to be called when `run` has returned."""
+        if self._signals is not None:
+            self._signals.close()

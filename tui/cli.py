@@ -1,0 +1,189 @@
+"""The command line, and the one place where the parts are put together.
+
+It must stay cheap: the model process starts before anything else is imported, and what only one front end
+needs is imported for that one alone. `caesura run` never imports Textual.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from core import logs
+from core.errors import CaesuraError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from core.frontends.headless import Output
+    from core.session import ModelChoice, Session
+    from providers.process import ModelProcess
+
+USAGE = 2
+
+DEFAULT_MODELS = {
+    "ANTHROPIC_API_KEY": "anthropic/claude-sonnet-4-5",
+    "OPENAI_API_KEY": "openai/gpt-5.1",
+    "GEMINI_API_KEY": "gemini/gemini-2.5-pro",
+    "GOOGLE_API_KEY": "gemini/gemini-2.5-pro",
+}
+"""Which model answers when only a key says which provider the user has."""
+
+EXIT_CODES = """\
+exit codes of `caesura run`: 0 the reply is complete, 1 it failed, 2 the command line is wrong,
+130 stopped by SIGINT, 143 by SIGTERM, 129 by SIGHUP, 141 nobody reads the output any more.
+"""
+
+
+class UsageError(CaesuraError):
+    """The command line asks for something that cannot be."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run Caesura; the exit code. Never raises for what a user did."""
+    options = _parser().parse_args(arguments)
+    logs.collect()
+    try:
+        return _run_prompt(options) if options.command == "run" else _run_screen(options)
+    except CaesuraError as error:
+        print(f"caesura: {error}", file=sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:
+        return 130
+
+
+def choose_model(model: str | None, environment: Mapping[str, str]) -> str:
+    """The model to use: the one that was named, else one of the provider whose key is there.
+
+    Raises `UsageError` when nothing says which.
+    """
+    if model:
+        return model
+    for variable, default in DEFAULT_MODELS.items():
+        if environment.get(variable):
+            return default
+    raise UsageError(
+        "no model is chosen: try `caesura --demo`, which needs none, or name one, as in "
+        "`caesura --model anthropic/claude-sonnet-4-5`, with its key in ANTHROPIC_API_KEY."
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="caesura",
+        description="A terminal assistant for which interruption always works.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and end")
+    parser.add_argument(
+        "--theme", default=None, metavar="NAME", help="caesura-dark (default) or caesura-light"
+    )
+    _add_model_options(parser)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    run = commands.add_parser(
+        "run",
+        help="print the reply to one prompt, without a screen",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    run.add_argument("prompt", nargs="?", help="the prompt; without it, standard input is read")
+    run.add_argument(
+        "--json", action="store_true", help="print one JSON object at the end: outcome, text, proof"
+    )
+    # Not given is not the same as None here: it must not undo what stood before `run`.
+    _add_model_options(run, default=argparse.SUPPRESS)
+    return parser
+
+
+def _add_model_options(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    demo = argparse.SUPPRESS if default is not None else False
+    parser.add_argument("--demo", action="store_true", default=demo, help="talk to the built-in demo model")
+    parser.add_argument("--model", metavar="NAME", default=default, help="litellm's name of the model")
+    parser.add_argument(
+        "--api-base", metavar="URL", default=default, help="the address of the model's server"
+    )
+
+
+def _open_model(options: argparse.Namespace, stack: ExitStack) -> tuple[ModelProcess, ModelChoice]:
+    """Start the model process, and the demo model if it is asked for; both end with `stack`."""
+    if options.demo and (options.model or options.api_base):
+        raise UsageError("--demo is a model of its own: leave out --model and --api-base, or --demo.")
+    name = None if options.demo else choose_model(options.model, os.environ)
+    from providers.process import ModelProcess
+
+    process = ModelProcess(lambda: logs.state_folder() / "worker.log")
+    process.start()
+    stack.callback(process.close)
+    from core.session import ModelChoice
+
+    if name is not None:
+        return process, ModelChoice(name, options.api_base)
+    from providers.demo import DemoServer
+
+    demo = stack.enter_context(DemoServer())
+    return process, ModelChoice(demo.model, demo.url)
+
+
+def _session_maker(process: ModelProcess, choice: ModelChoice) -> Callable[[], Session]:
+    from core.operations import Registry
+    from core.session import Session
+
+    registry = Registry()
+    return lambda: Session(process, registry, choice)
+
+
+def _run_screen(options: argparse.Namespace) -> int:
+    if options.version:
+        return _print_version()
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError('this is not a terminal: use `caesura run "prompt"` in scripts and pipes.')
+    with ExitStack() as stack:
+        process, choice = _open_model(options, stack)
+        from tui import theme
+        from tui.app import CaesuraApp
+
+        def open_logs() -> None:
+            if (listener := logs.open_files()) is not None:
+                stack.callback(listener.stop)
+
+        app = CaesuraApp(
+            _session_maker(process, choice),
+            theme_name=options.theme or theme.DARK,
+            last_resort=process.kill,
+            after_first_frame=open_logs,
+            log_name="caesura.log in the state folder",
+        )
+        stack.callback(app.close_signals)
+        code = app.run()
+        return app.return_code or 0 if code is None else code
+
+
+def _run_prompt(options: argparse.Namespace) -> int:
+    import asyncio
+
+    from core.frontends.headless import Output, run_prompt
+
+    prompt = options.prompt
+    if prompt is None:
+        if sys.stdin.isatty():
+            raise UsageError('there is no prompt: `caesura run "prompt"`, or send it to standard input.')
+        prompt = sys.stdin.buffer.read().decode("utf-8", "replace")
+    if not prompt.strip():
+        raise UsageError("the prompt is empty: write something to answer.")
+    output: Output = Output.JSON if options.json else Output.TEXT
+    with ExitStack() as stack:
+        process, choice = _open_model(options, stack)
+        if (listener := logs.open_files()) is not None:
+            stack.callback(listener.stop)
+        return asyncio.run(run_prompt(_session_maker(process, choice), prompt, output))
+
+
+def _print_version() -> int:
+    from importlib.metadata import version
+
+    print(f"caesura {version('caesura')}")
+    return 0

@@ -1,0 +1,126 @@
+"""From session events to widget calls: the whole vocabulary of the transcript in one place.
+
+Text is collected as it arrives and shown at most thirty times a second. A backlog never outlives a turn: at
+its end all that was received is drawn at once (E10), in slices that leave the event loop free, and what comes
+behind waits for that. The pump never asks a widget what is running; it is told by the engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, assert_never
+
+from core.events import (
+    CallRefused,
+    Event,
+    ModelDescribed,
+    Outcome,
+    QueueChanged,
+    ReasoningArrived,
+    StepCommitted,
+    TextArrived,
+    TurnEnded,
+    TurnStarted,
+    TurnStopping,
+)
+from tui.notices import failure_notice, stop_notice
+from tui.widgets.transcript import NoticeKind, Transcript
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tui.widgets.transcript import PromptHandle
+
+FRAME_S = 1 / 30
+
+
+class Pump:
+    """Feeds one transcript from one session. `return_prompt(text)` gives a prompt back to an empty composer
+    and tells whether it was empty (H1)."""
+
+    def __init__(self, transcript: Transcript, return_prompt: Callable[[str], bool]) -> None:
+        self._transcript = transcript
+        self._return_prompt = return_prompt
+        self._prompt: PromptHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self._flush_at = 0.0
+        self._flush: asyncio.TimerHandle | None = None
+        self._waiting: deque[Event] = deque()
+        self._finishing: asyncio.Task[None] | None = None
+
+    def on_event(self, event: Event) -> None:
+        """Take an event of the session; returns at once."""
+        if self._finishing is not None:
+            self._waiting.append(event)
+        else:
+            self._show(event)
+
+    async def aclose(self) -> None:
+        """Show what is still to be shown, then stop."""
+        while self._finishing is not None:
+            await asyncio.wait({self._finishing})
+        self._cancel_flush()
+
+    def _show(self, event: Event) -> None:
+        match event:
+            case TurnStarted(prompt=prompt, continued=continued):
+                self._prompt = self._transcript.add_prompt("/continue" if continued else prompt)
+                self._transcript.begin_reply()
+            case TextArrived(text=text):
+                self._transcript.append_text(text)
+                self._plan_flush()
+            case ReasoningArrived(text=text):
+                self._transcript.append_reasoning(text)
+                self._plan_flush()
+            case CallRefused(name=name):
+                self._transcript.add_notice(
+                    f"The model asked for the tool {name or 'without a name'}, but there are no tools yet.",
+                    NoticeKind.INFO,
+                )
+            case TurnEnded():
+                self._cancel_flush()
+                self._finishing = self._loop.create_task(self._finish(event), name="end of a reply")
+            case TurnStopping() | StepCommitted() | QueueChanged() | ModelDescribed():
+                pass
+            case _:
+                assert_never(event)
+
+    async def _finish(self, ended: TurnEnded) -> None:
+        try:
+            await self._transcript.drain()
+            self._conclude(ended)
+        finally:
+            self._finishing = None
+        while self._waiting and self._finishing is None:
+            self._show(self._waiting.popleft())
+
+    def _conclude(self, ended: TurnEnded) -> None:
+        self._transcript.end_reply(interrupted=ended.outcome is not Outcome.COMPLETED and bool(ended.text))
+        returned = ended.returned_prompt is not None and self._return_prompt(ended.returned_prompt)
+        if returned and ended.error is None and self._prompt is not None:
+            self._transcript.remove_prompt(self._prompt)
+        if ended.proof is not None:
+            self._transcript.add_notice(stop_notice(ended, returned=returned), NoticeKind.STOPPED)
+        if ended.error is not None:
+            self._transcript.add_notice(failure_notice(ended, returned=returned), NoticeKind.ERROR)
+
+    def _plan_flush(self) -> None:
+        if self._flush is None:
+            self._flush = self._loop.call_at(max(self._flush_at, self._loop.time()), self._on_frame)
+
+    def _on_frame(self) -> None:
+        self._flush = None
+        started = self._loop.time()
+        more = self._transcript.flush()
+        took = self._loop.time() - started
+        # Behind by more than one slice: no pause but the others' turn. Else thirty times a second, and less
+        # often where a slow machine would spend most of its time on painting.
+        self._flush_at = 0.0 if more else started + max(FRAME_S, 4 * took)
+        if more:
+            self._plan_flush()
+
+    def _cancel_flush(self) -> None:
+        if self._flush is not None:
+            self._flush.cancel()
+            self._flush = None
