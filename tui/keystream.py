@@ -1,0 +1,301 @@
+"""What a terminal sends, cut into whole keys.
+
+Why it exists: ESC is a key and also the first byte of every other special key. Which one it is can only be
+told from what else was read at the same moment, and Textual's parser no longer knows that. So the cut is made
+here, where the reads are, and Textual's parser only ever gets whole sequences.
+
+How it decides:
+
+- A read that is nothing but ESC, with nothing else waiting, is the Esc key at once: a terminal writes a
+  sequence in one piece. Over SSH it may arrive in two, there the stream first asks for `SSH_ESCAPE_WAIT` of
+  silence.
+- An ESC at the end of a larger read, or right after a read that may have been cut by a full buffer, is the
+  Esc key after `CUT_WAIT` of silence, remote or not.
+- ESC and a character is a `Chord`: whether that means Alt or Esc-and-a-key is for the caller to say.
+- While a bracketed paste is open, Esc and Ctrl+C are keys when they come on their own: nothing but such keys
+  between two silences of `PASTE_WAIT`. They close the paste and what was pasted so far comes first. An ESC
+  or ^C with other text around it is part of the paste.
+
+What it must never do: read, wait, look at a clock (the caller does all three, so that tests need no time), or
+lose characters that were typed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from tui.interrupt import InterruptKey
+from tui.kitty import KeyEvent, read_report
+
+ESC: Final = "\x1b"
+ETX: Final = "\x03"
+
+SSH_ESCAPE_WAIT: Final = 0.025
+CUT_WAIT: Final = 0.025
+PASTE_WAIT: Final = 0.05
+CHORD_WAIT: Final = 0.1
+"""For `ESC [`, `ESC O` and the like, which are Alt chords only if nothing follows."""
+SEQUENCE_WAIT: Final = 1.0
+"""For the rest of a control sequence whose beginning was read. Without it the beginning is dropped."""
+
+LARGE_READ: Final = 1024
+"""Characters. After a read of this size the terminal's buffer may have been full and a sequence cut in
+two."""
+
+_PASTE_START: Final = "\x1b[200~"
+_PASTE_END: Final = "\x1b[201~"
+_LONGEST_KEYS_IN_PASTE: Final = 256
+
+_CSI = re.compile(
+    r"\x1b\[(?:"
+    r"\[[A-E]"  # F1-F5 of the Linux console
+    r"|M[^\x00-\x1f]{3}"  # mouse, in the form without numbers
+    r"|[0-?]{1,256}[ -/]*[@-~]"
+    r"|[ -/]*[@-LN-Z\\-~]"
+    r")"
+)
+_CSI_CUT = re.compile(r"\x1b\[(?:\[?|M[^\x00-\x1f]{0,2}|[0-?]{0,256}[ -/]*)\Z")
+_CSI_BROKEN = re.compile(r"\x1b\[[0-?]{1,256}[ -/]*")
+_SS3 = re.compile(r"\x1bO[A-DFHIMP-SXa-dj-y]")
+_SHIFTED_RXVT = re.compile(r"\x1b\[\d{1,2}\$")
+_STRING = re.compile(r"\x1b(?:\][^\x03\x07\x1b]*(?:\x07|\x1b\\)|[PX^_][^\x03\x1b]*\x1b\\)")
+_STRING_CUT = re.compile(r"\x1b(?:\][^\x03\x07\x1b]{0,4096}|[PX^_][^\x03\x1b]{0,4096})\x1b?\Z")
+_TEXT = re.compile(r"[^\x1b\x03]+")
+_ANSWER = re.compile(r"\x1b\[[<=>?]")
+_ANSWER_OF_USE = re.compile(r"\x1b\[(?:<[-\d;]+[Mm]|\?\d+;\d\$y)")
+_ABSURD = re.compile(r"\d{6}|:")
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Plain characters, control characters other than ESC and Ctrl+C among them."""
+
+    characters: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """One whole escape sequence: a special key, a mouse report, an answer of the terminal."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chord:
+    """ESC and `character` in one go."""
+
+    character: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pasted:
+    """The text of a bracketed paste, whole or as far as it came."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pressed:
+    """Esc or Ctrl+C, in whichever encoding; `raw` is what was read. `held` is the key's own repetition, which
+    a terminal of the kitty kind may tell apart from a second press."""
+
+    key: InterruptKey
+    raw: str
+    held: bool = False
+
+
+Unit = Text | Sequence | Chord | Pasted | Pressed
+
+
+class _OpenPaste:
+    """A paste that has begun. `burst` is what came since the last silence."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._burst: list[str] = []
+        self._end_so_far = ""
+
+    def feed(self, data: str) -> tuple[str, str] | None:
+        """Add what was read. When the end mark is in it: the whole paste, and what came after it."""
+        if not data.startswith(_PASTE_END[len(self._end_so_far) :][: len(data)]):
+            (self._burst or self._parts).append(self._end_so_far)
+            self._end_so_far = ""
+        data = self._end_so_far + data
+        self._end_so_far = ""
+        end = data.find(_PASTE_END)
+        if end >= 0:
+            return "".join((*self._parts, *self._burst, data[:end])), data[end + len(_PASTE_END) :]
+        held_back = _cut_end_mark(data)
+        if held_back:
+            self._end_so_far = data[-held_back:]
+            data = data[:-held_back]
+        self._burst.append(data)
+        return None
+
+    @property
+    def has_burst(self) -> bool:
+        return bool(self._burst)
+
+    def settle(self) -> tuple[str, list[Unit]] | None:
+        """At a silence. When the burst was keys only: the text before it, and the keys."""
+        burst = ""
+        if sum(map(len, self._burst)) <= _LONGEST_KEYS_IN_PASTE:
+            burst = "".join(self._burst) + self._end_so_far
+        keys, _ = _cut(burst, final=True)
+        if keys and all(isinstance(unit, Pressed) for unit in keys):
+            return "".join(self._parts), keys
+        self._parts += self._burst
+        self._burst.clear()
+        return None
+
+
+class KeyStream:
+    """Feed it each read; when `patience` seconds pass without one, tell it by `expire`.
+
+    `escape_wait` in seconds: silence asked for after a lone ESC; 0 for a local terminal.
+    """
+
+    def __init__(self, *, escape_wait: float) -> None:
+        self._escape_wait = escape_wait
+        self._tail = ""
+        self._paste: _OpenPaste | None = None
+        self._maybe_cut = False
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds of silence after which to call `expire`; None when silence would change nothing."""
+        if self._paste is not None:
+            return PASTE_WAIT if self._paste.has_burst else None
+        if self._tail == ESC:
+            return max(self._escape_wait, CUT_WAIT if self._maybe_cut else 0.0)
+        if self._tail:
+            may_be_whole = not _CSI_BROKEN.match(self._tail) or _SHIFTED_RXVT.fullmatch(self._tail)
+            return CHORD_WAIT if may_be_whole else SEQUENCE_WAIT
+        return CUT_WAIT if self._maybe_cut else None
+
+    def feed(self, data: str, *, more: bool) -> list[Unit]:
+        """Cut what was read now; `more` says that the next read will not have to wait."""
+        before = self._tail
+        lone = not data.strip(ESC)
+        after_doubt = self._maybe_cut or bool(before)
+        esc_in_doubt = after_doubt if lone else data.endswith(ESC)
+        self._maybe_cut = more or len(data) >= LARGE_READ or esc_in_doubt
+        units = self._take(before + data if self._paste is None else data)
+        # A string that its second read does not end is none: else typing after Alt+] would be swallowed.
+        no_string = (
+            bool(before) and self._tail.startswith(before) and _STRING_CUT.match(self._tail) is not None
+        )
+        if not more and (self.patience == 0 or no_string):
+            units += self.expire()
+        return units
+
+    def expire(self) -> list[Unit]:
+        """The silence that `patience` named has passed: decide what was open."""
+        self._maybe_cut = False
+        if self._paste is not None:
+            settled = self._paste.settle()
+            if settled is None:
+                return []
+            self._paste = None
+            pasted, keys = settled
+            return [Pasted(pasted), *keys] if pasted else keys
+        tail, self._tail = self._tail, ""
+        units, _ = _cut(tail, final=True)
+        return units
+
+    def _take(self, data: str) -> list[Unit]:
+        units: list[Unit] = []
+        while True:
+            if self._paste is not None:
+                ended = self._paste.feed(data)
+                if ended is None:
+                    return units
+                self._paste = None
+                units.append(Pasted(ended[0]))
+                data = ended[1]
+            before, mark, data = data.partition(_PASTE_START)
+            keys, self._tail = _cut(before, final=bool(mark))
+            units += keys
+            if not mark:
+                return units
+            self._paste = _OpenPaste()
+
+
+def _cut_end_mark(data: str) -> int:
+    """How many characters at the end of `data` may be the beginning of an end mark."""
+    for length in range(len(_PASTE_END) - 1, 0, -1):
+        if data.endswith(_PASTE_END[:length]):
+            return length
+    return 0
+
+
+def _cut(data: str, *, final: bool) -> tuple[list[Unit], str]:
+    """Cut `data` into units and the beginning of one that is not whole yet.
+
+    With `final` nothing more belongs to it and nothing is left over.
+    """
+    units: list[Unit] = []
+    position = 0
+    while position < len(data):
+        if found := _TEXT.match(data, position):
+            units.append(Text(found[0]))
+        elif data[position] == ETX:
+            units.append(Pressed(InterruptKey.CTRL_C, ETX))
+            position += 1
+            continue
+        elif found := _CSI.match(data, position):
+            units += _control_sequence(found[0])
+        elif found := _SS3.match(data, position):
+            units.append(Sequence(found[0]))
+        elif found := _STRING.match(data, position):
+            pass
+        elif not final and _may_grow(data, position):
+            return units, data[position:]
+        elif found := _CSI_BROKEN.match(data, position):
+            if _SHIFTED_RXVT.fullmatch(found[0]):
+                units.append(Sequence(found[0]))
+        else:
+            unit, length = _escape(data[position + 1 : position + 2])
+            units.append(unit)
+            position += length
+            continue
+        position = found.end()
+    return units, ""
+
+
+def _may_grow(data: str, position: int) -> bool:
+    return (
+        position + 1 == len(data)
+        or data[position:] == "\x1bO"
+        or _CSI_CUT.match(data, position) is not None
+        or _STRING_CUT.match(data, position) is not None
+    )
+
+
+def _escape(following: str) -> tuple[Unit, int]:
+    """The unit for an ESC that begins no sequence, and how many characters it takes."""
+    if following in ("", ESC, ETX):
+        return Pressed(InterruptKey.ESCAPE, ESC), 1
+    return Chord(following), 2
+
+
+def _control_sequence(sequence: str) -> list[Unit]:
+    """One CSI sequence as the key that it is, or nothing: releases, and answers that nobody waits for.
+
+    Textual would type what it does not understand into the prompt.
+    """
+    if sequence == _PASTE_END:
+        return []
+    if _ANSWER.match(sequence):
+        return [Sequence(sequence)] if _ANSWER_OF_USE.fullmatch(sequence) else []
+    report = read_report(sequence)
+    if report is None:
+        known_form = sequence.startswith("\x1b[M") or sequence.endswith("t") or not _ABSURD.search(sequence)
+        return [Sequence(sequence)] if known_form else []
+    if report.event is KeyEvent.RELEASE:
+        return []
+    if report.interrupt is not None:
+        return [Pressed(report.interrupt, report.sequence, held=report.event is KeyEvent.REPEAT)]
+    return [Sequence(report.sequence)]
