@@ -104,10 +104,10 @@ class CancelToken:
         "_callbacks",
         "_children",
         "_force_callbacks",
+        "_forced",
         "_mark",
         "_pinned",
         "_scopes",
-        "forced",
         "name",
         "parent",
     )
@@ -127,8 +127,7 @@ class CancelToken:
         # Reason and mark in one slot: whoever sees the mark sees the reason. `dict.setdefault` is atomic, so
         # that even a signal handler in the middle of a `cancel` leaves exactly one winner.
         self._mark: dict[Literal["reason"], tuple[CancelReason]] = {}
-        # True once a second stop has taken away what grace the first one left.
-        self.forced = False
+        self._forced = False
         if parent is not None:
             # Known to the parent first and inherited second: a cancel in between marks it either way.
             parent._children.add(weakref.ref(self, parent._children.discard))
@@ -156,6 +155,11 @@ class CancelToken:
     @property
     def cancelled(self) -> bool:
         return "reason" in self._mark
+
+    @property
+    def forced(self) -> bool:
+        """Whether a second stop, here or further up, has taken away what grace the first one left."""
+        return self._forced or (self.parent is not None and self.parent.forced)
 
     def check(self) -> None:
         """Raise `Cancelled` if the token is cancelled: before work that must not start after a stop."""
@@ -197,8 +201,11 @@ class CancelToken:
         """
         if not self.cancelled:
             return False
+        # The first stop may have been interrupted half-way, and whoever is told to hurry must find a reason.
+        self._mark_descendants()
+        # Known first, the subtree listed second: a callback that is missing there sees it and runs by itself.
+        self._forced = True
         for token in self._mark_descendants():
-            token.forced = True
             for registration in list(token._force_callbacks):
                 token._run(registration)
         return True

@@ -55,6 +55,9 @@ GRACE_S = 3.0
 A provider of ours needs 250 ms and a kill at most; this bound is for one that is broken.
 """
 
+FORCED_GRACE_S = 0.5
+"""The same after a second stop, which our provider answers with a kill at once (E7)."""
+
 
 @dataclass(slots=True)
 class Turn:
@@ -165,7 +168,7 @@ async def run_turn(turn: Turn, around: Surroundings) -> None:
 
 
 async def _supervise(ask: _Ask, request: ModelRequest, turn: Turn, around: Surroundings) -> Finished:
-    """Wait for the stream; after a stop for `GRACE_S` at most, and after a second stop not at all."""
+    """Wait for the stream; after a stop for `GRACE_S` at most, after a second one for `FORCED_GRACE_S`."""
     stream = asyncio.create_task(ask.run(request), name=f"stream of turn {turn.turn_id}")
     given_up = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -174,12 +177,12 @@ async def _supervise(ask: _Ask, request: ModelRequest, turn: Turn, around: Surro
     def start_grace(_: CancelReason) -> None:
         loop.call_soon_threadsafe(loop.call_later, GRACE_S, given_up.set)
 
-    def give_up(_: CancelReason) -> None:
-        loop.call_soon_threadsafe(given_up.set)
+    def cut_grace(_: CancelReason) -> None:
+        loop.call_soon_threadsafe(loop.call_later, FORCED_GRACE_S, given_up.set)
 
     giving_up = asyncio.create_task(given_up.wait(), name=f"grace of turn {turn.turn_id}")
     try:
-        with token.on_cancel(start_grace), token.on_force(give_up):
+        with token.on_cancel(start_grace), token.on_force(cut_grace):
             await asyncio.wait({stream, giving_up}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         giving_up.cancel()

@@ -10,6 +10,7 @@ The promises are S1 to S3, S6, S7, S9 to S11 and T9 of tests/promises.md.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import threading
@@ -26,6 +27,8 @@ from core.model import Phase
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
+
+    from core.cancel import Registration
 
 log = logging.getLogger(__name__)
 stop_log = logging.getLogger("caesura.stops")
@@ -130,12 +133,11 @@ class Operation:
         self._view = view
         self.token = token
         self.phase = view.phase
-        self.state = OperationState.SCHEDULED
-        self.forced = False
+        self._state = OperationState.SCHEDULED
         self._phase_at_stop: Phase | None = None
-        self._ended = threading.Event()
+        self._recorded = False
         self._waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
-        self._stop_registration = token.on_cancel(self._on_cancel)
+        self._stop_registration: Registration | None = None
 
     @property
     def session_id(self) -> str:
@@ -148,6 +150,14 @@ class Operation:
     @property
     def title(self) -> str:
         return self._view.title
+
+    @property
+    def state(self) -> OperationState:
+        # "Stopping" is read off the token: a stop has nothing to write here, so it needs no lock (U5), and
+        # none can be lost between two states.
+        if self._state is OperationState.RUNNING and self.token.cancelled:
+            return OperationState.STOPPING
+        return self._state
 
     def view(self) -> OperationView:
         given = self._view
@@ -165,43 +175,76 @@ class Operation:
     def start(self, phase: Phase) -> None:
         """Go from scheduled to running. Raises `Cancelled` if it was stopped before: it never starts (S4)."""
         self.token.check()
-        with self._registry.lock:
-            if self.state is OperationState.SCHEDULED:
-                self.state = OperationState.RUNNING
-            self.phase = phase
-        self._registry.tell()
+        if self._state is OperationState.SCHEDULED:
+            self._state = OperationState.RUNNING
+        self.enter(phase)
 
     def enter(self, phase: Phase) -> None:
         """The work has got to `phase`."""
         self.phase = phase
+        self._registry.tell()
 
     def end(self, state: OperationState) -> None:
         """The work has really ended. Raises `OperationError` for a second end or for a state that is none."""
         with self._registry.lock:
             if state.live or not self.state.live:
                 raise OperationError(f"{self.title} cannot end as {state}: it is {self.state}.")
-            self.state = state
+            self._state = state
             self._registry.remove(self)
             waiters, self._waiters = self._waiters, []
-        self._stop_registration.close()
-        self._ended.set()
+        if self._stop_registration is not None:
+            self._stop_registration.close()
         for loop, ended in waiters:
-            loop.call_soon_threadsafe(ended.set)
-        self._record(state)
+            # A loop that is closed waits for nothing any more.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(ended.set)
+        self.settle()
         self._registry.tell()
+
+    def settle(self) -> None:
+        """Leave the record of the stop, if there was one and the end has come; once.
+
+        `end` calls this. Who heeds a stop that came after it, though it had no work left to end, calls it
+        again: every stop leaves its record (T9).
+        """
+        reason = self.token.reason
+        if reason is None or self._recorded or self._state.live:
+            return
+        self._recorded = True
+        self._registry.keep(
+            StopRecord(
+                reason,
+                self.session_id,
+                self.call_id,
+                self._view.kind,
+                self.title,
+                self._phase_at_stop or self.phase,
+                time.monotonic() - reason.at,
+                self._state,
+                self.token.forced,
+            )
+        )
+
+    def watch_token(self) -> None:
+        """Note where the work stands when it is stopped. Only `Registry.open` calls this."""
+        self._stop_registration = self.token.on_cancel(self._on_cancel)
 
     async def wait_ended(self, seconds: float) -> bool:
         """Wait for the real end; false if it did not come within `seconds`."""
         ended = asyncio.Event()
+        waiter = (asyncio.get_running_loop(), ended)
         with self._registry.lock:
-            if not self.state.live:
+            if not self._state.live:
                 return True
-            self._waiters.append((asyncio.get_running_loop(), ended))
+            self._waiters.append(waiter)
         try:
             async with asyncio.timeout(seconds):
                 await ended.wait()
         except TimeoutError:
-            return False
+            return not self._state.live
+        finally:
+            with self._registry.lock, contextlib.suppress(ValueError):
+                self._waiters.remove(waiter)
         return True
 
     def __enter__(self) -> Self:
@@ -226,39 +269,19 @@ class Operation:
                 self.end(OperationState.INTERNAL_ERROR)
 
     def _on_cancel(self, _: CancelReason) -> None:
-        with self._registry.lock:
-            self._phase_at_stop = self.phase
-            if self.state is OperationState.RUNNING:
-                self.state = OperationState.STOPPING
+        self._phase_at_stop = self.phase
         self._registry.tell()
-
-    def _record(self, state: OperationState) -> None:
-        reason = self.token.reason
-        if reason is None:
-            return
-        self._registry.keep(
-            StopRecord(
-                reason,
-                self.session_id,
-                self.call_id,
-                self._view.kind,
-                self.title,
-                self._phase_at_stop or self.phase,
-                time.monotonic() - reason.at,
-                state,
-                self.token.forced,
-            )
-        )
 
 
 class Registry:
     """All live operations of the program, by session and call id. Its methods may be called from any thread.
 
-    `on_change` is told, in whatever thread it happens, that a new `snapshot` would differ.
+    `on_change` is told, in whatever thread it happens, that a new `snapshot` would differ. What it raises is
+    logged.
     """
 
     def __init__(self, on_change: Callable[[], None] | None = None) -> None:
-        # Re-entrant for signal handlers, and held for a few assignments only: no stop waits for it (U5).
+        # Re-entrant for signal handlers, held for a few assignments only, and never taken by a stop (U5).
         self.lock = threading.RLock()
         self._live: dict[tuple[str, str], Operation] = {}
         self._numbers = itertools.count(1)
@@ -288,14 +311,15 @@ class Registry:
         """
         token = parent.child(title)
         with self.lock:
-            number = next(self._numbers)
-            wanted = call_id or f"{kind}-{number}"
-            free = wanted if (session_id, wanted) not in self._live else f"{wanted}#{number}"
+            free = wanted = call_id or f"{kind}-{next(self._numbers)}"
+            while (session_id, free) in self._live:
+                free = f"{wanted}#{next(self._numbers)}"
             view = OperationView(
                 session_id, free, parent_id, kind, title, OperationState.SCHEDULED, phase, time.monotonic()
             )
             operation = Operation(self, view, token)
             self._live[session_id, free] = operation
+        operation.watch_token()
         self.tell()
         return operation
 
@@ -303,8 +327,7 @@ class Registry:
         """Stop one operation; a second call forces it (S2, S11). Raises `OperationError` for an empty id."""
         if not session_id or not call_id:
             raise OperationError("To stop a call, name its session and its id: one of them is empty.")
-        with self.lock:
-            operation = self._live.get((session_id, call_id))
+        operation = self._live.get((session_id, call_id))
         if operation is None:
             return CancelResult(CancelAnswer.NOT_FOUND)
         if operation.token.cancel(reason):
@@ -322,8 +345,7 @@ class Registry:
         """
         if not 0 <= wait < float("inf"):
             raise OperationError(f"A call cannot be waited for {wait} seconds: give 0 or more.")
-        with self.lock:
-            operation = self._live.get((session_id, call_id))
+        operation = self._live.get((session_id, call_id))
         result = self.cancel(session_id, call_id, reason)
         if operation is None or wait == 0 or await operation.wait_ended(wait):
             return result
@@ -331,8 +353,8 @@ class Registry:
 
     def cancel_all(self, session_id: str, reason: CancelReason) -> int:
         """Stop everything of one session; the number of operations that had not been stopped before."""
-        with self.lock:
-            mine = [operation for (owner, _), operation in self._live.items() if owner == session_id]
+        # Listed in one step of C code: a stop takes no lock.
+        mine = [operation for (owner, _), operation in list(self._live.items()) if owner == session_id]
         return sum(operation.token.cancel(reason) for operation in mine)
 
     def snapshot(self, session_id: str | None = None) -> tuple[OperationView, ...]:
@@ -353,5 +375,10 @@ class Registry:
         del self._live[operation.session_id, operation.call_id]
 
     def tell(self) -> None:
-        if self._on_change is not None:
+        if self._on_change is None:
+            return
+        try:
             self._on_change()
+        except Exception:
+            # A front end that fails must not take the work with it.
+            log.exception("a listener of the registry failed")

@@ -135,6 +135,17 @@ class Session:
             raise SessionError("The prompt is empty: write something first.")
         self._begin_or_queue(UserMessage(text))
 
+    def hold(self, text: str) -> None:
+        """Queue a prompt and have it wait for the user: it was sent before a stop that overtook it.
+
+        Raises `SessionError` for an empty prompt.
+        """
+        if not text.strip():
+            raise SessionError("The prompt is empty: write something first.")
+        self._queue.append(UserMessage(text))
+        self._queue_paused = True
+        self._emit_queue()
+
     def resume(self) -> None:
         """Take up the turn that was stopped last (H9): `/continue`.
 
@@ -261,12 +272,12 @@ class Session:
         self._task = None
         self._returned_prompt = ended.returned_prompt
         completed = ended.outcome is Outcome.COMPLETED
-        self._queue_paused = bool(self._queue) and not completed
+        self._queue_paused = bool(self._queue) and (self._queue_paused or not completed)
         self._emit(ended)
-        if completed:
-            self._begin_next()
-        elif self._queue_paused:
+        if self._queue_paused:
             self._emit_queue()
+        elif completed:
+            self._begin_next()
 
     def _begin_next(self) -> None:
         """Go on with the queue, unless a listener was faster or the session is closing."""

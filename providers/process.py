@@ -186,7 +186,7 @@ class ModelProcess:
         """See `core.model.ModelProvider`. A child that dies before the first delta is replaced, once."""
         token.check()
         call = _Call(next(self._ids), request, asyncio.get_running_loop())
-        with token.on_cancel(lambda _: self._stop(call)):
+        with token.on_cancel(lambda _: self._stop(call)), token.on_force(lambda _: self._force(call)):
             self._open(call)
             try:
                 end = await _receive(call, emit)
@@ -243,6 +243,13 @@ class ModelProcess:
                 return
             call.stop_by = time.monotonic() + CONFIRM_WITHIN_S
             self._send(Cancel(call.stream_id))
+        self._wake()
+
+    def _force(self, call: _Call) -> None:
+        """A second stop: the time to confirm is over now. From any thread."""
+        with self._lock:
+            if call.stop_by is not None:
+                call.stop_by = time.monotonic()
         self._wake()
 
     def _forget(self, call: _Call) -> None:

@@ -32,27 +32,25 @@ MOST_BYTES_PER_REPLY = 64 * 1024 * 1024
 class SocketTrace:
     """The connections of one stream, and how far the newest of them has got.
 
-    `on_phase` is called with each phase before the first byte of a reply. `too_large` tells that the stream
-    was cut for its size.
+    `on_phase` is called with each phase before the first byte of a reply. `opened` tells whether the stream
+    ever had a connection, `too_large` that it was cut for its size.
     """
 
     def __init__(self, on_phase: Callable[[Phase], None]) -> None:
         self._on_phase = on_phase
+        self._connecting: set[socket.socket] = set()
         self._transports: set[asyncio.BaseTransport] = set()
         self._jobs: set[object] = set()
         self._stopped = False
+        self.opened = False
         self.too_large = False
-
-    @property
-    def opened(self) -> bool:
-        """Whether the stream ever had a connection."""
-        return bool(self._transports)
 
     @property
     def closed(self) -> bool:
         """Whether nothing of the stream is open: every socket closed in the kernel, not merely about to be,
         and no thread at work for it."""
-        return not self._jobs and all(_socket_closed(transport) for transport in self._transports)
+        connecting = any(sock.fileno() != -1 for sock in self._connecting)
+        return not (connecting or self._jobs) and all(map(_socket_closed, self._transports))
 
     def in_thread(self, func: Callable[[*_Ts], _T]) -> Callable[[*_Ts], _T]:
         """`func`, which is about to run in a thread for this stream, so that it is known to be at work."""
@@ -70,11 +68,25 @@ class SocketTrace:
     def enter(self, phase: Phase) -> None:
         self._on_phase(phase)
 
+    def connect(self, sock: socket.socket) -> None:
+        """A connection of this stream begins; until a transport has it, `sock` is all that can be seen of it.
+
+        It is only looked at: whoever waits for it closes it when the stream's task is cancelled.
+        """
+        self._connecting.add(sock)
+
     def carry(self, transport: asyncio.BaseTransport) -> None:
         """A request of this stream goes out on `transport`."""
+        self.opened = True
+        number = transport.get_extra_info("socket").fileno()
+        self._connecting = {sock for sock in self._connecting if sock.fileno() not in (-1, number)}
         self._transports.add(transport)
         if self._stopped:
             _abort(transport)
+
+    def lose(self, transport: asyncio.BaseTransport) -> None:
+        """`transport` came out of the library's pool for another stream: a stop must spare it from now on."""
+        self._transports.discard(transport)
 
     def abort(self) -> None:
         """Close every connection of the stream now, without a farewell that could wait for the other side.
@@ -82,7 +94,7 @@ class SocketTrace:
         A connection that is made later all the same is closed as soon as it is known.
         """
         self._stopped = True
-        for transport in self._transports:
+        for transport in list(self._transports):
             _abort(transport)
 
 
@@ -103,7 +115,12 @@ class TracedLoop(asyncio.SelectorEventLoop):
 
     async def sock_connect(self, sock: socket.socket, address: Any) -> None:
         _enter(Phase.CONNECTING)
+        trace = _current.get()
+        if trace is not None:
+            trace.connect(sock)
         await super().sock_connect(sock, address)
+        if trace is not None:
+            trace.opened = True
 
     async def create_connection(self, *args: Any, **kwargs: Any) -> Any:
         _enter(Phase.CONNECTING)
@@ -140,6 +157,8 @@ def _watch(transport: Any, protocol: Any) -> None:
         nonlocal owner, bytes_of_reply
         trace = _current.get()
         if trace is not None and trace is not owner:
+            if owner is not None:
+                owner.lose(transport)
             owner, bytes_of_reply = trace, 0
             trace.carry(transport)
 

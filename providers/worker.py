@@ -1,4 +1,4 @@
-"""The model process: the only importer of litellm, kept apart so that nothing in it can hold up a stop.
+"""The model process: litellm lives here, kept apart so that nothing in it can hold up a stop.
 
 It reads messages of `providers.wire` from standard input and answers on what was its standard output. Each
 stream is owned by one task, which is cancelled exactly once; its sockets are closed by us, not by luck with
@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.model import Closing, FailureKind, ModelError, ModelRequest, Phase, PhaseChanged, TextDelta
-from providers import failures, protocols
-from providers.catalog import describe, entry_for
-from providers.keys import Key, KeyFinder, KeyProblem, endpoint
+from providers import failures, library, protocols
+from providers.catalog import describe, entry_for, provider_of
+from providers.keys import KeyFinder, KeyProblem, endpoint
 from providers.sockets import SocketTrace, TracedLoop, trace_this_task
 from providers.wire import (
     Cancel,
@@ -103,7 +103,10 @@ class Stream:
     request: ModelRequest
     trace: SocketTrace
     tally: protocols.Tally = field(default_factory=protocols.Tally)
+    provider: str = ""
     secrets: tuple[str, ...] = ()
+    heard_at: float = 0.0
+    timed_out: bool = False
     shown: bool = False
     task: asyncio.Task[None] | None = None
     stopping: asyncio.Task[None] | None = None
@@ -120,7 +123,7 @@ class Worker:
         self._keys = KeyFinder()
         self._streams: dict[int, Stream] = {}
         self._answering: set[asyncio.Task[None]] = set()
-        self._library: asyncio.Task[Any] = loop.create_task(self._load_library())
+        self._library: asyncio.Task[None] = loop.create_task(self._load_library())
         loop.add_reader(inbox_fd, self._on_readable)
 
     # -- messages --
@@ -180,18 +183,22 @@ class Worker:
             await self._stream(stream)
             result: ToParent = self._end(stream)
         except ModelError as error:
+            stream.trace.abort()
             result = _failed(stream.stream_id, error)
         except Exception as error:  # noqa: BLE001 - whatever a library raises ends this stream, and only it
             # No traceback: its frames could hold the key. The classified detail is scrubbed.
+            # litellm does not close every connection that failed, Anthropic's for one: we do.
+            stream.trace.abort()
             result = _failed(stream.stream_id, self._classify(stream, error))
         if stream.stopping is None:
             self._streams.pop(stream.stream_id, None)
             self._outbox.send(result)
 
     async def _stream(self, stream: Stream) -> None:
-        library = await asyncio.shield(self._library)
-        call = await self._prepare(library, stream)
+        await asyncio.shield(self._library)
+        call = await self._prepare(stream)
         trace_this_task(stream.trace)
+        self._watch_silence(stream)
         answer = await call.start()
         if not call.streaming:
             self._show(stream, call.read(answer, stream.tally))
@@ -203,18 +210,43 @@ class Worker:
                 if time.monotonic() > pause_at:
                     await asyncio.sleep(0)
                     pause_at = time.monotonic() + SLICE_S
+            call.check_end(answer)
         finally:
             async with asyncio.timeout(CLOSE_BOUND_S):
-                await _close(answer)
+                await library.close(answer)
 
     def _show(self, stream: Stream, deltas: Any) -> None:
+        stream.heard_at = self._loop.time()
         if not stream.shown:
             stream.shown = True
             self._outbox.send(Piece(stream.stream_id, PhaseChanged(Phase.STREAMING)))
         for delta in deltas:
             self._outbox.send(Piece(stream.stream_id, delta))
 
+    def _watch_silence(self, stream: Stream) -> None:
+        """Close the connection of a stream that has been silent for its time limit.
+
+        Some providers of litellm ignore the limit they are given, and a task must not be cancelled for it:
+        that is for the stop, and only once.
+        """
+        limit = stream.request.timeout_s
+        stream.heard_at = self._loop.time()
+
+        def look() -> None:
+            if stream.task is None or stream.task.done():
+                return
+            left = stream.heard_at + limit - self._loop.time()
+            if left > 0:
+                self._loop.call_later(left, look)
+            else:
+                stream.timed_out = True
+                stream.trace.abort()
+
+        self._loop.call_later(limit, look)
+
     def _end(self, stream: Stream) -> ToParent:
+        if stream.timed_out:
+            raise TimeoutError
         if stream.trace.too_large:
             raise failures.too_large(stream.request.model)
         tally = stream.tally
@@ -226,157 +258,47 @@ class Worker:
         request = stream.request
         if stream.trace.too_large:
             return failures.too_large(request.model)
-        # A bare name that litellm does not know fails in this very question.
-        try:
-            provider, _ = _provider(self._library.result(), request)
-        except Exception:  # noqa: BLE001
-            provider = ""
+        provider = stream.provider or provider_of(request.model)
         failure = failures.classify(
-            error,
+            TimeoutError() if stream.timed_out else error,
             model=request.model,
             provider=provider,
             api_base=endpoint(provider, request.api_base).api_base,
+            secrets=stream.secrets,
         )
         if failure.kind is FailureKind.WRONG_KEY:
             self._keys.forget(provider)
         return failure
 
-    async def _prepare(self, library: Any, stream: Stream) -> Call:
+    async def _prepare(self, stream: Stream) -> library.Call:
         request = stream.request
-        provider, model = _provider(library, request)
-        where = endpoint(provider, request.api_base)
-        key = await asyncio.to_thread(self._keys.find, provider, api_base=where.api_base)
+        stream.provider, model = library.provider_and_model(request)
+        where = endpoint(stream.provider, request.api_base)
+        key = await asyncio.to_thread(self._keys.find, stream.provider, api_base=where.api_base)
         if isinstance(key, KeyProblem):
-            raise failures.no_key(key, provider)
+            raise failures.no_key(key, stream.provider)
         stream.secrets = () if key.value is None else (key.value,)
-        return Call(library, request, model, _common(request, provider, key, where))
+        return library.Call(request, model, key.value, where)
 
     # -- the library --
 
-    async def _load_library(self) -> Any:
-        library = await asyncio.to_thread(_import_litellm)
-        await _warm_up(library)
+    async def _load_library(self) -> None:
+        await asyncio.to_thread(library.load)
+        await library.warm_up()
         # What the import left behind lives as long as this process: looking through it again and again is
         # what makes a full collection stall the loop for tens of milliseconds.
         gc.collect()
         gc.freeze()
         self._outbox.send(Ready())
-        return library
 
     async def _describe(self, stream_id: int, model: str) -> None:
-        library = await asyncio.shield(self._library)
-        info = describe(model, entry_for(model, library.model_cost))
+        await asyncio.shield(self._library)
+        info = describe(model, entry_for(model, library.cost_map()))
         self._outbox.send(Described(stream_id, info))
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call of litellm, in the dialect that the model is asked in."""
-
-    library: Any
-    request: ModelRequest
-    model: str
-    common: dict[str, Any]
-
-    @property
-    def streaming(self) -> bool:
-        return self.request.streaming
-
-    @property
-    def _responses(self) -> str | None:
-        return protocols.responses_model(self.request.model)
-
-    async def start(self) -> Any:
-        request = self.request
-        if (model := self._responses) is not None:
-            return await self.library.aresponses(
-                model=model,
-                input=protocols.responses_input(request.messages),
-                instructions=request.system,
-                include=["reasoning.encrypted_content"],
-                store=False,
-                **self.common,
-            )
-        usage = {"stream_options": {"include_usage": True}} if self.streaming else {}
-        return await self.library.acompletion(
-            model=self.model,
-            messages=protocols.chat_messages(request.messages, request.system),
-            **usage,
-            **self.common,
-        )
-
-    def read(self, chunk: Any, tally: protocols.Tally) -> Any:
-        match self._responses, self.streaming:
-            case None, _:
-                return protocols.chat_deltas(chunk, tally)
-            case _, True:
-                return protocols.response_deltas(chunk, tally)
-            case _:
-                return protocols.whole_response(chunk, tally)
-
-
-def _provider(library: Any, request: ModelRequest) -> tuple[str, str]:
-    """litellm's name of the provider, and the model's name to pass to it.
-
-    A bare name at an address of the user's own is an OpenAI-compatible server's.
-    """
-    model = protocols.responses_model(request.model) or request.model
-    try:
-        provider = library.get_llm_provider(model)[1]
-    except library.exceptions.BadRequestError:
-        if request.api_base is None:
-            raise
-        provider, model = "openai", f"openai/{model}"
-    return provider, model
-
-
-def _common(request: ModelRequest, provider: str, key: Key, where: Any) -> dict[str, Any]:
-    given = {"api_key": key.value, "api_base": where.api_base, "api_version": where.api_version}
-    return {
-        "stream": request.streaming,
-        "timeout": request.timeout_s,
-        # R3: what retries inside a library cannot be stopped, counted or shown.
-        "max_retries": 0,
-        "num_retries": 0,
-    } | {name: value for name, value in given.items() if value is not None}
-
-
-async def _close(answer: Any) -> None:
-    """Close litellm's stream. Its Responses iterator has no close of its own, only the HTTP response's."""
-    owner = answer if hasattr(answer, "aclose") else getattr(answer, "response", None)
-    if owner is not None:
-        await owner.aclose()
 
 
 def _failed(stream_id: int, error: ModelError) -> Failed:
     return Failed(stream_id, error.kind, str(error), error.detail, error.status, error.retry_after_s)
-
-
-def _import_litellm() -> Any:
-    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-    os.environ["REPEATED_STREAMING_CHUNK_LIMIT"] = "1000000000"
-    import litellm
-
-    litellm.disable_token_counter = True
-    litellm.suppress_debug_info = True
-    litellm.telemetry = False
-    litellm.drop_params = True
-    for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
-        logging.getLogger(name).handlers.clear()
-    return litellm
-
-
-async def _warm_up(library: Any) -> None:
-    """Make the first stream, which pays for hundreds of milliseconds of imports, one nobody waits for."""
-    answer = await library.acompletion(
-        model="openai/warm-up",
-        messages=[{"role": "user", "content": "warm-up"}],
-        mock_response="warm-up",
-        stream=True,
-        api_key="none",
-    )
-    async for _ in answer:
-        pass
 
 
 def _end_with_parent(parent: int, lifeline_fd: int) -> None:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import App
 
 from core.cancel import CancelReason, Cause
-from core.events import Status
+from core.events import Event, Status, TurnEnded
 from tui import theme
 from tui.driver import CaesuraDriver, Interrupted
 from tui.interrupt import InterruptGate
 from tui.keys import KeyScope, bindings
 from tui.restore import restore_terminal
-from tui.signals import SignalWatch, install_signals
+from tui.signals import install_signals
 from tui.widgets.pane import Pane
 from tui.widgets.transcript import NoticeKind, warm_up
 
@@ -39,11 +39,11 @@ QUIT_GRACE_S = 2.0
 
 
 class CaesuraApp(App[int]):
-    """Shows the sessions that `make_session` makes, one a pane; `App.run` returns the exit code.
+    """Shows the sessions that `make_session` makes, one a pane; started by `run_app`.
 
-    `last_resort` is called when the event loop is blocked for good and the process must end: it ends what the
-    process started. `log_name` is the log file as messages name it. `after_first_frame` runs in a thread,
-    for what the first frame does not need.
+    `log_name` is the log file as messages name it. `after_first_frame` runs in a thread, for what the first
+    frame does not need. `on_idle_session` is called whenever a turn has ended: what a signal has asked for
+    is done then.
     """
 
     TITLE = "Caesura"
@@ -58,7 +58,6 @@ class CaesuraApp(App[int]):
         make_session: Callable[[], Session],
         *,
         theme_name: str = theme.DARK,
-        last_resort: Callable[[], object] = lambda: None,
         after_first_frame: Callable[[], object] = lambda: None,
         log_name: str = "the log",
     ) -> None:
@@ -67,30 +66,23 @@ class CaesuraApp(App[int]):
         self.animation_level = "none"
         self._make_session = make_session
         self._theme_name = theme_name
-        self._last_resort = last_resort
         self._after_first_frame = after_first_frame
         self._log_name = log_name
         self._sessions: list[Session] = []
-        self._signals: SignalWatch | None = None
+        self.on_idle_session: Callable[[], object] = lambda: None
         self._quitting: asyncio.Task[None] | None = None
         self._chores: set[asyncio.Task[None]] = set()
 
     def compose(self) -> ComposeResult:
         session = self._make_session()
         self._sessions.append(session)
+        session.subscribe(self._on_session_event)
         yield Pane(session, self.interrupt_gate)
 
     def on_load(self) -> None:
         self._use_theme(self._theme_name)
 
     def on_mount(self) -> None:
-        if not self.is_headless:
-            self._signals = install_signals(
-                self._on_signal,
-                loop=asyncio.get_running_loop(),
-                restore=restore_terminal,
-                last_resort=self._last_resort,
-            )
         self.pane.prompt.focus()
         self.call_after_refresh(self._start_chores)
 
@@ -124,7 +116,7 @@ class CaesuraApp(App[int]):
         await asyncio.gather(*closing)
         self.exit(exit_code)
 
-    def _on_signal(self, number: signal.Signals, count: int) -> None:
+    def on_signal(self, number: signal.Signals, count: int) -> None:
         """Q1: a signal takes the way of the key. SIGINT stops a turn, if there is one; the others quit."""
         reason = CancelReason(Cause.SIGNAL, number.name)
         running = self.pane.session.status is not Status.IDLE
@@ -134,6 +126,10 @@ class CaesuraApp(App[int]):
             self.pane.session.force()
         else:
             self.request_quit(reason, 128 + number)
+
+    def _on_session_event(self, event: Event) -> None:
+        if isinstance(event, TurnEnded):
+            self.on_idle_session()
 
     # -- looks --
 
@@ -190,7 +186,20 @@ class CaesuraApp(App[int]):
         for chore in self._chores:
             chore.cancel()
 
-    def close_signals(self) -> None:
-        """Give the signals back; to be called when `run` has returned."""
-        if self._signals is not None:
-            self._signals.close()
+
+async def run_app(app: CaesuraApp, last_resort: Callable[[], object]) -> int:
+    """Run `app` in this terminal until it ends; the exit code.
+
+    `last_resort` is called when the event loop is blocked for good and a signal must end the process: it ends
+    what the process has started.
+    """
+    watch = install_signals(
+        app.on_signal,
+        loop=asyncio.get_running_loop(),
+        restore=restore_terminal,
+        last_resort=last_resort,
+    )
+    with watch:
+        app.on_idle_session = watch.settle
+        code = await app.run_async()
+    return (app.return_code or 0) if code is None else code

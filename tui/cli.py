@@ -139,12 +139,15 @@ def _session_maker(process: ModelProcess, choice: ModelChoice) -> Callable[[], S
 def _run_screen(options: argparse.Namespace) -> int:
     if options.version:
         return _print_version()
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    # Textual draws on standard error.
+    if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         raise UsageError('this is not a terminal: use `caesura run "prompt"` in scripts and pipes.')
     with ExitStack() as stack:
         process, choice = _open_model(options, stack)
+        import asyncio
+
         from tui import theme
-        from tui.app import CaesuraApp
+        from tui.app import CaesuraApp, run_app
 
         def open_logs() -> None:
             if (listener := logs.open_files()) is not None:
@@ -153,13 +156,10 @@ def _run_screen(options: argparse.Namespace) -> int:
         app = CaesuraApp(
             _session_maker(process, choice),
             theme_name=options.theme or theme.DARK,
-            last_resort=process.kill,
             after_first_frame=open_logs,
             log_name="caesura.log in the state folder",
         )
-        stack.callback(app.close_signals)
-        code = app.run()
-        return app.return_code or 0 if code is None else code
+        return asyncio.run(run_app(app, process.kill))
 
 
 def _run_prompt(options: argparse.Namespace) -> int:

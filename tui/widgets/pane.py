@@ -40,6 +40,9 @@ QUIT_WITHIN_S = 2.0
 AFTERSHOCK_S = 0.5
 """A Ctrl+C this soon after the end of a stopped turn was meant for that turn: it does nothing."""
 
+KEY_REPEAT_S = 0.15
+"""A key that is held down repeats: what comes this soon after a stop is no second press."""
+
 _ESC = {Status.IDLE: EscAction.NOTHING, Status.RUNNING: EscAction.STOP, Status.STOPPING: EscAction.FORCE}
 _STATE = {Status.IDLE: TurnState.IDLE, Status.RUNNING: TurnState.RUNNING, Status.STOPPING: TurnState.STOPPING}
 
@@ -74,6 +77,8 @@ class Pane(Widget):
         self._clock = clock
         self._first_ctrl_c = float("-inf")
         self._stopped_at = float("-inf")
+        # Written by the input thread: when the last stop key that stopped something was read.
+        self._pressed_at = float("-inf")
         self._note: str | None = None
         self._pump: Pump | None = None
         self._unsubscribe: Callable[[], None] | None = None
@@ -113,7 +118,9 @@ class Pane(Widget):
 
     def interrupt(self, press: Press) -> None:
         """A press of a stop key: the first stops, the next forces. Runs in the input thread, too."""
-        if not self.session.stop(CancelReason(Cause.USER, press.key.value, press.at)):
+        if self.session.stop(CancelReason(Cause.USER, press.key.value, press.at)):
+            self._pressed_at = press.at
+        elif press.at - self._pressed_at > KEY_REPEAT_S:
             self.session.force()
 
     def show_interrupted(self) -> None:
@@ -148,7 +155,10 @@ class Pane(Widget):
         message.stop()
         try:
             command = read_command(message.text)
-            if command is None:
+            if command is None and message.time < self._pressed_at:
+                # Sent before the stop, and overtaken by it: the stop was not meant to be followed by this.
+                self.session.hold(message.text)
+            elif command is None:
                 self.session.submit(message.text)
             else:
                 self._obey(command)

@@ -1,0 +1,122 @@
+"""What is known of a model before it is asked: its provider's name, its limits, prices and abilities.
+
+Everything here is a pure function of a model's name and of an entry of litellm's cost map that the caller
+passes in. It must never import litellm, never touch the network, and never guess: what an entry does not
+say stays None.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from core.model import ModelInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TITLES = {
+    "anthropic": "Anthropic",
+    "azure": "Azure OpenAI",
+    "azure_ai": "Azure AI",
+    "bedrock": "Amazon Bedrock",
+    "cerebras": "Cerebras",
+    "cohere": "Cohere",
+    "cohere_chat": "Cohere",
+    "dashscope": "DashScope",
+    "deepseek": "DeepSeek",
+    "fireworks_ai": "Fireworks AI",
+    "gemini": "Gemini",
+    "github": "GitHub Models",
+    "github_copilot": "GitHub Copilot",
+    "groq": "Groq",
+    "hosted_vllm": "vLLM",
+    "huggingface": "Hugging Face",
+    "litellm_proxy": "the LiteLLM proxy",
+    "llamafile": "llamafile",
+    "lm_studio": "LM Studio",
+    "mistral": "Mistral",
+    "moonshot": "Moonshot",
+    "nvidia_nim": "NVIDIA NIM",
+    "ollama": "Ollama",
+    "ollama_chat": "Ollama",
+    "openai": "OpenAI",
+    "openrouter": "OpenRouter",
+    "perplexity": "Perplexity",
+    "sagemaker": "Amazon SageMaker",
+    "together_ai": "Together AI",
+    "vertex_ai": "Vertex AI",
+    "xai": "xAI",
+    "zai": "Z.ai",
+}
+
+COST_MAP_PROVIDERS = {"ollama_chat": "ollama", "cohere_chat": "cohere", "azure_text": "azure"}
+"""Providers that litellm's cost map lists under another prefix than its requests use."""
+
+
+def provider_of(model: str, entry: Mapping[str, object] | None = None) -> str:
+    """The provider's name in litellm: the prefix of `model`, else what `entry` says, else "".
+
+    >>> provider_of("anthropic/claude-sonnet-4-5")
+    'anthropic'
+    """
+    prefix, slash, _ = model.partition("/")
+    if slash:
+        return prefix
+    named = (entry or {}).get("litellm_provider")
+    return named if isinstance(named, str) else ""
+
+
+def title_of(provider: str) -> str:
+    """The provider's name as a person writes it; an unknown name comes back as it is."""
+    return TITLES.get(provider, provider) or "the provider"
+
+
+def entry_for(model: str, cost_map: Mapping[str, Mapping[str, object]]) -> Mapping[str, object] | None:
+    """The cost map's entry for `model`, or None.
+
+    The map lists some models with the provider's prefix and some without; an entry without prefix counts
+    only if it belongs to the provider that `model` names, since the same name costs differently elsewhere.
+    """
+    provider, slash, name = model.partition("/")
+    if not slash:
+        return cost_map.get(model)
+    listed_provider = COST_MAP_PROVIDERS.get(provider, provider)
+    for listed in (model, f"{listed_provider}/{name}"):
+        if listed in cost_map:
+            return cost_map[listed]
+    entry = cost_map.get(name)
+    return entry if entry is not None and entry.get("litellm_provider") == listed_provider else None
+
+
+def describe(model: str, entry: Mapping[str, object] | None) -> ModelInfo:
+    """What `entry`, a value of litellm's cost map, says of `model`.
+
+    Limits are in tokens, prices in dollars per token. Fields that are missing or make no sense are None.
+    """
+    known = entry or {}
+    return ModelInfo(
+        model=model,
+        context_window=_tokens(known.get("max_input_tokens")),
+        max_output=_tokens(known.get("max_output_tokens")),
+        input_price=_price(known.get("input_cost_per_token")),
+        output_price=_price(known.get("output_cost_per_token")),
+        reasoning=_ability(known.get("supports_reasoning")),
+        tools=_ability(known.get("supports_function_calling")),
+    )
+
+
+def _tokens(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if math.isfinite(value) and value >= 1 else None
+
+
+def _price(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) and value >= 0 else None
+
+
+def _ability(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None

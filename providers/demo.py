@@ -1,0 +1,271 @@
+"""The built-in demo model: a loopback web server that speaks OpenAI's chat completions.
+
+It exists so that Caesura talks at once, without a key, over a real connection, and so that the other end of
+that connection can say what it saw when the user pressed Esc. It runs in a thread with a loop of its own: a
+blocked user interface must not keep it from noticing a close. It must never answer anybody but this
+machine, never be special to the engine, and never bring the application down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self, assert_never
+
+from providers.demo_script import (
+    Answer,
+    Ending,
+    HangUp,
+    Moment,
+    Pace,
+    Refusal,
+    Reply,
+    Silence,
+    answer,
+)
+from providers.demo_wire import (
+    LAST_EVENT,
+    MOST_HEADER_BYTES,
+    BadRequest,
+    ChatRequest,
+    chunk,
+    closing_chunks,
+    completion,
+    error_body,
+    event,
+    event_stream_head,
+    read_chat_request,
+    whole,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+log = logging.getLogger("caesura.demo")
+
+MODEL = "openai/demo"
+"""The demo's name in litellm, to be used with the server's address as `api_base`."""
+WORDS_PER_S = 45.0
+REQUEST_LIMIT_S = 30.0
+CLOSE_LIMIT_S = 1.0
+LINGER_S = 1.0
+TOLD_WORDS = 4
+"""How many of the last words a `HangUp` repeats."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far an answer has got, kept where it outlives the task that sends it."""
+
+    words_in_all: int = 0
+    moment: Moment = Moment.BEFORE_HEADERS
+    words_sent: int = 0
+    last_at: float = field(default_factory=time.monotonic)
+    last_pieces: tuple[str, ...] = ()
+
+    def sent(self, piece: str) -> None:
+        self.moment = Moment.TALKING
+        self.words_sent += 1
+        self.last_at = time.monotonic()
+        self.last_pieces = (*self.last_pieces[1 - TOLD_WORDS :], piece)
+
+    def hang_up(self) -> HangUp:
+        at = time.monotonic()
+        bare = (word.strip("*_`|#>-") for word in "".join(self.last_pieces).split())
+        words = " ".join([word for word in bare if word][-TOLD_WORDS:])
+        return HangUp(at, self.moment, self.words_sent, self.words_in_all, at - self.last_at, words)
+
+
+class DemoServer:
+    """`with DemoServer() as demo:` serves `demo.model` at `demo.url` until the block is left.
+
+    `words_per_s` is the pace of readable replies. `on_hang_up` is called in the server's thread for each
+    connection that the client closed before the reply was over.
+    """
+
+    model = MODEL
+
+    def __init__(
+        self, *, words_per_s: float = WORDS_PER_S, on_hang_up: Callable[[HangUp], None] | None = None
+    ) -> None:
+        self._pause_s = 1 / words_per_s
+        self._on_hang_up = on_hang_up
+        self._hang_ups: tuple[HangUp, ...] = ()
+        self._untold: HangUp | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._running = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self._port: int = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._run, name="demo model", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """The address to give to litellm as `api_base`."""
+        return f"http://127.0.0.1:{self._port}/v1"
+
+    @property
+    def hang_ups(self) -> tuple[HangUp, ...]:
+        """Every connection so far that the client closed before the reply was over; from any thread."""
+        return self._hang_ups
+
+    def start(self) -> Self:
+        """Start serving; returns at once, the first connection waits in the socket's queue if need be."""
+        self._thread.start()
+        return self
+
+    def close(self) -> None:
+        """End all connections and the thread, within `CLOSE_LIMIT_S` seconds. May be called twice."""
+        if not self._thread.is_alive() or not self._running.wait(CLOSE_LIMIT_S):
+            self._listener.close()
+            return
+        if self._loop is not None and self._stop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(CLOSE_LIMIT_S)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- in the server's thread --
+
+    def _run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        server = await asyncio.start_server(self._accept, sock=self._listener, limit=MOST_HEADER_BYTES)
+        self._running.set()
+        await self._stop.wait()
+        server.close()
+        for connection in self._connections:
+            connection.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+        await server.wait_closed()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.get_running_loop().create_task(self._connection(reader, writer))
+        self._connections.add(connection)
+        connection.add_done_callback(self._connections.discard)
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # With no buffer of our own, what counts as sent has been given to the kernel.
+        writer.transport.set_write_buffer_limits(high=0)
+        try:
+            await self._exchange(reader, writer)
+        except (OSError, EOFError, TimeoutError):
+            pass  # a peer that left before its request was complete
+        except Exception:
+            log.exception("the demo model failed to answer")
+        finally:
+            # Nothing is left to flush, and a peer that does not read must not keep this task alive.
+            writer.transport.abort()
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(REQUEST_LIMIT_S):
+                request = await read_chat_request(reader)
+        except BadRequest as error:
+            writer.write(whole(error.status, error_body(error.status, str(error))))
+            await writer.drain()
+            # Closing with something unread would reset the connection, and the answer might get lost.
+            async with asyncio.timeout(LINGER_S):
+                await _until_closed(reader)
+            return
+        said = answer(request.conversation, self._untold)
+        progress = Progress()
+        if isinstance(said, Reply):
+            self._untold = None
+            progress.words_in_all = len(said.pieces)
+        loop = asyncio.get_running_loop()
+        answering = loop.create_task(self._answer(said, request, writer, progress))
+        listening = loop.create_task(_until_closed(reader))
+        try:
+            await asyncio.wait((answering, listening), return_when=asyncio.FIRST_COMPLETED)
+            if not answering.done() or isinstance(answering.exception(), OSError):
+                self._note(progress.hang_up())
+        finally:
+            answering.cancel()
+            listening.cancel()
+            results = await asyncio.gather(answering, listening, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+    def _note(self, hang_up: HangUp) -> None:
+        self._hang_ups = (*self._hang_ups, hang_up)
+        self._untold = hang_up
+        if self._on_hang_up is not None:
+            self._on_hang_up(hang_up)
+
+    async def _answer(
+        self, said: Answer, request: ChatRequest, writer: asyncio.StreamWriter, progress: Progress
+    ) -> None:
+        match said:
+            case Silence():
+                await _for_ever()
+            case Refusal(status, message):
+                writer.write(whole(status, error_body(status, message)))
+                await writer.drain()
+            case Reply() if request.streaming:
+                await self._stream(said, request, writer, progress)
+            case Reply(ending=Ending.STALLED):
+                await _for_ever()
+            case Reply():
+                reply = whole(200, completion(said, request))
+                writer.write(reply[: len(reply) // 2] if said.ending is Ending.CUT else reply)
+                await writer.drain()
+            case _:
+                assert_never(said)
+
+    async def _stream(
+        self, reply: Reply, request: ChatRequest, writer: asyncio.StreamWriter, progress: Progress
+    ) -> None:
+        pause_s = self._pause_s if reply.pace is Pace.READABLE else 0.0
+        writer.write(event_stream_head())
+        writer.write(event(chunk({"role": "assistant", "content": ""})))
+        for thought in reply.thinking:
+            await asyncio.sleep(pause_s)
+            writer.write(event(chunk({"reasoning_content": thought})))
+            await writer.drain()
+        for piece in reply.pieces:
+            await asyncio.sleep(pause_s)
+            writer.write(event(chunk({"content": piece})))
+            await writer.drain()
+            progress.sent(piece)
+        match reply.ending:
+            case Ending.FINISHED:
+                for last in closing_chunks(reply, request):
+                    writer.write(event(last))
+                writer.write(LAST_EVENT)
+                await writer.drain()
+            case Ending.STALLED:
+                progress.moment = Moment.STALLED
+                await _for_ever()
+            case Ending.CUT:
+                pass
+            case _:
+                assert_never(reply.ending)
+
+
+async def _for_ever() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+async def _until_closed(reader: asyncio.StreamReader) -> None:
+    """Return when the client closes its end, in whatever way."""
+    try:
+        while await reader.read(MOST_HEADER_BYTES):
+            pass
+    except OSError:
+        return

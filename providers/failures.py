@@ -1,0 +1,362 @@
+"""What litellm raises, turned into a small set of kinds with one sentence for the user each.
+
+litellm relabels: a refused connection arrives as a 500, a 413 as a 429, a dead stream as a "fallback". So the
+chain of causes is read from the inside out: first the answer that the server really gave, then what became
+of the connection, and litellm's own status and words only when neither is there.
+
+This module must never import litellm, and nothing it returns may hold a key.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import math
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from core.model import FailureKind, ModelError
+from providers.catalog import title_of
+from providers.keys import KeyProblem, explain, key_variables
+from providers.quotes import TEXT_LIMIT, scrub, server_message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+DETAIL_LIMIT = 4_000
+CHAIN_LIMIT = 12
+
+CONTEXT_TOO_LONG = re.compile(
+    r"ContextWindowExceeded|context[ _](length|window)|maximum context|(prompt|input) is too long"
+    r"|too many (input )?tokens|token count .{0,40}exceeds|exceeds the (max|context)"
+    r"|maximum number of tokens|request_too_large|reduce the length",
+    re.IGNORECASE,
+)
+NO_KEY = re.compile(
+    r"missing credentials|missing \w+ api key|api_key client option must be set|no api[ _]key", re.IGNORECASE
+)
+WRONG_KEY = re.compile(
+    r"api[ _]key not valid|api_key_invalid|(invalid|incorrect|wrong)[ _](x-)?api[- _]key|invalid_api_key",
+    re.IGNORECASE,
+)
+NO_CREDIT = re.compile(
+    r"insufficient_quota|insufficient (balance|credit)|credit balance is too low", re.IGNORECASE
+)
+UNKNOWN_MODEL = re.compile(
+    r"llm provider not provided|model_not_found|unknown model|(not a|in)valid model"
+    r"|model.{0,80}(not found|does not exist|not supported)|deploymentnotfound",
+    re.IGNORECASE,
+)
+OVERLOADED = re.compile(r"overloaded|unavailable", re.IGNORECASE)
+
+DNS_ERRORS = frozenset({"gaierror", "ClientConnectorDNSError"})
+TIMEOUTS = frozenset(
+    {
+        "APITimeoutError", "ConnectTimeout", "ConnectionTimeoutError", "PoolTimeout", "ReadTimeout",
+        "ServerTimeoutError", "SocketTimeoutError", "Timeout", "TimeoutError", "WriteTimeout",
+    }
+)  # fmt: skip
+CERTIFICATE_ERRORS = frozenset(
+    {"ClientConnectorCertificateError", "ClientConnectorSSLError", "SSLCertVerificationError", "SSLError"}
+)
+CONNECT_ERRORS = frozenset(
+    {
+        "ClientConnectorError", "ClientProxyConnectionError", "ConnectError", "ConnectionRefusedError",
+        "ProxyError",
+    }
+)  # fmt: skip
+BROKEN_STREAMS = frozenset(
+    {
+        "BrokenPipeError", "ClientPayloadError", "ConnectionAbortedError", "ConnectionResetError",
+        "IncompleteReadError", "ReadError", "RemoteProtocolError", "TransferEncodingError",
+    }
+)  # fmt: skip
+GARBLED = frozenset({"DecodingError", "JSONDecodeError", "UnicodeDecodeError"})
+CUT_SHORT = re.compile(r"before any terminal event", re.IGNORECASE)
+UNREADABLE = re.compile(r"(error parsing|failed to decode).{0,20}chunk", re.IGNORECASE)
+RETRY_DELAY = re.compile(r"""(?:retryDelay[\\"']*:\s*[\\"']*|(?:retry|try again) in )(\d+(?:\.\d+)?)s""")
+
+_Verdict = tuple[FailureKind, str]
+
+SEND_AGAIN = "send the prompt again"
+TRY_AGAIN = "send the prompt again, or go on with /continue"
+ANOTHER = "choose another model with --model"
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What the sentences need to know of the request that failed."""
+
+    model: str
+    provider: str
+    api_base: str | None
+
+    @property
+    def title(self) -> str:
+        return title_of(self.provider)
+
+    @property
+    def where(self) -> str:
+        return f"{self.title} at {self.api_base}" if self.api_base else self.title
+
+    @property
+    def check_address(self) -> str:
+        if self.provider in ("ollama", "ollama_chat"):
+            return "check that it runs (`ollama serve`) and that OLLAMA_API_BASE is right"
+        if self.api_base:
+            return "check that the server runs and that its address is right (--api-base)"
+        return "check your network connection and proxy"
+
+    @property
+    def refused_key(self) -> str:
+        variable = key_variables(self.provider)[0]
+        return f"{self.where} refused the key: check {variable} (environment or keyring) and start again."
+
+    @property
+    def unknown_model(self) -> str:
+        if self.provider in ("ollama", "ollama_chat"):
+            name = self.model.partition("/")[2] or self.model
+            return f"Ollama does not have {self.model}: fetch it with `ollama pull {name}`, or {ANOTHER}."
+        return f"{self.where} does not know {self.model}: check the spelling, or {ANOTHER}."
+
+    @property
+    def too_long(self) -> str:
+        return f"The conversation is too long for {self.model}: start a new one, or {ANOTHER}."
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What is known of the server's answer.
+
+    `seen` is the status on the wire, None in the middle of a stream; `status` is that or what litellm made
+    up. `quote` is the server's own short message, `wait_s` its Retry-After.
+    """
+
+    seen: int | None
+    status: int | None
+    words: str
+    quote: str
+    wait_s: float | None
+
+    @property
+    def in_brackets(self) -> str:
+        return f" ({self.seen})" if self.seen is not None else ""
+
+    @property
+    def in_quotes(self) -> str:
+        return f" It says: “{self.quote}”" if self.quote else ""
+
+
+def classify(
+    error: BaseException, *, model: str, provider: str, api_base: str | None, secrets: tuple[str, ...] = ()
+) -> ModelError:
+    """What `error`, raised by litellm for a request to `model`, means to the user.
+
+    `provider` is litellm's name of it, `api_base` the address in use if it is not the provider's own.
+    `secrets` are the keys in use; none of them is in the result. Never raises.
+    """
+    chain = tuple(_chain(error))
+    request = _Request(model, provider, api_base)
+    words = "\n".join(
+        f"{type(link).__module__}.{type(link).__qualname__}: {str(link)[:TEXT_LIMIT]}" for link in chain
+    )
+    status, headers = _answer(chain)
+    wait = _retry_after(headers, words)
+    if status is None:
+        found = _by_connection(chain, words, request) or _by_words(words, request)
+    else:
+        found = _by_words(words, request)
+    if found is None:
+        said = _Answer(status, status or _library_status(chain), words, server_message(chain, secrets), wait)
+        found = _by_status(said, request)
+    kind, message = found
+    return ModelError(
+        kind,
+        scrub(message[:1].upper() + message[1:], secrets),
+        detail=scrub(words, secrets)[:DETAIL_LIMIT],
+        status=status,
+        retry_after_s=wait,
+    )
+
+
+def no_key(problem: KeyProblem, provider: str) -> ModelError:
+    """The failure of a request that was not sent because there is no key for it."""
+    return ModelError(FailureKind.NO_KEY, explain(problem, provider))
+
+
+def cut_short(model: str) -> ModelError:
+    """The failure of a stream that ended without its end mark."""
+    return ModelError(FailureKind.BROKEN_STREAM, f"The reply of {model} broke off: {TRY_AGAIN}.")
+
+
+def unreadable(model: str, detail: str = "") -> ModelError:
+    """The failure of a stream that held what is not of its protocol."""
+    message = f"The reply of {model} contains what cannot be read: {TRY_AGAIN}."
+    return ModelError(FailureKind.BROKEN_STREAM, message, detail=scrub(detail)[:DETAIL_LIMIT])
+
+
+def too_large(model: str) -> ModelError:
+    """The failure of a stream that was cut because it outgrew all bounds."""
+    return ModelError(
+        FailureKind.TOO_LARGE,
+        f"The reply of {model} was cut because it grew too large: {SEND_AGAIN}, or {ANOTHER}.",
+    )
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """`error`, what caused it, what caused that; also the error that litellm wraps in an attribute."""
+    seen: list[BaseException] = []
+    queue: list[BaseException | None] = [error]
+    while queue and len(seen) < CHAIN_LIMIT:
+        link = queue.pop(0)
+        if link is None or link in seen:
+            continue
+        seen.append(link)
+        yield link
+        wrapped = getattr(link, "original_exception", None)
+        queue += [wrapped if isinstance(wrapped, BaseException) else None, link.__cause__, link.__context__]
+
+
+def _answer(chain: tuple[BaseException, ...]) -> tuple[int | None, Mapping[str, str]]:
+    """Status and headers of the answer that the server gave, or (None, {}) if it gave none."""
+    for link in chain:
+        if "HTTPStatusError" in type(link).__name__:
+            response = getattr(link, "response", None)
+            status = getattr(response, "status_code", None)
+            if isinstance(status, int):
+                return status, getattr(response, "headers", None) or {}
+    return None, {}
+
+
+def _library_status(chain: tuple[BaseException, ...]) -> int | None:
+    """The status that litellm assigned, the innermost first: outer ones are more often made up."""
+    for link in reversed(chain):
+        status = getattr(link, "status_code", None)
+        if isinstance(status, int) and status >= 400:
+            return status
+    return None
+
+
+def _by_words(words: str, request: _Request) -> _Verdict | None:
+    """Failures that have a text of their own and no status, or one that says something else."""
+    if NO_KEY.search(words):
+        return FailureKind.NO_KEY, explain(KeyProblem.MISSING, request.provider)
+    if WRONG_KEY.search(words):
+        return FailureKind.WRONG_KEY, request.refused_key
+    if NO_CREDIT.search(words):
+        return (
+            FailureKind.WRONG_KEY,
+            f"{request.title} says that the account of this key has no credit left: top it up, or {ANOTHER}.",
+        )
+    if "LLM Provider NOT provided" in words:
+        return (
+            FailureKind.UNKNOWN_MODEL,
+            f"It is not clear which provider serves “{request.model}”: name it first, "
+            "as in --model openai/gpt-5.1 or --model ollama/llama3.",
+        )
+    if missing := re.search(r"No module named '([\w.]+)'", words):
+        return (
+            FailureKind.UNKNOWN,
+            f"The model library needs the Python package “{missing[1]}” for {request.model}: "
+            f"install it beside Caesura, or {ANOTHER}.",
+        )
+    return None
+
+
+def _by_connection(chain: tuple[BaseException, ...], words: str, request: _Request) -> _Verdict | None:
+    """What became of the connection, if the server gave no answer on it."""
+    names = {type(link).__name__ for link in chain}
+    where, check = request.where, request.check_address
+    if names & DNS_ERRORS:
+        host = f"the host name in {request.api_base}" if request.api_base else "its host name"
+        return (
+            FailureKind.NAME_NOT_FOUND,
+            f"{request.title} cannot be reached, {host} was not found: {check}.",
+        )
+    if names & TIMEOUTS:
+        return FailureKind.TIMED_OUT, f"{where} took too long to answer: {SEND_AGAIN}."
+    if names & CERTIFICATE_ERRORS:
+        return FailureKind.UNREACHABLE, f"The certificate of {where} was not accepted: {check}."
+    if names & CONNECT_ERRORS:
+        return FailureKind.UNREACHABLE, f"{where} cannot be reached: {check}."
+    if "ServerDisconnectedError" in names:
+        return FailureKind.BROKEN_STREAM, f"{where} hung up without an answer: {SEND_AGAIN}, or {check}."
+    if names & GARBLED or UNREADABLE.search(words):
+        return FailureKind.BROKEN_STREAM, str(unreadable(request.model))
+    if names & BROKEN_STREAMS or CUT_SHORT.search(words):
+        return FailureKind.BROKEN_STREAM, str(cut_short(request.model))
+    return None
+
+
+def _by_status(said: _Answer, request: _Request) -> _Verdict:
+    """What the answer's status means, with the server's own words where they help."""
+    title, model, quote = request.title, request.model, said.in_quotes
+    match said.status:
+        case 401:
+            return FailureKind.WRONG_KEY, request.refused_key
+        case 402:
+            return FailureKind.WRONG_KEY, f"{title} wants to be paid for {model}: top the account up.{quote}"
+        case 403:
+            return FailureKind.WRONG_KEY, f"{title} does not let this key use {model}: {ANOTHER}.{quote}"
+        case 404:
+            return FailureKind.UNKNOWN_MODEL, request.unknown_model
+        case 408 | 504:
+            return FailureKind.TIMED_OUT, f"{title} took too long to answer: {SEND_AGAIN}."
+        case 413:
+            return FailureKind.CONTEXT_TOO_LONG, request.too_long
+        case 429:
+            wait = "a little" if said.wait_s is None else f"{math.ceil(said.wait_s)} s"
+            return (
+                FailureKind.RATE_LIMITED,
+                f"{title} limits how often {model} may be asked: wait {wait}, then {SEND_AGAIN}.{quote}",
+            )
+        case int(status) if status < 500:
+            return _by_rejection(said, request)
+        case None:
+            return FailureKind.UNKNOWN, f"The request to {title} failed: {SEND_AGAIN}; the log says more."
+        case _:
+            return _by_server_failure(said, request)
+
+
+def _by_rejection(said: _Answer, request: _Request) -> _Verdict:
+    if "unexpected response from Ollama" in said.words:  # litellm's 400 for an error inside Ollama's stream
+        return FailureKind.SERVER_ERROR, f"Ollama stopped with an error: {SEND_AGAIN}."
+    if CONTEXT_TOO_LONG.search(said.words):
+        return FailureKind.CONTEXT_TOO_LONG, request.too_long
+    if UNKNOWN_MODEL.search(said.words):
+        return FailureKind.UNKNOWN_MODEL, request.unknown_model
+    return (
+        FailureKind.BAD_REQUEST,
+        f"{request.title} rejected the request{said.in_brackets}: change it or {ANOTHER}.{said.in_quotes}",
+    )
+
+
+def _by_server_failure(said: _Answer, request: _Request) -> _Verdict:
+    if CONTEXT_TOO_LONG.search(said.words):
+        return FailureKind.CONTEXT_TOO_LONG, request.too_long
+    if said.status in (503, 529) or OVERLOADED.search(said.words):
+        return (
+            FailureKind.OVERLOADED,
+            f"{request.title} is overloaded at the moment: {SEND_AGAIN} in a minute, or {ANOTHER}.",
+        )
+    return (
+        FailureKind.SERVER_ERROR,
+        f"{request.where} failed on its side{said.in_brackets}: {SEND_AGAIN}, or {ANOTHER}.{said.in_quotes}",
+    )
+
+
+def _retry_after(headers: Mapping[str, str], words: str) -> float | None:
+    """The wait that the server asked for, in seconds: from its headers, else from the text of its answer."""
+    milliseconds, value = headers.get("retry-after-ms"), headers.get("retry-after")
+    try:
+        if milliseconds:
+            return max(0.0, float(milliseconds) / 1000)
+        if value and value.strip()[:1].isdigit():
+            return max(0.0, float(value))
+        if value:
+            return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        pass
+    found = RETRY_DELAY.search(words)
+    return float(found[1]) if found else None

@@ -1,0 +1,232 @@
+"""litellm as Caesura needs it: quiet, strict, warm, and asked for one stream at a time.
+
+The only importer of litellm, used by the model process alone. What is changed in litellm is changed here,
+each with its reason: as it stands it invents a normal end for streams that broke off, skips what it cannot
+read, and blocks the event loop to ask Ollama about a model. `tests/providers` proves the changes with the
+versions that pyproject.toml allows.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import types
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from providers import failures, protocols
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from core.model import ModelRequest
+    from providers.keys import Endpoint
+
+_library: Any = None
+
+
+def load() -> None:
+    """Import litellm, some three seconds; in a thread, so that a stop is answered meanwhile."""
+    global _library
+    # Else it fetches a price list, at every start, before the user has asked for anything.
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    # Else a hundred equal chunks in a row, such as a rule of dashes, are an error.
+    os.environ["REPEATED_STREAMING_CHUNK_LIMIT"] = "1000000000"
+    # Its own models do not fit its own types; that is nobody's news here.
+    warnings.filterwarnings("ignore", message="Pydantic serializer warnings")
+    import litellm
+
+    # Tokens are counted by the provider; tokenizers would cost 100 MB.
+    litellm.disable_token_counter = True
+    litellm.suppress_debug_info = True
+    litellm.telemetry = False
+    litellm.drop_params = True
+    for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
+        logging.getLogger(name).handlers.clear()
+    _be_strict()
+    _without_gateway()
+    _library = litellm
+
+
+async def warm_up() -> None:
+    """Make the first stream, which pays for hundreds of milliseconds of imports, one nobody waits for."""
+    answer = await _library.acompletion(
+        model="openai/warm-up",
+        messages=[{"role": "user", "content": "warm-up"}],
+        mock_response="warm-up",
+        stream=True,
+        api_key="none",
+    )
+    async for _ in answer:
+        pass
+
+
+def cost_map() -> Mapping[str, Mapping[str, object]]:
+    """litellm's list of limits, prices and abilities, by model name."""
+    return _library.model_cost  # type: ignore[no-any-return]
+
+
+def provider_and_model(request: ModelRequest) -> tuple[str, str]:
+    """litellm's name of the provider, and the model's name to pass to it.
+
+    A bare name at an address of the user's own is an OpenAI-compatible server's. Raises litellm's own error
+    for a name that belongs to no provider.
+    """
+    model = protocols.responses_model(request.model) or request.model
+    # The older of litellm's two ways to Ollama knows no roles and no tools.
+    provider, slash, name = model.partition("/")
+    if slash and provider == "ollama":
+        model = f"ollama_chat/{name}"
+    try:
+        return _library.get_llm_provider(model)[1], model
+    except _library.exceptions.BadRequestError:
+        if request.api_base is None:
+            raise
+        return "openai", f"openai/{model}"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of litellm, in the dialect that the model is asked in. `model` has the provider's prefix."""
+
+    request: ModelRequest
+    model: str
+    key: str | None
+    where: Endpoint
+
+    @property
+    def streaming(self) -> bool:
+        return self.request.streaming
+
+    @property
+    def _is_responses(self) -> bool:
+        return protocols.responses_model(self.request.model) is not None
+
+    async def start(self) -> Any:
+        """litellm's stream, or its whole answer; after the headers have come."""
+        request = self.request
+        if self._is_responses:
+            return await _library.aresponses(
+                model=self.model,
+                input=protocols.responses_input(request.messages),
+                instructions=request.system,
+                include=["reasoning.encrypted_content"],
+                store=False,
+                **self._common(),
+            )
+        usage = {"stream_options": {"include_usage": True}} if self.streaming else {}
+        return await _library.acompletion(
+            model=self.model,
+            messages=protocols.chat_messages(request.messages, request.system),
+            **usage,
+            **self._common(),
+        )
+
+    def read(self, chunk: Any, tally: protocols.Tally) -> Iterable[protocols.ContentDelta]:
+        """The deltas of a chunk, or of the whole answer."""
+        match self._is_responses, self.streaming:
+            case False, _:
+                return protocols.chat_deltas(chunk, tally)
+            case _, True:
+                return protocols.response_deltas(chunk, tally)
+            case _:
+                return protocols.whole_response(chunk, tally)
+
+    def check_end(self, answer: Any) -> None:
+        """Raise `ModelError` when the stream ended without the provider's own end mark.
+
+        litellm gives every chat stream a finish reason, also one that broke off; what it keeps for itself
+        tells the two apart. A broken stream of the Responses API raises by itself.
+        """
+        marks = ("received_finish_reason", "intermittent_finish_reason")
+        if not self._is_responses and all(getattr(answer, mark, None) is None for mark in marks):
+            raise failures.cut_short(self.request.model)
+
+    def _common(self) -> dict[str, Any]:
+        given = {
+            "api_key": self.key,
+            "api_base": self.where.api_base,
+            "api_version": self.where.api_version,
+        }
+        return {
+            "stream": self.request.streaming,
+            "timeout": self.request.timeout_s,
+            # R3: what retries inside a library cannot be stopped, counted or shown.
+            "max_retries": 0,
+            "num_retries": 0,
+        } | {name: value for name, value in given.items() if value is not None}
+
+
+async def close(answer: Any) -> None:
+    """Close litellm's stream. Its Responses iterator has no close of its own, only the HTTP response's."""
+    owner = answer if hasattr(answer, "aclose") else getattr(answer, "response", None)
+    if owner is not None:
+        await owner.aclose()
+
+
+def _be_strict() -> None:
+    from litellm.llms.base_llm.base_model_iterator import BaseModelResponseIterator
+    from litellm.llms.ollama.common_utils import OllamaModelInfo
+    from litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini import ModelResponseIterator
+    from litellm.responses.streaming_iterator import BaseResponsesAPIStreamingIterator
+
+    parse_gemini = ModelResponseIterator.chunk_parser
+    process_event = BaseResponsesAPIStreamingIterator._process_chunk
+
+    def parsed_gemini(self: Any, chunk: dict[str, Any]) -> Any:
+        """Gemini's own finish reason: litellm says "stop" in every chunk, and forgets the real one."""
+        parsed: Any = parse_gemini(self, chunk)
+        candidates = chunk.get("candidates") or ()
+        if parsed is not None and candidates:
+            if any(candidate.get("finishReason") for candidate in candidates):
+                parsed.hidden_params["is_finished"] = True
+            else:
+                for choice in parsed.choices:
+                    choice.finish_reason = None
+        return parsed
+
+    def parsed_line(str_line: str) -> Any:
+        """A line of Ollama's; one that is no JSON raises instead of being skipped."""
+        payload = _payload(str_line)
+        return None if payload is None else json.loads(payload)
+
+    def processed_event(self: Any, chunk: Any, *args: Any, **kwargs: Any) -> Any:
+        """An event of the Responses API; one that is no JSON raises instead of being skipped."""
+        event = process_event(self, chunk, *args, **kwargs)
+        if event is None and (payload := _payload(chunk)) is not None:
+            json.loads(payload)
+        return event
+
+    def no_model_info(self: Any, model: str, **_: Any) -> None:
+        """Else three requests a reply: one synchronous on the loop, two to localhost wherever Ollama is."""
+
+    changes: tuple[tuple[Any, str, Any], ...] = (
+        (ModelResponseIterator, "chunk_parser", parsed_gemini),
+        (BaseModelResponseIterator, "_string_to_dict_parser", staticmethod(parsed_line)),
+        (BaseResponsesAPIStreamingIterator, "_process_chunk", processed_event),
+        (OllamaModelInfo, "get_model_info", no_model_info),
+    )
+    for owner, name, changed in changes:
+        setattr(owner, name, changed)
+
+
+def _without_gateway() -> None:
+    """Spare the Responses API its import of an MCP gateway: a second's stall, 20 MB, and a package more."""
+    gateway = types.ModuleType("litellm.responses.mcp.litellm_proxy_mcp_handler")
+    never = staticmethod(lambda tools=None: False)
+    vars(gateway)["LiteLLM_Proxy_MCP_Handler"] = type(
+        "NoGateway", (), {"should_use_litellm_mcp_gateway": never}
+    )
+    sys.modules[gateway.__name__] = gateway
+
+
+def _payload(line: Any) -> str | None:
+    """The JSON text of a line of a stream; None for comments, event names and end marks."""
+    text = line.decode("utf-8", "replace") if isinstance(line, bytes) else str(line or "")
+    if text.startswith((":", "event:", "id:", "retry:")):
+        return None
+    text = text.removeprefix("data:").strip()
+    return None if not text or text == "[DONE]" else text

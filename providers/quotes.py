@@ -1,0 +1,71 @@
+"""Other people's words in our errors: what a server said, made short, harmless and free of keys.
+
+Servers echo keys, pages of markup and control characters. Nothing of that may reach the screen or the log.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+
+QUOTE_LIMIT = 160
+"""Characters of a server's message that an error quotes."""
+TEXT_LIMIT = 20_000
+"""Characters of an exception's text that are looked at; some hold all that a server has sent."""
+
+SECRET_SHAPES = re.compile(
+    r"\b(?:sk|pk|rk|gsk|xai|hf|pplx|nvapi|AIza|ghp|gho|github_pat|key)[-_]?(?=[\w*.-]*[\d*])[\w*.-]{8,}"
+    r"|(?<=Bearer )\S+"
+    r"|(?<=://)[^/\s@]+(?=@)"
+    r"|(?<=[?&]key=)[^&\s'\"]+"
+    r"|\b[A-Za-z0-9_-]{48,}\b"
+    r"|\b[0-9a-f]{32}\b",
+)
+LIBRARY_PREFIX = re.compile(r"^(?:litellm\.)?(?:\w+(?:Error|Exception)|Timeout)(?: \w+Error)?\s*[:-]\s*")
+BYTES_LITERAL = re.compile(r"""b'(?:[^'\\]|\\.)*'|b"(?:[^"\\]|\\.)*\"""")
+MARKUP = re.compile(r"<[a-zA-Z/!]")
+QUOTED_MESSAGE = re.compile(r'"(?:message|error)"\s*:\s*("(?:[^"\\]|\\.)*")')
+
+
+def scrub(text: str, secrets: tuple[str, ...] = ()) -> str:
+    """`text` without keys: those in `secrets` and whatever has the shape of one."""
+    for secret in secrets:
+        if len(secret) >= 4:
+            text = text.replace(secret, "[key]")
+    return SECRET_SHAPES.sub("[key]", text)
+
+
+def server_message(chain: tuple[BaseException, ...], secrets: tuple[str, ...]) -> str:
+    """The server's own message: short, on one line, without keys, control characters and markup; or ""."""
+    for link in chain:
+        if "HTTPStatusError" in type(link).__name__:
+            continue  # these are the transport's words, not the server's
+        body = getattr(link, "body", None)
+        inner = body.get("error", body) if isinstance(body, dict) else None
+        message = inner.get("message") if isinstance(inner, dict) else inner
+        if not isinstance(message, str):
+            message = _message_in(str(link)[:TEXT_LIMIT])
+        if message and not MARKUP.search(message):
+            return _shorten(scrub(message, secrets))
+    return ""
+
+
+def _message_in(text: str) -> str:
+    """The message in litellm's text of an answer: its own prefixes, then a sentence, JSON, or bytes of it."""
+    try:
+        if literal := BYTES_LITERAL.search(text):
+            text = ast.literal_eval(literal[0]).decode("utf-8", "replace")
+        if found := QUOTED_MESSAGE.search(text):
+            return str(json.loads(found[1], strict=False))
+    except (ValueError, SyntaxError):
+        return ""
+    first_line = text.partition("\n")[0].partition(" Original exception:")[0]
+    while (shorter := LIBRARY_PREFIX.sub("", first_line)) != first_line:
+        first_line = shorter
+    return "" if "litellm" in first_line else first_line
+
+
+def _shorten(text: str) -> str:
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return line if len(line) <= QUOTE_LIMIT else line[: QUOTE_LIMIT - 1].rstrip() + "…"

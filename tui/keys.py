@@ -1,0 +1,222 @@
+"""Every key binding of the application as data with an id: one table that is shown, tested and rebound.
+
+It must never offer a way to rebind what stops a turn, nor to put another action on those keys (E9): a person
+who presses Esc is entitled to a stop whatever a configuration file says.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from textual.binding import Binding
+from textual.keys import Keys, key_to_character
+
+from core.errors import CaesuraError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class KeymapError(CaesuraError):
+    """A key map asks for something that is refused. Its text says what, why, and what to do instead."""
+
+
+class KeyScope(StrEnum):
+    """Which widget owns a binding: its `action_...` method runs there."""
+
+    APP = "app"
+    PANE = "pane"
+    PROMPT = "prompt"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyBinding:
+    """One thing that keys can do.
+
+    `keys` are Textual's names of the default keys. `action` is Textual's action string, resolved on the
+    widget of `scope`. `priority` means that the binding is tried before the focused widget sees the key.
+    """
+
+    id: str
+    keys: tuple[str, ...]
+    action: str
+    description: str
+    scope: KeyScope
+    rebindable: bool = True
+    priority: bool = False
+
+
+RELEASED_KEYS = frozenset({"up", "down", "pageup", "pagedown", "ctrl+c", "super+c"})
+"""Keys of Textual's text area that the prompt gives to the bindings below."""
+
+KEYS: tuple[KeyBinding, ...] = (
+    KeyBinding(
+        "pane.stop",
+        ("escape",),
+        "stop",
+        "Close what is open, else stop the turn",
+        KeyScope.PANE,
+        rebindable=False,
+        priority=True,
+    ),
+    KeyBinding(
+        "pane.interrupt",
+        ("ctrl+c",),
+        "interrupt",
+        "Stop the turn; idle: clear the prompt; twice on an empty prompt: quit",
+        KeyScope.PANE,
+        rebindable=False,
+        priority=True,
+    ),
+    KeyBinding("app.quit", ("ctrl+q",), "quit", "Quit", KeyScope.APP, priority=True),
+    KeyBinding("app.toggle_theme", ("ctrl+t",), "toggle_theme", "Dark or light", KeyScope.APP),
+    KeyBinding(
+        "app.copy", ("ctrl+shift+c", "super+c"), "screen.copy_text", "Copy the selection", KeyScope.APP
+    ),
+    KeyBinding("transcript.page_up", ("pageup",), "transcript_page_up", "Page up", KeyScope.PANE),
+    KeyBinding("transcript.page_down", ("pagedown",), "transcript_page_down", "Page down", KeyScope.PANE),
+    KeyBinding(
+        "transcript.home",
+        ("ctrl+home", "home"),
+        "transcript_home",
+        "Go to the beginning (Home: while the prompt is empty)",
+        KeyScope.PANE,
+    ),
+    KeyBinding(
+        "transcript.end",
+        ("ctrl+end", "end"),
+        "transcript_end",
+        "Go to the end and follow (End: while the prompt is empty)",
+        KeyScope.PANE,
+    ),
+    KeyBinding(
+        "transcript.toggle_reasoning",
+        ("ctrl+r",),
+        "toggle_reasoning",
+        "Show or fold reasoning",
+        KeyScope.PANE,
+    ),
+    KeyBinding("prompt.submit", ("enter",), "submit", "Send", KeyScope.PROMPT),
+    KeyBinding(
+        "prompt.newline", ("shift+enter", "ctrl+j", "alt+enter"), "newline", "New line", KeyScope.PROMPT
+    ),
+    KeyBinding(
+        "prompt.up",
+        ("up",),
+        "cursor_up",
+        "Line up, then the previous prompt",
+        KeyScope.PROMPT,
+        rebindable=False,
+    ),
+    KeyBinding(
+        "prompt.down",
+        ("down",),
+        "cursor_down",
+        "Line down, then the next prompt",
+        KeyScope.PROMPT,
+        rebindable=False,
+    ),
+    KeyBinding("prompt.copy", ("ctrl+shift+c", "super+c"), "copy", "Copy the selection", KeyScope.PROMPT),
+)
+
+_BY_ID = {binding.id: binding for binding in KEYS}
+_MODIFIERS = frozenset({"alt", "ctrl", "shift", "super", "hyper", "meta"})
+
+
+def bindings(scope: KeyScope) -> list[Binding]:
+    """The Textual bindings that a widget of this scope puts into its `BINDINGS`."""
+    return [
+        Binding(",".join(key.keys), key.action, key.description, show=False, priority=key.priority, id=key.id)
+        for key in KEYS
+        if key.scope is scope
+    ]
+
+
+def apply_keymap(overrides: Mapping[str, str]) -> dict[str, str]:
+    """Check a person's key map: binding id to comma-separated keys, as in `{"app.quit": "f10,ctrl+q"}`.
+
+    Returns what `App.set_keymap` takes. Raises `KeymapError` at the first entry that is unknown, not
+    rebindable, misspelt, or whose key would stop being a stop key, be typed as text, edit the prompt, or
+    belong to two bindings. Not solved: what a terminal keeps for itself or cannot send is not detected.
+    """
+    wanted = {id_: _keys_of(id_, keys) for id_, keys in overrides.items()}
+    in_force = {binding.id: wanted.get(binding.id, binding.keys) for binding in KEYS}
+    reserved = _editing_keys() if wanted else frozenset()
+    for id_, keys in wanted.items():
+        for key in keys:
+            _check_key(id_, key, in_force, reserved)
+    return {id_: ",".join(keys) for id_, keys in wanted.items()}
+
+
+def _keys_of(id_: str, keys: str) -> tuple[str, ...]:
+    binding = _BY_ID.get(id_)
+    if binding is None:
+        near = difflib.get_close_matches(id_, _BY_ID, n=1)
+        hint = f" Did you mean {near[0]}?" if near else f" Known are: {', '.join(_BY_ID)}."
+        raise KeymapError(f"Key map: there is no binding {id_!r}.{hint}")
+    if not binding.rebindable:
+        shown = " or ".join(binding.keys)
+        raise KeymapError(
+            f"Key map: {id_} stays on {shown} and cannot be rebound ({binding.description.lower()}). "
+            f"Remove the line {id_!r}."
+        )
+    found = tuple(key.strip().lower() for key in keys.split(",") if key.strip())
+    if not found:
+        raise KeymapError(f"Key map: {id_} has no key. Give at least one, such as {binding.keys[0]!r}.")
+    return found
+
+
+def _check_key(id_: str, key: str, in_force: Mapping[str, tuple[str, ...]], reserved: frozenset[str]) -> None:
+    if key in _fixed_keys():
+        owner = next(binding for binding in KEYS if not binding.rebindable and key in binding.keys)
+        raise KeymapError(
+            f"Key map: {id_} cannot use {key}, which always means: {owner.description.lower()}. "
+            "Choose another key."
+        )
+    _check_spelling(id_, key)
+    if key in _BY_ID[id_].keys:
+        return
+    if key in reserved:
+        raise KeymapError(f"Key map: {id_} cannot use {key}, which edits the prompt. Choose another key.")
+    for other, keys in in_force.items():
+        if other != id_ and key in keys:
+            raise KeymapError(
+                f"Key map: {key} is asked for by {id_} and by {other}. Give one of them another key."
+            )
+
+
+def _check_spelling(id_: str, key: str) -> None:
+    *modifiers, name = key.split("+")
+    known = {key.value.rpartition("+")[2] for key in Keys}
+    if unknown := next((word for word in modifiers if word not in _MODIFIERS), None):
+        near = difflib.get_close_matches(unknown, _MODIFIERS, n=1)
+        raise KeymapError(
+            f"Key map: {id_}: {unknown!r} in {key!r} is not a modifier."
+            + (f" Did you mean {near[0]}?" if near else f" Known are: {', '.join(sorted(_MODIFIERS))}.")
+        )
+    character = key_to_character(name)
+    if name not in known and character is None:
+        near = difflib.get_close_matches(name, known, n=1)
+        raise KeymapError(
+            f"Key map: {id_}: no key is called {name!r}." + (f" Did you mean {near[0]}?" if near else "")
+        )
+    if character is not None and character.isprintable() and set(modifiers) <= {"shift"}:
+        raise KeymapError(
+            f"Key map: {id_} cannot use {key}, which types text. Add ctrl or alt, or take f1 to f12."
+        )
+
+
+def _fixed_keys() -> frozenset[str]:
+    return frozenset(key for binding in KEYS if not binding.rebindable for key in binding.keys)
+
+
+def _editing_keys() -> frozenset[str]:
+    """Keys with which the prompt's text is edited and its cursor moved."""
+    # Only a person with a key map needs it here.
+    from textual.widgets import TextArea
+
+    found = {binding.key for binding in Binding.make_bindings(TextArea.BINDINGS)}
+    return frozenset(found - RELEASED_KEYS)

@@ -1,0 +1,139 @@
+"""Inline markup of one paragraph: emphasis, code, links. The markup itself is parsed by markdown-it-py.
+
+Everything that leaves this module went through `core.sanitize`: an entity such as `&#x202e;` is no way around
+it, and only http, https and mailto become links. markdown-it is imported with the first text that needs it.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from core.sanitize import hyperlink_target, printable
+from tui.blocks import Look, Part
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
+
+    from tui.blocks import Span, Spans
+
+_MARKUP = re.compile(r"[\\`*_~\[<&]|https?://|  \n|\n ")
+_URL = re.compile(r"https?://[^\s<>\"'`]+")
+_MARK = re.compile(r"\\.|`+|\*{1,3}|_{1,3}|~~", re.DOTALL)
+_HALF_LINK = re.compile(r"!?\[([^\[\]\n]*)\]\([^()\s]*\Z")
+_TRAILING_MARKS = re.compile(r"(?<!\\)[*_~`]+\Z")
+
+
+@lru_cache(maxsize=1)
+def _markdown_it() -> MarkdownIt:
+    from markdown_it import MarkdownIt
+
+    return MarkdownIt("commonmark").enable("strikethrough")
+
+
+@lru_cache(maxsize=128)
+def inline_spans(source: str, look: Look) -> Spans:
+    """`source` as spans, based on `look`. Newlines stay newlines: a model breaks a line where it means to."""
+    if _MARKUP.search(source) is None:
+        return ((source, look),) if source else ()
+    children = _markdown_it().parseInline(source)[0].children or []
+    spans: list[Span] = []
+    outer: list[Look] = []
+    target: str | None = None
+    for token in children:
+        match token.type:
+            case "strong_open" | "em_open" | "s_open" | "link_open":
+                outer.append(look)
+                look = _marked(token.type, str(token.attrs.get("href", "")), look)
+                if token.type == "link_open":
+                    target = str(token.attrs.get("href", ""))
+            case "strong_close" | "em_close" | "s_close":
+                look = outer.pop()
+            case "link_close":
+                if target and not look.link:
+                    spans.append((printable(f" ({target})"), outer[-1]))
+                look, target = outer.pop(), None
+            case _:
+                spans += _leaf(token, look, linked=target is not None)
+    return tuple(spans)
+
+
+@lru_cache(maxsize=64)
+def _marked(kind: str, href: str, look: Look) -> Look:
+    match kind:
+        case "strong_open":
+            return look._replace(bold=True)
+        case "em_open":
+            return look._replace(italic=True)
+        case "s_open":
+            return look._replace(strike=True)
+    url = hyperlink_target(href)
+    return look._replace(part=Part.LINK, link=url) if url else look
+
+
+def _leaf(token: Token, look: Look, *, linked: bool) -> list[Span]:
+    match token.type:
+        case "softbreak" | "hardbreak":
+            return [("\n", look)]
+        case "code_inline":
+            return [(printable(token.content), look._replace(part=Part.INLINE_CODE))]
+        case "image":
+            url = hyperlink_target(str(token.attrs.get("src", "")))
+            text = printable(token.content) or "image"
+            return [(text, look._replace(part=Part.LINK, link=url or look.link))]
+        case _:
+            text = printable(token.content)
+            return [(text, look)] if linked or "://" not in text else _bare_links(text, look)
+
+
+def _bare_links(text: str, look: Look) -> list[Span]:
+    spans: list[Span] = []
+    position = 0
+    for found in _URL.finditer(text):
+        url = found.group().rstrip(".,;:!?*_]}")
+        while url.endswith(")") and url.count(")") > url.count("("):
+            url = url[:-1]
+        target = hyperlink_target(url)
+        if target is None:
+            continue
+        spans.append((text[position : found.start()], look))
+        spans.append((url, look._replace(part=Part.LINK, link=target)))
+        position = found.start() + len(url)
+    spans.append((text[position:], look))
+    return [span for span in spans if span[0]]
+
+
+def open_marks(source: str) -> tuple[str, ...]:
+    """The marks (`**`, a run of backticks ...) that `source` opens and does not close: a guess, no parse."""
+    stack: list[str] = []
+    code = ""
+    for found in _MARK.finditer(source):
+        mark = found.group()
+        if code:
+            code = "" if mark == code else code
+        elif mark[0] == "`":
+            code = mark
+        elif mark[0] != "\\":
+            before = source[found.start() - 1 : found.start()]
+            after = source[found.end() : found.end() + 1]
+            if mark in stack and before and not before.isspace():
+                del stack[stack.index(mark) :]
+            elif after and not after.isspace() and not (mark[0] == "_" and before.isalnum()):
+                stack.append(mark)
+    return (*stack, code) if code else tuple(stack)
+
+
+def close_marks(source: str) -> str:
+    """`source`, of which more will come, with its open marks closed, so that they do not show meanwhile."""
+    source = _HALF_LINK.sub(r"\1", source)
+    found = _TRAILING_MARKS.search(source)
+    opened = open_marks(source)
+    if found and not (opened and opened[-1][0] == "`"):
+        before = source[: found.start()]
+        closed = open_marks(before)
+        if not closed or closed[-1] != found.group():
+            source, opened = before, closed
+    text = source.rstrip()
+    return text + "".join(reversed(opened)) + source[len(text) :] if opened else source

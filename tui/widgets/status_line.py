@@ -1,0 +1,246 @@
+"""One row that says what the session does, what Esc does at this moment (E1), and which model answers.
+
+It shows what it is told and decides nothing: the pane maps the engine's status to a `StatusView`, so that
+"running" never comes from a widget (U4). No meaning is carried by colour alone.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len, set_cell_size
+from textual.content import Content
+from textual.widget import Widget
+
+from core.sanitize import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from textual.app import RenderResult
+
+_REFRESH_S = 0.1
+_FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_GAP = 2
+_SEPARATOR = " · "
+_MIN_CUT = 6
+"""A shortened model or note below this many cells says nothing and is left out."""
+
+
+class TurnState(StrEnum):
+    """What the session does, in the word that is displayed."""
+
+    IDLE = "idle"
+    RUNNING = "running"
+    STOPPING = "stopping"
+
+
+class EscAction(StrEnum):
+    """What Esc does now, in the words that are displayed."""
+
+    NOTHING = "Esc –"
+    CLOSE = "Esc closes"
+    STOP = "Esc stops"
+    FORCE = "Esc forces"
+
+
+@dataclass(frozen=True, slots=True)
+class StatusView:
+    """All that the row shows.
+
+    `context_used` and `context_window` are tokens, None where unknown. `started_at` is when the turn began,
+    in seconds of the clock that the `StatusLine` was given. `note` is a short word of the moment, such as
+    "press Ctrl+C again to quit" or "2 queued"; it outlives everything but the state and the Esc action.
+    """
+
+    state: TurnState
+    esc: EscAction
+    model: str
+    context_used: int | None = None
+    context_window: int | None = None
+    started_at: float | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StatusText:
+    """The words of the row after fitting. Empty parts are not shown."""
+
+    state: str
+    esc: str
+    glyph: str = ""
+    elapsed: str = ""
+    note: str = ""
+    model: str = ""
+    context: str = ""
+
+    @property
+    def left(self) -> str:
+        state = " ".join(part for part in (self.glyph, self.state, self.elapsed) if part)
+        return _SEPARATOR.join(part for part in (state, self.note) if part)
+
+    @property
+    def right(self) -> str:
+        return _SEPARATOR.join(part for part in (self.model, self.context) if part)
+
+    @property
+    def cells(self) -> int:
+        """Columns that the row needs at least."""
+        parts = [cell_len(part) for part in (self.left, self.esc, self.right) if part]
+        return sum(parts) + _GAP * (len(parts) - 1)
+
+
+def fit_status(view: StatusView, *, now: float, width: int) -> StatusText:
+    """Choose the words that fit into `width` columns (from 20 up the state and the Esc action always do).
+
+    In order of importance: state, Esc action, note, elapsed time, context used, model. A model or note that
+    does not fit whole is shortened, and dropped when too little would be left of it.
+    """
+    text = StatusText(state=view.state.value, esc=view.esc.value)
+    text = _fit_note(text, _one_line(view.note or ""), width)
+    busy = view.state is not TurnState.IDLE
+    since = max(0.0, now - view.started_at) if busy and view.started_at is not None else None
+    used = view.context_used
+    wishes: list[dict[str, str]] = []
+    if since is not None:
+        wishes.append({"elapsed": format_elapsed(since)})
+    if busy:
+        wishes.append({"glyph": _FRAMES[int(now / _REFRESH_S) % len(_FRAMES)]})
+    if used is not None:
+        wishes += [{"context": words} for words in _context_words(used, view.context_window)]
+    for wish in wishes:
+        trial = replace(text, **wish)
+        if trial.cells <= width:
+            text = trial
+    return _fit_model(text, _one_line(view.model), width)
+
+
+def format_elapsed(seconds: float) -> str:
+    """`3.4s`, ` 12s`, `1m 05s`, `1h 02m`; padded so that the row does not jump at the tenth second."""
+    if seconds < 10:
+        return f"{int(seconds * 10) / 10:.1f}s"
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s".rjust(4)
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes}m {rest:02}s"
+    return f"{minutes // 60}h {minutes % 60:02}m"
+
+
+def format_tokens(count: int) -> str:
+    """`950`, `1.2k`, `128k`, `1M`, `1.5M`."""
+    for unit, name in ((1_000_000, "M"), (1_000, "k")):
+        if count >= unit:
+            value = f"{count / unit:.1f}" if count < 100 * unit else f"{count / unit:.0f}"
+            return value.removesuffix(".0") + name
+    return str(count)
+
+
+def _context_words(used: int, window: int | None) -> tuple[str, ...]:
+    """From the shortest to the fullest."""
+    if not window:
+        return (f"{format_tokens(used)} tokens",)
+    share = f"{used / window:.0%}"
+    return (share, f"{share} of {format_tokens(window)}")
+
+
+def _fit_note(text: StatusText, note: str, width: int) -> StatusText:
+    room = width - text.cells - len(_SEPARATOR)
+    return replace(text, note=_cut(note, room))
+
+
+def _fit_model(text: StatusText, model: str, width: int) -> StatusText:
+    """The name as a whole, else without its provider prefix, else its beginning."""
+    separator = len(_SEPARATOR) if text.right else _GAP
+    room = width - text.cells - separator
+    if cell_len(model) > room:
+        model = model.rpartition("/")[2]
+    return replace(text, model=_cut(model, room))
+
+
+def _cut(words: str, room: int) -> str:
+    if cell_len(words) <= room:
+        return words
+    return set_cell_size(words, room - 1).rstrip() + "…" if room >= _MIN_CUT else ""
+
+
+def _one_line(words: str) -> str:
+    """A model's name or a note comes from outside; it must not reach the terminal as a control sequence."""
+    return " ".join(printable(words).split())
+
+
+class StatusLine(Widget):
+    """The status row of one pane. Its only activity is to repaint itself ten times a second while busy."""
+
+    DEFAULT_CSS = """
+    StatusLine {
+        height: 1;
+        width: 1fr;
+        color: $foreground-muted;
+    }
+    """
+    ALLOW_SELECT = False
+
+    def __init__(self, view: StatusView, *, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._view = view
+        self._clock = clock
+
+    @property
+    def view(self) -> StatusView:
+        return self._view
+
+    def show(self, view: StatusView) -> None:
+        """Show this from the next frame on."""
+        self._view = view
+        if self.is_mounted:
+            self._tick_while_busy()
+            self.refresh()
+
+    def on_mount(self) -> None:
+        self._tick_while_busy()
+
+    def _tick_while_busy(self) -> None:
+        interval = None if self._view.state is TurnState.IDLE else _REFRESH_S
+        if interval != self.auto_refresh:
+            self.auto_refresh = interval
+
+    def render(self) -> RenderResult:
+        width = self.size.width
+        margin = 1 if width >= 40 else 0
+        text = fit_status(self._view, now=self._clock(), width=width - 2 * margin)
+        return _painted(text, self._view, width=width, margin=margin)
+
+
+def _painted(text: StatusText, view: StatusView, *, width: int, margin: int) -> Content:
+    used = text.cells - (_GAP if text.right else 0)
+    blank = " " * max(0, width - 2 * margin - used)
+    state = " ".join(part for part in (text.glyph, text.state, text.elapsed) if part)
+    return Content.assemble(
+        " " * margin,
+        (state, _STATE_STYLES[view.state]),
+        (_SEPARATOR + text.note if text.note else "", "$foreground"),
+        " " * _GAP,
+        (text.esc, _ESC_STYLES[view.esc]),
+        blank,
+        text.right,
+        " " * margin,
+        end="",
+    )
+
+
+_STATE_STYLES = {
+    TurnState.IDLE: "$foreground-muted",
+    TurnState.RUNNING: "bold $primary",
+    TurnState.STOPPING: "bold $warning",
+}
+_ESC_STYLES = {
+    EscAction.NOTHING: "$foreground-muted",
+    EscAction.CLOSE: "bold $foreground",
+    EscAction.STOP: "bold $foreground",
+    EscAction.FORCE: "bold $warning",
+}

@@ -1,0 +1,67 @@
+"""The text under a selection of the transcript, as one would type it: not as it happens to be broken on the
+screen.
+
+Rows are named by `line_id`, which stays the same whatever is laid out above them, and grows downwards.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tui.blocks import Blank, Code, Prose, Rule, Table
+
+if TYPE_CHECKING:
+    from textual.selection import Selection
+
+    from tui.blocks import Block, Line
+    from tui.widgets.transcript_pages import Document, Page
+
+_IDS_PER_PAGE = 1 << 16
+
+
+def line_id(page: Page, index: int) -> int:
+    return page.serial * _IDS_PER_PAGE + index
+
+
+def selected_text(document: Document, selection: Selection) -> str:
+    """What is selected, rows that were broken joined again.
+
+    Pages that are not laid out, far from where the user is, give their source: Markdown.
+    """
+    found: list[str] = []
+    first = selection.start.y if selection.start is not None else 0
+    last = selection.end.y if selection.end is not None else None
+    for page in document.pages():
+        if page.entry.folded or line_id(page, _IDS_PER_PAGE - 1) < first:
+            continue
+        if last is not None and line_id(page, 0) > last:
+            break
+        if page.lines is not None:
+            _add_lines(found, page, page.lines, selection)
+        else:
+            found += [_source(block) for block in (*page.blocks, *page.tail)]
+    return "".join(found).removeprefix("\n")
+
+
+def _add_lines(found: list[str], page: Page, lines: list[Line], selection: Selection) -> None:
+    for index, line in enumerate(lines):
+        span = selection.get_span(line_id(page, index))
+        if span is None:
+            continue
+        start, end = span
+        text = line.text
+        selected = text[max(start, line.margin) : len(text) if end < 0 else end]
+        if line.joint == "\n" and found:
+            found[-1] = found[-1].rstrip(" ")
+        found.append(line.joint)
+        found.append(selected)
+
+
+def _source(block: Block) -> str:
+    match block:
+        case Prose(source=source) | Code(source=source):
+            return ("" if block.continues else "\n") + source
+        case Table(rows=rows):
+            return "".join(["\n" + " | ".join(row) for row in rows])
+        case Rule() | Blank():
+            return "\n"
