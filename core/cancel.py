@@ -201,9 +201,7 @@ class CancelToken:
         """
         if not self.cancelled:
             return False
-        # The first stop may have been interrupted half-way, and whoever is told to hurry must find a reason.
-        self._mark_descendants()
-        # Known first, the subtree listed second: a callback that is missing there sees it and runs by itself.
+        # Known first, the callbacks listed second: one that is missing there sees it and runs by itself.
         self._forced = True
         for token in self._mark_descendants():
             for registration in list(token._force_callbacks):
@@ -213,7 +211,8 @@ class CancelToken:
     def on_force(self, callback: _Callback) -> Registration:
         """Have `callback(reason)` run once at the second stop; under the same rules as `on_cancel`."""
         registration = Registration(self, callback, self._force_callbacks)
-        if self.forced:
+        # Forced by an ancestor but not marked by it yet: then that walk is still to come, and runs it.
+        if self.cancelled and self.forced:
             self._run(registration)
         return registration
 

@@ -39,7 +39,7 @@ from core.model import (
     TextDelta,
     ToolCallDelta,
 )
-from core.operations import Operation, OperationKind, Registry
+from core.operations import Operation, OperationKind, OperationState, Registry
 from core.reply import Reply
 
 if TYPE_CHECKING:
@@ -123,7 +123,8 @@ class _Ask:
         self.reply.add(delta)
         match delta:
             case TextDelta(text):
-                self._around.emit(TextArrived(self._turn.turn_id, text))
+                if text:
+                    self._around.emit(TextArrived(self._turn.turn_id, text))
             case ReasoningDelta(text):
                 if text:
                     self._around.emit(ReasoningArrived(self._turn.turn_id, text))
@@ -138,6 +139,13 @@ class _Ask:
             with operation.token.bind():
                 return await self._around.provider.stream(request, operation.token, self.take)
 
+    def on_done(self, stream: asyncio.Task[Finished]) -> None:
+        """The end of the task of `run`, also of one that was cancelled before its first step (S9)."""
+        if self.operation.state.live:
+            self.operation.end(OperationState.CANCELLED)
+        if not stream.cancelled():
+            stream.exception()  # looked at, for who waited for it may be gone
+
 
 async def run_turn(turn: Turn, around: Surroundings) -> None:
     """Run `turn` to its end and emit `TurnEnded`, also when its task is cancelled from outside (U4)."""
@@ -151,7 +159,8 @@ async def run_turn(turn: Turn, around: Surroundings) -> None:
     error: Exception | None = None
     stop = turn.token.on_cancel(announce)
     try:
-        turn.token.check()
+        # A turn that is stopped already comes no further than the check within the stream's operation, which
+        # leaves the record of that stop (T9).
         request = around.request(turn.prompt)
         ask = _Ask(turn, around, request.model)
         finished = await _supervise(ask, request, turn, around)
@@ -162,14 +171,27 @@ async def run_turn(turn: Turn, around: Surroundings) -> None:
         error = failure
     finally:
         stop.close()
-        ended = _conclude(turn, around, ask, error)
-        turn.closed = True
-        around.emit(ended)
+        _close(turn, around, ask, error)
+
+
+def close_unrun(turn: Turn, around: Surroundings) -> None:
+    """Say the last word on a turn whose task was cancelled before its first step (U4)."""
+    if not turn.closed:
+        _close(turn, around, None, None)
+
+
+def _close(turn: Turn, around: Surroundings, ask: _Ask | None, error: Exception | None) -> None:
+    ended = _conclude(turn, around, ask, error)
+    if ask is not None:
+        ask.operation.settle()
+    turn.closed = True
+    around.emit(ended)
 
 
 async def _supervise(ask: _Ask, request: ModelRequest, turn: Turn, around: Surroundings) -> Finished:
     """Wait for the stream; after a stop for `GRACE_S` at most, after a second one for `FORCED_GRACE_S`."""
     stream = asyncio.create_task(ask.run(request), name=f"stream of turn {turn.turn_id}")
+    stream.add_done_callback(ask.on_done)
     given_up = asyncio.Event()
     loop = asyncio.get_running_loop()
     token = ask.operation.token
@@ -191,9 +213,12 @@ async def _supervise(ask: _Ask, request: ModelRequest, turn: Turn, around: Surro
             token.cancel(turn.token.reason or CancelReason(Cause.QUIT, "end of the program"))
             around.stragglers.add(stream)
             stream.add_done_callback(lambda done: _bury(done, around))
-    if not stream.done():
-        token.check()
-    return stream.result()
+    finished = stream.result() if stream.done() and not stream.cancelled() else None
+    # Also if it has finished: what came after the stop was dropped, so that is no normal end (P3).
+    token.check()
+    if finished is None:
+        raise RuntimeError("the request of a turn was cancelled, but nobody had asked for a stop")
+    return finished
 
 
 def _bury(stream: asyncio.Task[Finished], around: Surroundings) -> None:
@@ -208,7 +233,11 @@ def _commit(turn: Turn, around: Surroundings, reply: AssistantMessage, finished:
         # The last moment for a stop to count. One that comes later finds a committed turn.
         turn.token.check()
         turn.committed = True
-    around.commit(turn.turn_id, Step((turn.prompt, reply), finished.usage if finished else None))
+    try:
+        around.commit(turn.turn_id, Step((turn.prompt, reply), finished.usage if finished else None))
+    except BaseException:
+        turn.committed = False
+        raise
 
 
 def _conclude(turn: Turn, around: Surroundings, ask: _Ask | None, error: Exception | None) -> TurnEnded:

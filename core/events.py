@@ -101,7 +101,8 @@ class TurnEnded:
     """The last word on a turn.
 
     `error` is a sentence for the user. `returned_prompt` is set when nothing of the turn was kept (H1): it
-    goes back to an empty composer. `text` is what of the reply was kept, whole or partial.
+    goes back to an empty composer. Not so the prompt of `/continue`, which nobody wrote. `text` is what of
+    the reply was kept, whole or partial.
     """
 
     turn_id: int

@@ -106,7 +106,7 @@ STOPPED_NOTE = "[The reply above was stopped before its end.]"
 def sendable(messages: Iterable[Message]) -> tuple[Message, ...]:
     """What of a conversation is sent, in a form that every provider accepts (H4).
 
-    Reasoning that the provider has not signed is left out, so are replies that are empty without it; prompts
+    Reasoning that the provider has not signed is left out, so are replies that are blank without it; prompts
     that come to stand next to each other are joined, and an interrupted reply is said to be one.
     """
     sent: list[Message] = []
@@ -122,7 +122,7 @@ def sendable(messages: Iterable[Message]) -> tuple[Message, ...]:
                     sent.append(UserMessage(prompt))
             case AssistantMessage():
                 note = STOPPED_NOTE if message.interrupted else ""
-                if message.text or any(isinstance(part, ToolCall) for part in message.parts):
+                if message.text.strip() or any(isinstance(part, ToolCall) for part in message.parts):
                     sent.append(_signed(message))
             case _:
                 assert_never(message)

@@ -379,6 +379,6 @@ class Registry:
             return
         try:
             self._on_change()
-        except Exception:
+        except (Exception, asyncio.CancelledError):
             # A front end that fails must not take the work with it.
             log.exception("a listener of the registry failed")

@@ -12,7 +12,6 @@ from core.messages import AssistantMessage, FinishReason, Part, Reasoning, Text
 from core.model import ReasoningDelta, TextDelta, ToolCallDelta
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 @dataclass(slots=True)
@@ -41,10 +40,11 @@ class Reply:
         self._model = model
         self._runs: list[_Run] = []
         self._calls: dict[int, _Call] = {}
+        self._shown = False
 
     @property
     def started(self) -> bool:
-        return bool(self._runs or self._calls)
+        return self._shown or bool(self._calls)
 
     @property
     def call_names(self) -> tuple[str, ...]:
@@ -53,9 +53,14 @@ class Reply:
 
     def add(self, delta: TextDelta | ReasoningDelta | ToolCallDelta) -> None:
         match delta:
+            case TextDelta("") | ReasoningDelta("", None | ""):
+                # Some servers begin with one. It shows nothing, so it is nothing to keep (H1).
+                pass
             case TextDelta(text):
+                self._shown = True
                 self._run(Text).pieces.append(text)
             case ReasoningDelta(text, signature):
+                self._shown = self._shown or bool(text)
                 run = self._run(Reasoning)
                 run.pieces.append(text)
                 run.signature = signature or run.signature
@@ -69,7 +74,7 @@ class Reply:
 
         Calls are not in it: a call without its result must never be sent (H4), and nothing runs calls yet.
         """
-        parts = tuple(_filled(run.part() for run in self._runs))
+        parts = tuple(run.part() for run in self._runs)
         return AssistantMessage(parts, model or self._model, finish, interrupted=finish is None)
 
     def _run(self, kind: type[Text] | type[Reasoning]) -> _Run:
@@ -77,12 +82,3 @@ class Reply:
         if not self._runs or self._runs[-1].kind is not kind or self._runs[-1].signature:
             self._runs.append(_Run(kind))
         return self._runs[-1]
-
-
-def _filled(parts: Iterable[Part]) -> Iterable[Part]:
-    for part in parts:
-        match part:
-            case Text(""):
-                continue
-            case _:
-                yield part

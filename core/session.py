@@ -12,11 +12,11 @@ import itertools
 import logging
 import uuid
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from core.cancel import CancelReason, CancelToken, Cause, shielded
-from core.engine import Surroundings, Turn, run_turn
+from core.engine import Surroundings, Turn, close_unrun, run_turn
 from core.errors import CaesuraError
 from core.events import (
     Event,
@@ -39,7 +39,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CONTINUE_PROMPT = "Go on exactly where your last reply was stopped; do not repeat what is there already."
+CONTINUE_PROMPT = "Continue exactly where your last reply was stopped, without repeating any of it."
+
+FORCED_S = 1.0
+"""How long the end of a turn may take once nothing is waited for any more, in seconds."""
 
 
 class SessionError(CaesuraError):
@@ -77,6 +80,8 @@ class Session:
         self._returned_prompt: str | None = None
         self._stragglers: set[asyncio.Task[Finished]] = set()
         self._listeners: list[Callable[[Event], None]] = []
+        self._untold: deque[Event] = deque()
+        self._telling = False
         self._closed = False
 
     # -- what there is --
@@ -149,8 +154,9 @@ class Session:
     def resume(self) -> None:
         """Take up the turn that was stopped last (H9): `/continue`.
 
-        Raises `SessionError` when a turn is running or nothing was stopped.
+        Raises `SessionError` when a turn is running, nothing was stopped or the session is closed.
         """
+        self._check_open()
         if self._turn is not None:
             raise SessionError("A turn is running: stop it first, or let it end.")
         if self._returned_prompt is not None:
@@ -175,7 +181,7 @@ class Session:
 
     def send_queued(self) -> bool:
         """Send the next prompt of a queue that a stop has paused; false when there is none."""
-        if self._turn is not None or not self._queue:
+        if self._turn is not None or not self._queue or self._closed:
             return False
         self._queue_paused = False
         self._begin_next()
@@ -209,6 +215,11 @@ class Session:
                 await asyncio.wait({self._task})
             if self._stragglers:
                 await asyncio.wait(self._stragglers)
+        if self._task is not None:
+            # The grace is over for the turn too: it ends now and names what has not (U10).
+            self.token.force()
+            with shielded(FORCED_S):
+                await asyncio.wait({self._task})
         for straggler in self._stragglers:
             straggler.cancel()
 
@@ -220,13 +231,16 @@ class Session:
         return isinstance(last, AssistantMessage) and last.interrupted
 
     def _begin_or_queue(self, prompt: UserMessage) -> None:
-        if self._closed:
-            raise SessionError("This session is closed: open another one.")
+        self._check_open()
         if self._turn is None:
             self._begin(prompt)
         else:
             self._queue.append(prompt)
             self._emit_queue()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise SessionError("This session is closed: open another one.")
 
     def _begin(self, prompt: UserMessage, *, continued: bool = False) -> None:
         number = next(self._turn_numbers)
@@ -234,10 +248,12 @@ class Session:
         self._turn = turn
         self._returned_prompt = None
         self._emit(TurnStarted(number, prompt.text, turn.started_at, continued))
-        self._task = asyncio.create_task(self._run(turn), name=f"turn {number} of {self.session_id}")
+        around = self._surroundings()
+        self._task = asyncio.create_task(run_turn(turn, around), name=f"turn {number} of {self.session_id}")
+        self._task.add_done_callback(lambda _: close_unrun(turn, around))
 
-    async def _run(self, turn: Turn) -> None:
-        around = Surroundings(
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(
             self.session_id,
             self._provider,
             self._registry,
@@ -246,7 +262,6 @@ class Session:
             self._on_event,
             self._stragglers,
         )
-        await run_turn(turn, around)
 
     def _request(self, prompt: Message) -> ModelRequest:
         said = (message for step in self._steps for message in step.messages)
@@ -270,6 +285,9 @@ class Session:
         """The session is idle before anybody hears of the end, so that a listener may submit at once."""
         self._turn = None
         self._task = None
+        if ended.returned_prompt == CONTINUE_PROMPT:
+            # Nobody wrote it, so it goes back to no composer; what there was to continue is still there.
+            ended = replace(ended, returned_prompt=None)
         self._returned_prompt = ended.returned_prompt
         completed = ended.outcome is Outcome.COMPLETED
         self._queue_paused = bool(self._queue) and (self._queue_paused or not completed)
@@ -289,11 +307,24 @@ class Session:
         self._emit(QueueChanged(self.queued, self._queue_paused))
 
     def _emit(self, event: Event) -> None:
+        """Tell all listeners. What a listener causes is told after what it was just told, to every one."""
+        self._untold.append(event)
+        if self._telling:
+            return
+        self._telling = True
+        try:
+            while self._untold:
+                self._tell(self._untold.popleft())
+        finally:
+            self._telling = False
+
+    def _tell(self, event: Event) -> None:
         for listener in list(self._listeners):
             try:
                 listener(event)
-            except Exception:
-                # A front end that fails must not take the turn with it.
+            except (Exception, asyncio.CancelledError):
+                # A front end that fails must not take the turn with it. Nothing is awaited here, so a
+                # CancelledError is such a failure and no cancel of the turn.
                 log.exception("a listener failed at %s", type(event).__name__)
 
 

@@ -109,6 +109,9 @@ class Word(StrEnum):
     CONTINUE = "continue"
 
 
+NOTE_IN_BRACKETS = re.compile(r"^\[[^\]\n]+\]\n\n")
+"""What a client may have put in front of the words of the user."""
+
 UNDERSTOOD = {word.value: word for word in Word} | {
     "hi": Word.HELLO,
     "hey": Word.HELLO,
@@ -123,7 +126,8 @@ def answer(conversation: tuple[Said, ...], hang_up: HangUp | None) -> Answer:
     last = conversation[-1] if conversation else Said(Role.USER, "")
     if last.role is Role.ASSISTANT:
         return _continued(conversation, hang_up)
-    match word_in(last.text):
+    asked = NOTE_IN_BRACKETS.sub("", last.text)
+    match word_in(asked):
         case Word.HELLO:
             return _reply(texts.GREETING, hang_up)
         case Word.HELP:
@@ -149,7 +153,7 @@ def answer(conversation: tuple[Said, ...], hang_up: HangUp | None) -> Answer:
         case None:
             first = not any(said.role is Role.ASSISTANT for said in conversation)
             introduction = f"{texts.GREETING}\n" if first and hang_up is None else ""
-            return _reply(f"{introduction}{_quoted(last.text)}\n\n{texts.SCRIPTED}", hang_up)
+            return _reply(f"{introduction}{_quoted(asked)}\n\n{texts.SCRIPTED}", hang_up)
         case word:
             assert_never(word)
 

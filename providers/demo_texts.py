@@ -5,6 +5,27 @@ Nothing here may claim that a language model is at work, or promise what Caesura
 
 from __future__ import annotations
 
+import re
+
+_BLOCK = re.compile(r"\s*(?:[-*+] |[|#>]|\d+[.)] |```)|\s*$")
+
+
+def _flow(text: str) -> str:
+    """`text` with each paragraph on one line, as models send it: the width is the reader's, not ours."""
+    lines: list[str] = []
+    in_code = False
+    for line in text.split("\n"):
+        fence = line.lstrip().startswith("```")
+        before = lines[-1] if lines else ""
+        goes_on = not (in_code or fence or _BLOCK.match(line) or not before.strip())
+        if goes_on and not before.lstrip().startswith(("#", "|", "```")):
+            lines[-1] = f"{before} {line.strip()}"
+        else:
+            lines.append(line)
+        in_code ^= fence
+    return "\n".join(lines)
+
+
 WORDS = """\
 | type this | and I will |
 |-----------|------------|
@@ -30,7 +51,8 @@ In the same way `openai/gpt-5.1` goes with `OPENAI_API_KEY` and `gemini/gemini-2
 `GEMINI_API_KEY`. A model on your own machine needs no key: `caesura --model ollama/llama3.1`.
 """
 
-GREETING = f"""\
+GREETING = _flow(
+    f"""\
 # Welcome to Caesura
 
 Caesura is an assistant for the terminal with one promise: **when you press Esc, it stops.** Not only
@@ -46,8 +68,10 @@ it. So when you stop me, I can tell you in my next reply what I saw.
 {WORDS}
 Type `help` to see this table again.
 """
+)
 
-HELP = f"""\
+HELP = _flow(
+    f"""\
 ## What you can try here
 
 {WORDS}
@@ -56,55 +80,73 @@ on where I was. Anything else that you type I quote back to you, for I am script
 nothing.
 
 {REAL_MODEL}"""
+)
 
-SCRIPTED = f"""\
+SCRIPTED = _flow(
+    f"""\
 I have no answer to that, because I am not a language model. I am the demo: a script that knows eight
 words. Type `help` to see them, or `long` for something to stop.
 
 {REAL_MODEL}"""
+)
 
-THOUGHT = """\
+THOUGHT = _flow(
+    """\
 The user wants to see me think. I cannot think, but I can show where thoughts would appear: before the
 answer, dimmed and folded away, because they are seldom what one came for. A real model that reasons
 sends its thoughts in a channel of their own, and so do I. They can be stopped like everything else.
 """
+)
 
-THOUGHTS_SHOWN = """\
+THOUGHTS_SHOWN = _flow(
+    """\
 What you saw above this line came through the channel in which models send their reasoning. It stays
 folded unless you open it, and Esc works there as well: a model that thinks too long is a good reason
 to stop it.
 """
+)
 
-LONG_THOUGHT = """\
+LONG_THOUGHT = _flow(
+    """\
 A long reply is asked for. I will tell a short history of stopping, and then count lines, so that the
 last line on the screen can be compared with the last one that I sent.
 """
+)
 
-STALL = """\
+STALL = _flow(
+    """\
 I will now stop in the middle of a sentence and keep the connection open. No error, no end, just
 silence; this is what a stalled provider looks like. Many programs wait here for minutes. Press
 **Esc** whenever you have seen enough of my\
 """
+)
 
-CUT = """\
+CUT = _flow(
+    """\
 In a moment I will hang up without saying goodbye. A reply that breaks off like this could look as if
 it were complete, and that would be worse than an error. Watch how Caesura tells the diff\
 """
+)
 
-FAST_END = """\
+FAST_END = _flow(
+    """\
 
 Those were 5,000 pieces. The transcript keeps every one of them; scroll up with PageUp to check. Send
 `fast` once more and press **Esc** early: the screen stays where it is, however much was on its way.
 """
+)
 
 FAILURE = "This failure is scripted: you asked the demo for an error."
 
-NOTHING_TO_CONTINUE = """\
+NOTHING_TO_CONTINUE = _flow(
+    """\
 There is nothing of mine that was broken off, so there is nothing to continue. Type `long`, press
 **Esc** in the middle, and then `/continue`.
 """
+)
 
-MARKDOWN = """\
+MARKDOWN = _flow(
+    """\
 # A first heading
 
 Text with **weight**, with *emphasis*, with `code`, ~~crossed out~~, and with a
@@ -188,8 +230,10 @@ git log --oneline --since="2 weeks ago" | grep -i esc | wc -l
 A last line with a very long word that has to break somewhere:
 Rindfleischetikettierungsüberwachungsaufgabenübertragungsgesetz.
 """
+)
 
-ESSAY = """\
+ESSAY = _flow(
+    """\
 # A short history of stopping
 
 *This text is prepared, like everything that I say. Press **Esc** whenever you like.*
@@ -318,6 +362,7 @@ That is the end of the story. What follows are numbered lines and nothing else. 
 them, and compare: the last line on your screen, and the last line that I say I sent.
 
 """
+)
 
 COUNT_TO = 320
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, assert_never
 
-from core.cancel import Cancelled, shielded
+from core.cancel import shielded
 from core.model import (
     Closed,
     Closing,
@@ -145,10 +145,10 @@ class ModelProcess:
         self._lock = threading.RLock()
         self._ids = itertools.count(1)
         self._calls: dict[int, _Call] = {}
-        self._questions: dict[int, tuple[asyncio.AbstractEventLoop, asyncio.Future[ModelInfo]]] = {}
+        self._questions: dict[int, tuple[asyncio.AbstractEventLoop, asyncio.Future[ModelInfo | None]]] = {}
         self._outgoing = bytearray()
         self._child: _Child | None = None
-        self._child_was_ready = False
+        self._child_is_ready = False
         self._wanted = True
         self._closing = False
         self._wake_read, self._wake_write = os.pipe()
@@ -189,7 +189,7 @@ class ModelProcess:
         with token.on_cancel(lambda _: self._stop(call)), token.on_force(lambda _: self._force(call)):
             self._open(call)
             try:
-                end = await _receive(call, emit)
+                end = await _receive(call, token, emit)
             finally:
                 if call.end is None:
                     self._stop(call)
@@ -199,27 +199,29 @@ class ModelProcess:
                 self._forget(call)
                 if token.cancelled:
                     _prove(call, emit)
+        # Whatever its end was: what came after the stop has not been emitted, so it is no normal one (P3).
+        token.check()
         match end:
             case End(_, reason, usage, model):
                 return Finished(reason, usage, model)
             case Failed():
                 raise end.error()
             case Stopped():
-                raise Cancelled(token.reason) if token.reason else _died(request, shown=call.shown)
+                raise _died(request, shown=call.shown)
             case _:
                 assert_never(end)
 
     async def describe(self, model: str) -> ModelInfo:
         """See `core.model.ModelProvider`. Answers "unknown" rather than waiting for long."""
         question_id = next(self._ids)
-        answer: asyncio.Future[ModelInfo] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[ModelInfo | None] = asyncio.get_running_loop().create_future()
         with self._lock:
             self._questions[question_id] = (asyncio.get_running_loop(), answer)
             self._want_child()
             self._send(Describe(question_id, model))
         try:
             async with asyncio.timeout(DESCRIBE_WITHIN_S):
-                return await answer
+                return await answer or ModelInfo(model)
         except TimeoutError:
             return ModelInfo(model)
         finally:
@@ -231,14 +233,17 @@ class ModelProcess:
                 return
             self._calls[call.stream_id] = call
             self._want_child()
-            self._send(Open(call.stream_id, call.request))
+            # A child that is still importing gets it later: until then a stop need not ask anyone.
+            if self._child_is_ready:
+                self._send(Open(call.stream_id, call.request))
 
     def _stop(self, call: _Call) -> None:
         """Ask for the end of a stream: from any thread, at once, without waiting."""
         with self._lock:
             if call.end is not None or call.stop_by is not None:
                 return
-            if call.stream_id not in self._calls:
+            if call.stream_id not in self._calls or not self._child_is_ready:
+                self._calls.pop(call.stream_id, None)
                 call.finish(Stopped(call.stream_id, Closing.NEVER_OPENED, time.monotonic()))
                 return
             call.stop_by = time.monotonic() + CONFIRM_WITHIN_S
@@ -329,7 +334,7 @@ class ModelProcess:
             message = load_to_parent(line)
             match message:
                 case Piece(stream_id, delta):
-                    if (call := self._calls.get(stream_id)) is not None and call.stop_by is None:
+                    if (call := self._calls.get(stream_id)) is not None:
                         call.deliver(delta)
                 case End() | Failed() | Stopped():
                     with self._lock:
@@ -339,11 +344,17 @@ class ModelProcess:
                 case Described(stream_id, info):
                     self._answer(stream_id, info)
                 case Ready():
-                    self._child_was_ready = True
+                    self._get_ready()
                 case _:
                     assert_never(message)
 
-    def _answer(self, question_id: int, info: ModelInfo) -> None:
+    def _get_ready(self) -> None:
+        with self._lock:
+            self._child_is_ready = True
+            for call in self._calls.values():
+                self._send(Open(call.stream_id, call.request))
+
+    def _answer(self, question_id: int, info: ModelInfo | None) -> None:
         question = self._questions.pop(question_id, None)
         if question is None:
             return
@@ -388,7 +399,6 @@ class ModelProcess:
         assert process.stdout is not None
         os.set_blocking(process.stdin.fileno(), False)
         with self._lock:
-            self._child_was_ready = False
             self._child = _Child(process, process.stdin.fileno(), process.stdout.fileno(), lifeline)
 
     def _bury(self, how: str) -> None:
@@ -407,13 +417,14 @@ class ModelProcess:
             self._child = None
             self._outgoing.clear()
             # One that never got ready would hardly do better at once; the next request tries again.
-            self._wanted = self._child_was_ready and not self._closing
+            self._wanted = self._child_is_ready and not self._closing
+            self._child_is_ready = False
             calls = list(self._calls.values())
             self._calls.clear()
         log.info("the model process %d %s", child.process.pid, how)
         self.restarts += not self._closing
         for question_id in list(self._questions):
-            self._questions.pop(question_id, None)
+            self._answer(question_id, None)
         for call in calls:
             self._settle(call, now)
 
@@ -433,13 +444,13 @@ def _open_log(path: Path) -> BinaryIO:
     return path.open("wb" if too_large else "ab")
 
 
-async def _receive(call: _Call, emit: Emit) -> Ending:
-    """Emit what arrives, text in a row as one delta, until the end."""
+async def _receive(call: _Call, token: CancelToken, emit: Emit) -> Ending:
+    """Emit what arrives, text in a row as one delta, until the end; nothing more after a stop (P3)."""
     while True:
         texts: list[str] = []
         # The end is read before the deltas: it was set after the last of them.
         end = call.end
-        while call.arrived:
+        while call.arrived and not token.cancelled:
             delta = call.arrived.popleft()
             if isinstance(delta, TextDelta):
                 texts.append(delta.text)
@@ -448,7 +459,7 @@ async def _receive(call: _Call, emit: Emit) -> Ending:
                 emit(TextDelta("".join(texts)))
                 texts.clear()
             emit(delta)
-        if texts:
+        if texts and not token.cancelled:
             emit(TextDelta("".join(texts)))
         if end is not None:
             return end

@@ -126,8 +126,6 @@ class TracedLoop(asyncio.SelectorEventLoop):
         _enter(Phase.CONNECTING)
         transport, protocol = await super().create_connection(*args, **kwargs)
         _watch(transport, protocol)
-        if (trace := _current.get()) is not None:
-            trace.carry(transport)
         _enter(Phase.WAITING_FOR_HEADERS)
         return transport, protocol
 
@@ -150,8 +148,10 @@ def _enter(phase: Phase) -> None:
 def _watch(transport: Any, protocol: Any) -> None:
     """Note on whose behalf each request is written, for a pooled connection serves many streams in turn."""
     write, writelines, received = transport.write, transport.writelines, protocol.data_received
-    owner: SocketTrace | None = None
+    owner = _current.get()
     bytes_of_reply = 0
+    if owner is not None:
+        owner.carry(transport)
 
     def claim() -> None:
         nonlocal owner, bytes_of_reply

@@ -168,6 +168,8 @@ def _css_variables(colors: Palette, roles: Roles) -> dict[str, str]:
     return {
         **own,
         **{f"text-{name}": getattr(colors, name) for name in texts},
+        **{f"scrollbar-background{state}": colors.surface for state in ("", "-hover", "-active")},
+        **{f"scrollbar{state}": roles.border_blurred for state in ("", "-hover", "-active")},
         "foreground-muted": roles.muted,
         "text-muted": roles.muted,
         "input-selection-background": selection,

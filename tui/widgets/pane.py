@@ -65,6 +65,13 @@ class Pane(Widget):
     """
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(KeyScope.PANE)]
 
+    class StopKey(Message):
+        """A stop key that has waited for its turn behind what was typed before it."""
+
+        def __init__(self, key: str) -> None:
+            super().__init__()
+            self.key = key
+
     class QuitRequested(Message):
         """The user asked this pane to end the program."""
 
@@ -129,15 +136,35 @@ class Pane(Widget):
 
     def action_stop(self) -> None:
         """Esc that came as an ordinary key, because nothing was running when it was read."""
-        self._stop_or_force("escape")
-        self._refresh_state()
+        self._act_in_order("escape")
 
     def action_interrupt(self) -> None:
-        """Ctrl+C: stop; idle, clear; idle and empty, twice, quit (E2)."""
-        now = self._clock()
-        if self._stop_or_force("ctrl+c") or now - self._stopped_at < AFTERSHOCK_S:
+        """Ctrl+C that came as an ordinary key."""
+        self._act_in_order("ctrl+c")
+
+    def _act_in_order(self, key: str) -> None:
+        """Act on a stop key now if there is something to stop, else behind what was typed before it (U1).
+
+        Textual runs these bindings at once, when the composer may still have an Enter in its queue: the turn
+        which that starts is the one that is meant.
+        """
+        if self._stop_or_force(key):
             self._refresh_state()
-        elif self.prompt.clear_undoable():
+        else:
+            self.prompt.call_later(self.prompt.post_message, self.StopKey(key))
+
+    def on_pane_stop_key(self, message: StopKey) -> None:
+        message.stop()
+        if not self._stop_or_force(message.key) and message.key == "ctrl+c":
+            self._clear_or_quit()
+        self._refresh_state()
+
+    def _clear_or_quit(self) -> None:
+        """Ctrl+C while idle: clear; on an empty composer, twice, quit (E2)."""
+        now = self._clock()
+        if now - self._stopped_at < AFTERSHOCK_S:
+            return
+        if self.prompt.clear_undoable():
             self._say("cleared, Ctrl+Z brings it back")
         elif now - self._first_ctrl_c <= QUIT_WITHIN_S:
             self.post_message(self.QuitRequested())

@@ -71,11 +71,11 @@ class Transcript(ScrollView, can_focus=False):
         background: $background;
         color: $foreground;
         & .transcript--prompt { color: $foreground; text-style: bold; background: $surface; }
-        & .transcript--prompt-mark { color: $accent; text-style: bold; background: $surface; }
+        & .transcript--prompt-mark { color: $text-accent; text-style: bold; background: $surface; }
         & .transcript--reasoning { color: $foreground 60%; text-style: italic; }
         & .transcript--title { color: $primary; text-style: bold underline; }
         & .transcript--heading { color: $primary; text-style: bold; }
-        & .transcript--mark { color: $accent; }
+        & .transcript--mark { color: $text-accent; }
         & .transcript--quote { color: $secondary; }
         & .transcript--rule { color: $foreground 35%; }
         & .transcript--link { color: $primary; text-style: underline; }
@@ -92,7 +92,7 @@ class Transcript(ScrollView, can_focus=False):
         & .transcript--info { color: $foreground 70%; }
         & .transcript--stopped { color: $text-warning; }
         & .transcript--error { color: $text-error; text-style: bold; }
-        & .transcript--new-lines { color: $background; background: $accent; text-style: bold; }
+        & .transcript--new-lines { text-style: bold reverse; }
     }
     """
 

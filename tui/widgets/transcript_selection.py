@@ -40,7 +40,7 @@ def selected_text(document: Document, selection: Selection) -> str:
             _add_lines(found, page, page.lines, selection)
         else:
             found += [_source(block) for block in (*page.blocks, *page.tail)]
-    return "".join(found).removeprefix("\n")
+    return "".join(found).removeprefix("\n").rstrip(" ")
 
 
 def _add_lines(found: list[str], page: Page, lines: list[Line], selection: Selection) -> None:

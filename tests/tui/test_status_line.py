@@ -1,0 +1,138 @@
+"""The status row: what survives when it gets narrow, and that it says what Esc does without colour."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from textual.app import App, ComposeResult
+
+from core.sanitize import printable
+from tui.theme import load_all
+from tui.widgets.status_line import (
+    EscAction,
+    StatusLine,
+    StatusView,
+    TurnState,
+    fit_status,
+    format_elapsed,
+    format_tokens,
+)
+
+MODEL = "anthropic/claude-sonnet-4-5-20250929"
+RUNNING = StatusView(
+    TurnState.RUNNING, EscAction.STOP, MODEL, 15_400, 128_000, started_at=100.0, note="2 queued"
+)
+
+views = st.builds(
+    StatusView,
+    state=st.sampled_from(TurnState),
+    esc=st.sampled_from(EscAction),
+    model=st.text(max_size=60) | st.just(MODEL),
+    context_used=st.none() | st.integers(0, 3_000_000),
+    context_window=st.none() | st.integers(0, 2_000_000),
+    started_at=st.none() | st.floats(-1e6, 1e6),
+    note=st.none() | st.text(max_size=60),
+)
+
+
+@pytest.mark.promise("E1")
+@given(view=views, now=st.floats(0, 1e6), width=st.integers(20, 200))
+def test_state_and_esc_are_whole_at_every_width(view: StatusView, now: float, width: int) -> None:
+    text = fit_status(view, now=now, width=width)
+    assert text.state == view.state.value
+    assert text.esc == view.esc.value
+    assert text.cells <= width
+    words = text.left + text.esc + text.right
+    assert printable(words) == words
+    assert "\n" not in words
+
+
+def test_the_model_is_shortened_first_then_the_rest_goes_by_importance() -> None:
+    def at(width: int) -> tuple[str, str]:
+        text = fit_status(RUNNING, now=112.0, width=width)
+        return text.left, text.right
+
+    assert at(100) == ("⠋ running  12s · 2 queued", f"{MODEL} · 12% of 128k")
+    assert at(79) == ("⠋ running  12s · 2 queued", "claude-sonnet-4-5-20250929 · 12% of 128k")
+    assert at(70) == ("⠋ running  12s · 2 queued", "claude-sonnet-4-5… · 12% of 128k")
+    assert at(55) == ("⠋ running  12s · 2 queued", "12% of 128k")
+    assert at(44) == ("⠋ running  12s · 2 queued", "12%")
+    assert at(40) == ("⠋ running  12s · 2 queued", "")
+    assert at(30) == ("running · 2 queued", "")
+    assert at(20) == ("⠋ running", "")
+
+
+def test_a_note_that_is_too_long_is_cut_before_the_state_is() -> None:
+    view = StatusView(TurnState.IDLE, EscAction.NOTHING, MODEL, note="press Ctrl+C again to quit")
+    assert fit_status(view, now=0.0, width=80).left == "idle · press Ctrl+C again to quit"
+    assert fit_status(view, now=0.0, width=30).left == "idle · press Ctrl+C ag…"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0, "0.0s"), (9.99, "9.9s"), (12.7, " 12s"), (65, "1m 05s"), (3725, "1h 02m")]
+)
+def test_elapsed(seconds: float, shown: str) -> None:
+    assert format_elapsed(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [(950, "950"), (1234, "1.2k"), (128_000, "128k"), (1_000_000, "1M"), (1_500_000, "1.5M")],
+)
+def test_tokens(count: int, shown: str) -> None:
+    assert format_tokens(count) == shown
+
+
+def test_an_unknown_window_shows_tokens() -> None:
+    view = StatusView(TurnState.IDLE, EscAction.NOTHING, "demo", 1234)
+    assert fit_status(view, now=0.0, width=80).context == "1.2k tokens"
+
+
+class RowApp(App[None]):
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 103.4
+        self.row = StatusLine(StatusView(TurnState.IDLE, EscAction.NOTHING, MODEL), clock=lambda: self.now)
+
+    def compose(self) -> ComposeResult:
+        yield self.row
+
+    def shown(self) -> str:
+        return self.row.render_line(0).text
+
+
+@pytest.mark.promise("E1")
+@pytest.mark.parametrize("theme", ["caesura-dark", "caesura-light", "textual-dark"])
+async def test_the_row_says_what_it_was_told_last_in_any_theme(theme: str) -> None:
+    app = RowApp()
+    async with app.run_test(size=(80, 5)) as pilot:
+        for own in load_all().themes:
+            app.register_theme(own.to_textual())
+        app.theme = theme
+        for esc in EscAction:
+            app.row.show(StatusView(TurnState.RUNNING, esc, "[b]漢字[/b]\x1b[2J", 12, 100, started_at=100.0))
+            await pilot.pause()
+            assert f"running 3.4s  {esc.value}" in app.shown()
+            assert app.shown().rstrip().endswith("[b]漢字[/b]␛[2J · 12% of 100")
+            assert cell_len(app.shown()) == 80
+
+
+async def test_it_ticks_only_while_busy() -> None:
+    app = RowApp()
+    async with app.run_test(size=(80, 5)) as pilot:
+        assert app.row.auto_refresh is None
+        app.row.show(RUNNING)
+        await pilot.pause()
+        app.now = 107.0
+        # Nobody asks for a repaint; the row does it by itself.
+        async with asyncio.timeout(30):
+            while "7.0s" not in app.shown():
+                await pilot.pause()
+        app.row.show(StatusView(TurnState.IDLE, EscAction.NOTHING, MODEL))
+        assert app.row.auto_refresh is None
+        await pilot.pause()
+        assert app.shown().startswith(" idle  Esc –  ")

@@ -1,0 +1,339 @@
+"""The transcript in a running application: following, new lines, folding, resizing, selecting."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import asynccontextmanager
+from subprocess import run
+from typing import TYPE_CHECKING
+
+import pytest
+from textual import on
+from textual.app import App, ComposeResult
+from textual.events import MouseScrollDown
+from textual.geometry import Offset
+from textual.selection import SELECT_ALL, Selection
+
+from tui.widgets.transcript import NoticeKind, Transcript
+from tui.widgets.transcript_pages import PAGE_ROWS, PAGES_LAID_OUT
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from textual.pilot import Pilot
+
+
+class Screen(App[None]):
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: list[int] = []
+
+    def compose(self) -> ComposeResult:
+        yield Transcript()
+
+    @on(Transcript.NewLines)
+    def note(self, event: Transcript.NewLines) -> None:
+        self.counts.append(event.count)
+
+    @property
+    def transcript(self) -> Transcript:
+        return self.query_one(Transcript)
+
+
+@asynccontextmanager
+async def shown(width: int = 40, height: int = 10) -> AsyncIterator[tuple[Transcript, Pilot[None], Screen]]:
+    app = Screen()
+    async with app.run_test(size=(width, height)) as pilot:
+        yield app.transcript, pilot, app
+
+
+def screen_of(transcript: Transcript) -> list[str]:
+    return [transcript.render_line(y).text.rstrip() for y in range(transcript.size.height)]
+
+
+def reply(transcript: Transcript, text: str) -> None:
+    transcript.begin_reply()
+    transcript.append_text(text)
+    transcript.end_reply(interrupted=False)
+
+
+def numbered(first: int, last: int) -> str:
+    return "".join(f"line {number}\n" for number in range(first, last))
+
+
+async def test_a_conversation() -> None:
+    async with shown(60, 16) as (transcript, pilot, _):
+        transcript.add_prompt("What is **this**?\nTell")
+        transcript.begin_reply()
+        transcript.append_reasoning("I think so")
+        transcript.append_text("It is **bold** [b]not[/b] \x1b[31m.")
+        assert screen_of(transcript)[0] == "❯ What is **this**?"
+        transcript.end_reply(interrupted=True)
+        transcript.add_notice("Stopped in 1 ms", NoticeKind.STOPPED)
+        await pilot.pause()
+        assert [row for row in screen_of(transcript) if row] == [
+            "❯ What is **this**?",
+            "  Tell",
+            "Thought (3 words) ▸",
+            "It is bold [b]not[/b] ␛[31m.",
+            "┄ interrupted",
+            "■ Stopped in 1 ms",
+        ]
+        assert not transcript.can_focus
+
+
+async def test_every_row_is_as_wide_as_the_view() -> None:
+    async with shown(11, 12) as (transcript, pilot, _):
+        reply(
+            transcript,
+            "漢字かな 👩‍🚀❤️🇩🇪 שלום\n- a long item 漢\n"
+            "```\ncode 漢字漢字\n```\n| a | b | c |\n|-|-|-|\n| 1 | 2 | 3 |",
+        )
+        await pilot.pause()
+        for y in range(12):
+            assert transcript.render_line(y).cell_length == transcript.scrollable_content_region.width
+
+
+async def test_it_follows_the_end_and_says_what_is_new() -> None:
+    async with shown() as (transcript, pilot, app):
+        transcript.begin_reply()
+        transcript.append_text(numbered(0, 50))
+        transcript.flush()
+        assert screen_of(transcript)[-1] == "line 49"
+        transcript.scroll_to(y=10, animate=False)
+        top = screen_of(transcript)[0]
+        transcript.append_text(numbered(50, 57))
+        transcript.flush()
+        assert screen_of(transcript)[0] == top
+        assert transcript.new_lines == 7
+        assert screen_of(transcript)[-1].endswith("↓ 7 new")
+        await pilot.pause()
+        assert await pilot.click(Transcript, offset=(35, 9))
+        assert screen_of(transcript)[-1] == "line 56"
+        transcript.append_text(numbered(57, 60))
+        transcript.end_reply(interrupted=False)
+        assert screen_of(transcript)[-1] == "line 59"
+        await pilot.pause()
+        assert app.counts == [7, 0]
+
+
+async def test_scrolling_by_keys_and_wheel() -> None:
+    async with shown() as (transcript, pilot, _):
+        reply(transcript, numbered(0, 50))
+        transcript.action_scroll_home()
+        assert screen_of(transcript)[0] == "line 0"
+        transcript.action_page_down()
+        assert screen_of(transcript)[0] == "line 10"
+        transcript.action_page_up()
+        assert screen_of(transcript)[0] == "line 0"
+        transcript.post_message(
+            MouseScrollDown(transcript, 1, 1, 0, 1, 0, shift=False, meta=False, ctrl=False)
+        )
+        await pilot.pause()
+        assert screen_of(transcript)[0] != "line 0"
+        transcript.action_scroll_end()
+        assert screen_of(transcript)[-1] == "line 49"
+
+
+async def test_reasoning_unfolds_by_key_and_click() -> None:
+    async with shown() as (transcript, pilot, _):
+        transcript.begin_reply()
+        for piece in ("two wo", "rds\n\nand ", "more"):
+            transcript.append_reasoning(piece)
+            transcript.flush()
+        assert screen_of(transcript)[:2] == ["Thinking… (4 words) ▸", ""]
+        transcript.append_text("answer")
+        transcript.end_reply(interrupted=False)
+        transcript.toggle_reasoning()
+        assert screen_of(transcript)[:6] == ["Thought (4 words) ▾", "two words", "", "and more", "", "answer"]
+        await pilot.pause()
+        assert await pilot.click(Transcript, offset=(3, 0))
+        assert screen_of(transcript)[:3] == ["Thought (4 words) ▸", "", "answer"]
+
+
+@pytest.mark.promise("H1")
+async def test_a_prompt_can_be_taken_away_again() -> None:
+    async with shown() as (transcript, _, _):
+        transcript.add_prompt("first")
+        reply(transcript, "answer")
+        before = screen_of(transcript)
+        handle = transcript.add_prompt("second")
+        assert screen_of(transcript) != before
+        transcript.remove_prompt(handle)
+        assert screen_of(transcript) == before
+        transcript.remove_prompt(handle)
+        transcript.remove_last_prompt()
+        assert screen_of(transcript)[1] == "answer"
+        transcript.clear()
+        assert not any(screen_of(transcript))
+
+
+@pytest.mark.promise("E10")
+async def test_a_backlog_is_shown_whole() -> None:
+    async with shown(80, 24) as (transcript, _, _):
+        chunks = [f"{number:019} " for number in range(20_000)]
+        transcript.begin_reply()
+        for chunk in chunks:
+            transcript.append_text(chunk)
+        assert transcript.flush()
+        await transcript.drain()
+        assert not transcript.flush()
+        transcript.end_reply(interrupted=False)
+        assert screen_of(transcript)[-1].endswith(chunks[-1].strip())
+        text, _ = transcript.get_selection(SELECT_ALL) or ("", "")
+        assert text.split() == [chunk.strip() for chunk in chunks]
+
+
+async def test_a_resize_keeps_the_place() -> None:
+    async with shown(60, 20) as (transcript, pilot, _):
+        for number in range(300):
+            reply(transcript, f"## part {number}\n" + "many words that are to be wrapped " * 12)
+        await pilot.pause()
+        middle = transcript.virtual_size.height // 2
+        transcript.scroll_to(y=middle, animate=False)
+        while not screen_of(transcript)[0].startswith("part"):
+            transcript.scroll_to(y=transcript.scroll_offset.y + 1, animate=False)
+        place = screen_of(transcript)[0]
+        for width in (33, 90, 60):
+            await pilot.resize_terminal(width, 20)
+            await pilot.pause()
+            assert screen_of(transcript)[0] == place
+        transcript.action_scroll_end()
+        await pilot.resize_terminal(30, 9)
+        await pilot.pause()
+        assert screen_of(transcript)[-1] == "to be wrapped"
+
+
+async def test_scrolling_up_through_guessed_pages_skips_nothing() -> None:
+    async with shown(60, 20) as (transcript, pilot, _):
+        reply(transcript, "\n\n".join(f"{number} " + "word " * (number % 40) for number in range(400)))
+        await pilot.resize_terminal(24, 12)
+        await pilot.pause()
+        seen = [row.split()[0] for row in reversed(screen_of(transcript)) if row and row.split()[0].isdigit()]
+        while transcript.scroll_offset.y > 0:
+            transcript.scroll_to(y=transcript.scroll_offset.y - 1, animate=False)
+            first = screen_of(transcript)[0].split()
+            if first and first[0].isdigit():
+                seen.append(first[0])
+        assert seen == [str(number) for number in range(399, -1, -1)]
+
+
+async def test_selected_text_is_what_was_written() -> None:
+    async with shown(30, 20) as (transcript, pilot, app):
+        reply(
+            transcript,
+            "a paragraph of words that has to be wrapped twice at least\n\n- an item that is long as well\n"
+            "```\nx = 1\n    y\n```\n> quoted text that is wrapped too\n" + "z" * 40,
+        )
+        await pilot.pause()
+        text, _ = transcript.get_selection(SELECT_ALL) or ("", "")
+        assert text == (
+            "a paragraph of words that has to be wrapped twice at least\n\n• an item that is long as well\n"
+            "\nx = 1\n    y\n\nquoted text that is wrapped too " + "z" * 40
+        ).replace("too z", "too\nz")
+        await pilot.mouse_down(Transcript, offset=(2, 0))
+        await pilot.hover(Transcript, offset=(8, 1))
+        await pilot.mouse_up(Transcript, offset=(8, 1))
+        await pilot.pause()
+        assert app.screen.get_selected_text() == "paragraph of words that has to be wra"
+        assert any(
+            segment.style == app.screen.get_component_rich_style("screen--selection")
+            or (
+                segment.style
+                and segment.style.bgcolor == app.screen.get_component_rich_style("screen--selection").bgcolor
+            )
+            for segment in transcript.render_line(0)
+        )
+
+
+async def test_selected_tables_have_no_padding() -> None:
+    async with shown(30, 20) as (transcript, _, _):
+        reply(transcript, "| name | b |\n|---|---|\n| c | d |")
+        text, _ = transcript.get_selection(SELECT_ALL) or ("", "")
+        assert text == "name │ b\n─────┼───\nc    │ d"
+
+
+async def test_only_what_is_looked_at_has_lines() -> None:
+    """However much was said, the lines that exist are those around the screen."""
+    async with shown(80, 24) as (transcript, _, _):
+        for kind in ("- item\n", "word ", "```py\nx = 1\n```\n", "| a | b |\n|---|---|\n| 1 | 2 |\n\n"):
+            transcript.begin_reply()
+            for _ in range(20):
+                transcript.append_text(kind * 500)
+                while transcript.flush():
+                    pass
+            transcript.end_reply(interrupted=False)
+            pages = list(transcript._feed.document.pages())
+            assert sum(len(page.lines or ()) for page in pages) < 24 + 2 * PAGES_LAID_OUT * PAGE_ROWS
+            assert sum(page._blocks is not None for page in pages) == 1
+        assert transcript.virtual_size.height > 20_000
+
+
+async def test_many_short_messages_on_a_tall_screen() -> None:
+    async with shown(40, 100) as (transcript, _, _):
+        for number in range(200):
+            transcript.add_notice(f"notice {number}", NoticeKind.INFO)
+        shown_rows = [row for row in screen_of(transcript) if row]
+        assert shown_rows == [f"· notice {number}" for number in range(150, 200)]
+
+
+async def test_a_selection_outlives_what_comes_below() -> None:
+    async with shown(30, 20) as (transcript, _, app):
+        reply(transcript, "first line\nsecond line")
+        style = next(iter(transcript.render_line(1))).style
+        assert style is not None
+        _, y = style.meta["offset"]
+        app.screen.selections = {transcript: Selection(Offset(0, y), Offset(6, y))}
+        reply(transcript, numbered(0, 100))
+        assert app.screen.get_selected_text() == "second"
+
+
+async def test_a_light_theme_paints_anew() -> None:
+    async with shown() as (transcript, pilot, app):
+        reply(transcript, "`code`")
+        await pilot.pause()
+        dark = next(iter(transcript.render_line(0))).style
+        app.theme = "textual-light"
+        await pilot.pause()
+        assert next(iter(transcript.render_line(0))).style != dark
+
+
+async def test_links_reach_the_terminal_only_if_harmless() -> None:
+    async with shown(60) as (transcript, _, _):
+        reply(transcript, "[a](https://example.org) [b](ftp://example.org) [c](javascript:x)")
+        links = [
+            segment.style.link
+            for segment in transcript.render_line(0)
+            if segment.style and segment.style.link
+        ]
+        assert links == ["https://example.org"]
+
+
+async def test_colours_come_when_their_language_is_loaded() -> None:
+    async with shown() as (transcript, pilot, app):
+        reply(transcript, "```lua\nlocal x = 1\n```")
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        assert len({segment.style.color for segment in transcript.render_line(0) if segment.style}) > 1
+
+
+@pytest.mark.parametrize("size", [(10, 5), (10, 24), (20, 5)])
+async def test_small_screens(size: tuple[int, int]) -> None:
+    async with shown(*size) as (transcript, pilot, _):
+        transcript.add_prompt("")
+        reply(transcript, "")
+        reply(transcript, "> > - 1. deep\n" + "x" * 500 + "\n| a | b | c | d |\n|-|-|-|-|\n| 1 | 2 | 3 | 4 |")
+        transcript.add_notice("", NoticeKind.ERROR)
+        await pilot.pause()
+        assert screen_of(transcript)[-1] == "✗"
+
+
+def test_importing_it_costs_little() -> None:
+    """The first frame does not wait for Markdown and colours."""
+    code = (
+        "import sys, tui.widgets.transcript;"
+        "print([m for m in ('rich.markdown', 'rich.syntax', 'pygments', 'markdown_it') if m in sys.modules])"
+    )
+    assert (
+        run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
