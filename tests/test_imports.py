@@ -1,0 +1,44 @@
+"""What the import contracts of pyproject.toml say, seen at run time: deferred imports count as well."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def loaded_after(statement: str) -> set[str]:
+    """The top-level names in `sys.modules` of a fresh interpreter that has run `statement`."""
+    script = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{statement}\n"
+        "import json; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+SCREEN = {"textual", "rich"}
+LIBRARIES = {"litellm", "openai", "keyring", "httpx", "pydantic", "aiohttp"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "forbidden"),
+    [
+        ("import core.cancel", SCREEN | LIBRARIES | {"providers", "tui"}),
+        ("import core.session, core.frontends.headless", SCREEN | LIBRARIES | {"providers", "tui"}),
+        ("import providers.process, providers.demo", SCREEN | LIBRARIES | {"tui"}),
+        ("import tui.app, tui.cli", LIBRARIES | {"providers", "pygments", "markdown_it", "tree_sitter"}),
+    ],
+)
+def test_a_part_does_not_load_what_it_must_not_know(statement: str, forbidden: set[str]) -> None:
+    assert not loaded_after(statement) & forbidden
+
+
+def test_headless_never_loads_a_screen_library() -> None:
+    statement = "from tui.cli import main\nassert main(['run', '--demo', 'fast']) == 0"
+    assert not loaded_after(statement) & (SCREEN | LIBRARIES)
