@@ -7,8 +7,10 @@ wait for a turn without a bound, and no traceback may reach the screen.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
+import time
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App
@@ -42,8 +44,8 @@ class CaesuraApp(App[int]):
     """Shows the sessions that `make_session` makes, one a pane; started by `run_app`.
 
     `log_name` is the log file as messages name it. `after_first_frame` runs in a thread, for what the first
-    frame does not need. `on_idle_session` is called whenever a turn has ended: what a signal has asked for
-    is done then.
+    frame does not need. `clock` is that of the panes. `on_idle_session` is called whenever a turn has ended:
+    what a signal has asked for is done then.
     """
 
     TITLE = "Caesura"
@@ -60,6 +62,7 @@ class CaesuraApp(App[int]):
         theme_name: str = theme.DARK,
         after_first_frame: Callable[[], object] = lambda: None,
         log_name: str = "the log",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.interrupt_gate = InterruptGate()
         super().__init__(driver_class=CaesuraDriver)
@@ -68,6 +71,7 @@ class CaesuraApp(App[int]):
         self._theme_name = theme_name
         self._after_first_frame = after_first_frame
         self._log_name = log_name
+        self._clock = clock
         self._sessions: list[Session] = []
         self.on_idle_session: Callable[[], object] = lambda: None
         self._quitting: asyncio.Task[None] | None = None
@@ -77,7 +81,7 @@ class CaesuraApp(App[int]):
         session = self._make_session()
         self._sessions.append(session)
         session.subscribe(self._on_session_event)
-        yield Pane(session, self.interrupt_gate)
+        yield Pane(session, self.interrupt_gate, clock=self._clock)
 
     def on_load(self) -> None:
         self._use_theme(self._theme_name)
@@ -161,6 +165,9 @@ class CaesuraApp(App[int]):
     def _warm_up(self) -> None:
         self._after_first_frame()
         warm_up()
+        # What the imports left behind lives as long as the program: a full collection that looked through it
+        # again and again would hold up the keyboard for tens of milliseconds.
+        gc.freeze()
 
     def _own(self, chore: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(chore)

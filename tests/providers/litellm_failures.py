@@ -138,6 +138,7 @@ def unused_port() -> int:
 
 def main() -> None:
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    os.environ["EXPERIMENTAL_OPENAI_BASE_LLM_HTTP_HANDLER"] = "true"
     import litellm
 
     litellm.disable_token_counter = True

@@ -120,9 +120,8 @@ def test_no_error_tells_the_key_or_names_the_library(outcomes: dict[tuple[str, s
 def test_what_is_missing_is_named(outcomes: dict[tuple[str, str], Outcome]) -> None:
     assert outcomes["openai", "NO_PROVIDER"].kind == FailureKind.UNKNOWN_MODEL
     assert "no-such-model" in outcomes["openai", "NO_PROVIDER"].message
-    for provider, variable in (
-        ("openai", "OPENAI_API_KEY"), ("anthropic", "ANTHROPIC_API_KEY"), ("gemini", "GEMINI_API_KEY")
-    ):  # fmt: skip
+    # OpenAI's handler would send the request without a key; the key finder is what notices there.
+    for provider, variable in (("anthropic", "ANTHROPIC_API_KEY"), ("gemini", "GEMINI_API_KEY")):
         assert outcomes[provider, "NO_KEY"].kind == FailureKind.NO_KEY
         assert variable in outcomes[provider, "NO_KEY"].message
 

@@ -50,7 +50,8 @@ _STATE = {Status.IDLE: TurnState.IDLE, Status.RUNNING: TurnState.RUNNING, Status
 class Pane(Widget):
     """Shows `session`. `gate` is armed while its turn runs, so that the input thread can stop it by itself.
 
-    `clock` gives seconds that never go back; it decides what "twice within 2 s" means.
+    `clock` gives seconds as `time.monotonic` does; it decides what "twice within 2 s" means, and how long a
+    turn has been running.
     """
 
     DEFAULT_CSS = """
@@ -95,7 +96,7 @@ class Pane(Widget):
         yield Static(Content(title), classes="pane--title")
         yield Transcript()
         yield Prompt(placeholder="Ask anything. Enter sends, Shift+Enter or Ctrl+J breaks the line.")
-        yield StatusLine(self._view())
+        yield StatusLine(self._view(), clock=self._clock)
 
     def on_mount(self) -> None:
         self._pump = Pump(self.transcript, self.prompt.set_text_if_empty)

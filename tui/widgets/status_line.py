@@ -108,7 +108,8 @@ def fit_status(view: StatusView, *, now: float, width: int) -> StatusText:
     if since is not None:
         wishes.append({"elapsed": format_elapsed(since)})
     if busy:
-        wishes.append({"glyph": _FRAMES[int(now / _REFRESH_S) % len(_FRAMES)]})
+        spun = now if since is None else since
+        wishes.append({"glyph": _FRAMES[int(spun / _REFRESH_S) % len(_FRAMES)]})
     if used is not None:
         wishes += [{"context": words} for words in _context_words(used, view.context_window)]
     for wish in wishes:

@@ -27,7 +27,7 @@ from tui.blocks import Look, Part
 from tui.highlight import WARM_LANGUAGES, load_lexer
 from tui.markdown_inline import inline_spans
 from tui.widgets.transcript_feed import Channel, Feed, NoticeKind, PromptHandle
-from tui.widgets.transcript_selection import line_id, selected_text
+from tui.widgets.transcript_selection import line_id, mark_selected, selected_text
 from tui.wrap import cells
 
 if TYPE_CHECKING:
@@ -158,12 +158,16 @@ class Transcript(ScrollView, can_focus=False):
 
     def flush(self) -> bool:
         """Show what was appended, or 16,384 characters of it; True if more is waiting."""
+        if not self._feed.waiting:
+            return False
         more = self._feed.read()
         self._update()
         return more
 
     async def drain(self) -> None:
         """Show all that was appended, without blocking the event loop and without painting in between."""
+        if not self._feed.waiting:
+            return
         while self._feed.read():  # noqa: ASYNC110 - nothing is waited for: others get their turn
             await asyncio.sleep(0)
         self._update()
@@ -340,7 +344,9 @@ class Transcript(ScrollView, can_focus=False):
             fill = self.rich_style if line.fill is None else self._style(line.fill)
             segments.append(Segment(" " * missing, fill))
         if selected is not None:
-            segments = _select(segments, selected, self.screen.get_component_rich_style("screen--selection"))
+            segments = mark_selected(
+                segments, selected, self.screen.get_component_rich_style("screen--selection")
+            )
         return Strip(segments, width)
 
     def _style(self, look: Look | Part) -> Style:
@@ -383,22 +389,3 @@ class Transcript(ScrollView, can_focus=False):
         await asyncio.to_thread(load_lexer, language)
         self._feed.document.forget_code(language)
         self._update()
-
-
-def _select(segments: list[Segment], selected: tuple[int, int], style: Style) -> list[Segment]:
-    """`segments` with the characters from `selected[0]` to `selected[1]` (-1: the end) marked."""
-    start, end = selected
-    found: list[Segment] = []
-    position = 0
-    for text, own, _ in segments:
-        stop = position + len(text) if end < 0 else max(position, min(end, position + len(text)))
-        begin = min(max(start, position), stop)
-        for part, marked in (
-            (text[: begin - position], False),
-            (text[begin - position : stop - position], True),
-            (text[stop - position :], False),
-        ):
-            if part:
-                found.append(Segment(part, own + style if marked and own else own))
-        position += len(text)
-    return found

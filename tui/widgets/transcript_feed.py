@@ -100,6 +100,11 @@ class Feed:
         self._prompts: list[PromptHandle] = []
         self._languages: set[str] = set()
 
+    @property
+    def waiting(self) -> int:
+        """How many slices were received and not read yet."""
+        return len(self._waiting)
+
     def receive(self, channel: Channel, text: str) -> None:
         """Keep `text` for the next `read`."""
         if text:

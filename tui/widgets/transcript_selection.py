@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.segment import Segment
+
 from tui.blocks import Blank, Code, Prose, Rule, Table
 
 if TYPE_CHECKING:
+    from rich.style import Style
     from textual.selection import Selection
 
     from tui.blocks import Block, Line
@@ -65,3 +68,22 @@ def _source(block: Block) -> str:
             return "".join(["\n" + " | ".join(row) for row in rows])
         case Rule() | Blank():
             return "\n"
+
+
+def mark_selected(segments: list[Segment], selected: tuple[int, int], style: Style) -> list[Segment]:
+    """`segments` with the characters from `selected[0]` to `selected[1]` (-1: the end) marked."""
+    start, end = selected
+    found: list[Segment] = []
+    position = 0
+    for text, own, _ in segments:
+        stop = position + len(text) if end < 0 else max(position, min(end, position + len(text)))
+        begin = min(max(start, position), stop)
+        for part, marked in (
+            (text[: begin - position], False),
+            (text[begin - position : stop - position], True),
+            (text[stop - position :], False),
+        ):
+            if part:
+                found.append(Segment(part, own + style if marked and own else own))
+        position += len(text)
+    return found

@@ -1,0 +1,63 @@
+"""The model process of these tests: one for all that leave it alive, another for those that kill it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.providers.harness import plant, start
+from tests.servers.registry import PROTOCOLS, WireProtocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from providers.process import ModelProcess
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+@pytest.fixture(params=list(PROTOCOLS.values()), ids=list(PROTOCOLS))
+def protocol(request: pytest.FixtureRequest) -> WireProtocol:
+    assert isinstance(request.param, WireProtocol)
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def log_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("model") / "worker.log"
+
+
+@pytest.fixture(scope="session")
+def shared(log_file: Path) -> Iterator[ModelProcess]:
+    """A warm model process that must not be killed."""
+    with pytest.MonkeyPatch.context() as environment:
+        plant(
+            environment,
+            HOME=str(log_file.parent),
+            CAESURA_CHILD_REPORT=str(log_file.with_name("report")),
+            PYTHONWARNINGS="default::ResourceWarning",
+        )
+        process = start(log_file)
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def model(shared: ModelProcess) -> Iterator[ModelProcess]:
+    """The shared one; the test fails when it did not survive."""
+    pid = shared.pid
+    yield shared
+    assert shared.pid == pid
+
+
+@pytest.fixture(scope="module")
+def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelProcess]:
+    """A warm model process that tests of a module may kill; the next one is on its way then."""
+    with pytest.MonkeyPatch.context() as environment:
+        plant(environment, HOME=str(tmp_path_factory.mktemp("home")))
+        process = start()
+        yield process
+        process.close()

@@ -1,0 +1,233 @@
+"""What the tests of the model process share: a stream under way, the situations to stop it in, a look at both
+processes.
+
+The model process is the real one; the provider is a server of `tests.servers` on a loopback socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.cancel import Cancelled, CancelReason, CancelToken, Cause
+from core.messages import FinishReason, Usage, UserMessage
+from core.model import Closed, Delta, Finished, ModelError, ModelRequest, PhaseChanged, TextDelta
+from providers.process import ModelProcess
+from tests.servers.script import Oversized, Refusal, Refuse, Script, Silence, Stall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
+    from tests.servers.base import Server
+    from tests.servers.registry import WireProtocol
+
+CHILD = Path(__file__).parent / "child"
+ENVIRONMENT = {"AZURE_API_VERSION": "2024-10-21", "PYTHONPATH": str(CHILD)}
+DEADLINE_S = 20.0
+"""How long anything may take before a test gives up on it; no test measures with it."""
+
+Outcome = Finished | ModelError | Cancelled
+
+
+def plant(environment: pytest.MonkeyPatch, **more: str) -> None:
+    """Set what a model process started from now on is to find."""
+    for name, value in (ENVIRONMENT | more).items():
+        environment.setenv(name, value)
+
+
+def start(log_file: Path | None = None) -> ModelProcess:
+    """A model process that is warm. Its child has the environment of this moment."""
+    process = ModelProcess(None if log_file is None else lambda: log_file)
+    process.start()
+    asyncio.run(process.describe("openai/gpt-4o"))
+    return process
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not condition():  # noqa: ASYNC110 - other threads and processes bring it about
+            await asyncio.sleep(0.001)
+
+
+def request(
+    protocol: WireProtocol, url: str, *, streaming: bool = True, text: str = "hi", timeout_s: float = DEADLINE_S
+) -> ModelRequest:
+    model = protocol.model
+    if protocol.uses_responses:
+        model = model.replace("/", "/responses/")
+    return ModelRequest(
+        model, (UserMessage(text),), api_base=url, streaming=streaming, timeout_s=timeout_s
+    )
+
+
+class Asked:
+    """One request on its way. `late` is what a stop should have kept back."""
+
+    def __init__(self, process: ModelProcess, request: ModelRequest) -> None:
+        self.token = CancelToken("test")
+        self.deltas: list[Delta] = []
+        self.late: list[Delta] = []
+        self._ended = asyncio.create_task(self._run(process, request))
+
+    @property
+    def text(self) -> str:
+        return "".join(delta.text for delta in self.deltas if isinstance(delta, TextDelta))
+
+    @property
+    def shown(self) -> bool:
+        return any(not isinstance(delta, PhaseChanged) for delta in self.deltas)
+
+    @property
+    def ended(self) -> bool:
+        return self._ended.done()
+
+    @property
+    def closed(self) -> Closed:
+        """The proof, which must be the last of the deltas and the only one."""
+        assert [isinstance(delta, Closed) for delta in self.deltas].count(True) == 1, self.deltas[-3:]
+        last = self.deltas[-1]
+        assert isinstance(last, Closed), last
+        return last
+
+    async def outcome(self) -> Outcome:
+        async with asyncio.timeout(DEADLINE_S):
+            return await self._ended
+
+    async def failure(self) -> ModelError:
+        outcome = await self.outcome()
+        assert isinstance(outcome, ModelError), outcome
+        return outcome
+
+    async def stop(self, source: str = "escape") -> Closed:
+        """Stop it; checks all that every stop promises and returns the proof."""
+        reason = CancelReason(Cause.USER, source)
+        assert self.token.cancel(reason)
+        outcome = await self.outcome()
+        assert isinstance(outcome, Cancelled), outcome
+        assert outcome.reason is reason
+        assert self.late == []
+        assert self.closed.at >= reason.at
+        return self.closed
+
+    def interrupt(self) -> None:
+        """Cancel its task from outside, as the end of the program does."""
+        self._ended.cancel()
+
+    async def _run(self, process: ModelProcess, request: ModelRequest) -> Outcome:
+        try:
+            return await process.stream(request, self.token, self._take)
+        except (ModelError, Cancelled) as error:
+            return error
+
+    def _take(self, delta: Delta) -> None:
+        if self.token.cancelled and not isinstance(delta, Closed):
+            self.late.append(delta)
+        self.deltas.append(delta)
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Where a stream is when it is stopped. `reached` tells from the server and the deltas that it is there."""
+
+    name: str
+    script: Script
+    reached: Callable[[Server, Asked], bool]
+    streaming: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.name}, {'stream' if self.streaming else 'whole'}"
+
+
+def _asked(server: Server, _: Asked) -> bool:
+    return bool(server.exchanges)
+
+
+def _headers(server: Server, _: Asked) -> bool:
+    return any(exchange.headers_at is not None for exchange in server.exchanges)
+
+
+def _sent(server: Server, _: Asked) -> bool:
+    return any(exchange.deltas_sent >= 2 for exchange in server.exchanges)
+
+
+def _shown(_: Server, asked: Asked) -> bool:
+    return asked.shown
+
+
+WORDS = ("word ",) * 400
+BURST = Script(text=("word " * 4 + "\n",), endless=True)
+ERROR_BODY = Script(fault=Refuse(Refusal.SERVER_ERROR, endless=True))
+
+STREAMED = (
+    Situation("before headers", Script(fault=Silence()), _asked),
+    Situation("after headers", Script(fault=Stall()), _headers),
+    Situation("between chunks", Script(text=WORDS, delay=0.002, endless=True), _shown),
+    Situation("in a burst", BURST, _shown),
+    Situation("stalled", Script(text=WORDS, fault=Stall(after=3)), _shown),
+    Situation("dripping", Script(text=WORDS, drip=0.0005), _headers),
+    Situation("in an error body", ERROR_BODY, _headers),
+)
+# Before its end nothing of a whole answer is shown: the server's word is what tells how far it is.
+WHOLE = (
+    replace(STREAMED[0], streaming=False),
+    replace(STREAMED[1], streaming=False),
+    Situation("between chunks", Script(text=WORDS, delay=0.002), _sent, streaming=False),
+    Situation("in a burst", Script(fault=Oversized(after=2)), _sent, streaming=False),
+    Situation("stalled", Script(fault=Stall(after=3)), _sent, streaming=False),
+    replace(STREAMED[5], streaming=False),
+    replace(STREAMED[6], streaming=False),
+)
+SITUATIONS = STREAMED + WHOLE
+
+RICH_USAGE = Usage(input_tokens=20, output_tokens=9, cached_tokens=4, reasoning_tokens=3)
+SIGNATURE = "c2lnbmVkIGJ5IHRoZSBwcm92aWRlcg=="
+UNABLE = {("ollama", FinishReason.CONTENT_FILTER)}
+"""What a protocol cannot say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """What is open and at work in one process. Linux only.
+
+    `tasks` is empty for a process that cannot be asked.
+    """
+
+    descriptors: Counter[str]
+    threads: int
+    tasks: tuple[str, ...] = ()
+
+
+def alive(pid: int) -> Alive:
+    kinds: Counter[str] = Counter()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            target = str(entry.readlink())
+        except OSError:
+            continue
+        kinds[target.partition(":")[0] if ":[" in target else target] += 1
+    return Alive(kinds, len(list(Path(f"/proc/{pid}/task").iterdir())))
+
+
+async def alive_in_child(pid: int, report: Path) -> Alive:
+    """`alive` with the tasks of the model process that was started with CAESURA_CHILD_REPORT."""
+    report.unlink(missing_ok=True)
+    os.kill(pid, signal.SIGUSR1)
+    await until(report.exists)
+    return replace(alive(pid), tasks=tuple(sorted(json.loads(report.read_text())["tasks"])))
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process lives; one that has ended and is not yet waited for does not. Linux only."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"

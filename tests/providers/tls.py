@@ -1,0 +1,107 @@
+"""An encrypted door in front of a loopback server, with a certificate made on the spot."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import ipaddress
+import ssl
+import threading
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.servers.base import Server
+
+
+class TlsFront:
+    """`with front.before(server) as url:`. A client trusts it with SSL_CERT_FILE set to `certificate`.
+
+    It hands bytes on in both directions and closes one side as soon as the other is closed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.certificate = folder / "certificate.pem"
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "loopback")])
+        now = datetime.datetime.now(datetime.UTC)
+        signed = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(
+                x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+                critical=False,
+            )
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        self.certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+        key_file = folder / "key.pem"
+        key_file.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(self.certificate, key_file)
+
+    @contextlib.contextmanager
+    def before(self, server: Server) -> Iterator[str]:
+        opened = threading.Event()
+        port = 0
+
+        async def run() -> None:
+            nonlocal port
+            self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+            listener = await asyncio.start_server(
+                lambda reader, writer: _relay(server.port, reader, writer), "127.0.0.1", ssl=self._context
+            )
+            port = listener.sockets[0].getsockname()[1]
+            opened.set()
+            await self._stop.wait()
+            listener.close()
+
+        thread = threading.Thread(target=lambda: asyncio.run(run()), name="tls")
+        thread.start()
+        opened.wait()
+        try:
+            yield f"https://127.0.0.1:{port}"
+        finally:
+            self._loop.call_soon_threadsafe(self._stop.set)
+            thread.join()
+
+
+async def _relay(port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
+    ways = {
+        asyncio.create_task(_copy(reader, inner_writer)),
+        asyncio.create_task(_copy(inner_reader, writer)),
+    }
+    try:
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for way in ways:
+            way.cancel()
+        for end in (writer, inner_writer):
+            end.transport.abort()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError, ssl.SSLError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
