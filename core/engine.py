@@ -245,10 +245,16 @@ def _conclude(turn: Turn, around: Surroundings, ask: _Ask | None, error: Excepti
     reply = ask.reply.message(finish=None) if ask is not None else None
     if turn.committed:
         return TurnEnded(turn.turn_id, Outcome.COMPLETED, reply.text if reply else "")
-    if ask is not None and reply is not None and ask.reply.started:
-        _commit(turn, around, reply, None)
     kept = reply.text if reply is not None else ""
-    returned = None if ask is not None and ask.reply.started else turn.prompt.text
+    returned: str | None = turn.prompt.text
+    if ask is not None and reply is not None and ask.reply.started:
+        try:
+            _commit(turn, around, reply, None)
+        except Exception as failure:  # noqa: BLE001 - not saved is an outcome as well; it must still come (U4)
+            return TurnEnded(
+                turn.turn_id, Outcome.ERROR, kept, error=_sentence(failure), returned_prompt=returned
+            )
+        returned = None
     reason = _reason(turn, ask, error)
     if reason is not None:
         if error is not None and not isinstance(error, Cancelled):

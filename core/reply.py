@@ -6,12 +6,9 @@ Adding a delta costs the same however long the reply is; the text is put togethe
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from core.messages import AssistantMessage, FinishReason, Part, Reasoning, Text
 from core.model import ReasoningDelta, TextDelta, ToolCallDelta
-
-if TYPE_CHECKING:
 
 
 @dataclass(slots=True)

@@ -1,0 +1,295 @@
+"""Models for the tests of the engine, which play a script, and a session around one that is listened to.
+
+A wait in a script ends through the token and in no other way, or is deaf to it on purpose until the test lets
+it go: a double that ended by itself would stay green while Esc is dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, assert_never
+
+import anyio
+
+from core.cancel import CancelReason, CancelToken, Cause
+from core.events import (
+    CallRefused,
+    Event,
+    ModelDescribed,
+    Outcome,
+    QueueChanged,
+    ReasoningArrived,
+    StepCommitted,
+    TextArrived,
+    TurnEnded,
+    TurnStarted,
+    TurnStopping,
+)
+from core.messages import AssistantMessage, FinishReason, Reasoning, ToolCall, Usage, UserMessage
+from core.model import (
+    Closed,
+    Closing,
+    Emit,
+    Finished,
+    ModelInfo,
+    ModelRequest,
+    Phase,
+    PhaseChanged,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+)
+from core.operations import Registry
+from core.session import ModelChoice, Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from core.messages import Message
+
+MODEL = "test/model"
+USAGE = Usage(7, 3)
+ESCAPE = CancelReason(Cause.USER, "escape")
+BOUND = 10
+"""Seconds after which a wait counts as a hang; never reached when all is well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Say nothing more, until the token ends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swallow:
+    """Like `Hold`, but take the cancel for a hiccup and go on with the script."""
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """Like `Hold`, but fail with `error` because of the cancel, as libraries do."""
+
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Deaf:
+    """Ignore the token until the test sets `released`, then go on with the script."""
+
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class CancelItself:
+    """Wait for a future of its own that is cancelled, though nobody asked for a stop."""
+
+
+Delta = TextDelta | ReasoningDelta | ToolCallDelta | PhaseChanged | Closed
+Action = Delta | Hold | Swallow | Break | Deaf | CancelItself | Exception | Finished
+Script = tuple[Action, ...]
+
+DONE = Finished(FinishReason.STOP, USAGE, MODEL)
+REPLY: Script = (
+    PhaseChanged(Phase.WAITING_FOR_HEADERS),
+    PhaseChanged(Phase.STREAMING),
+    ReasoningDelta("thin"),
+    ReasoningDelta("king", "signature"),
+    TextDelta("one "),
+    TextDelta("two"),
+    ToolCallDelta(0, '{"path": ', "call-1", "read"),
+    ToolCallDelta(0, '"x"}'),
+    DONE,
+)
+REPLY_TEXT = "one two"
+
+
+def say(*texts: str, usage: Usage | None = USAGE) -> Script:
+    return (*map(TextDelta, texts), Finished(FinishReason.STOP, usage, MODEL))
+
+
+class ScriptedProvider:
+    """Plays one script for each request, in order; the last one again and again.
+
+    `emits` keeps what the engine gave each request to emit into, for deltas that come too late.
+    """
+
+    def __init__(self, *scripts: Script) -> None:
+        self.scripts = list(scripts)
+        self.requests: list[ModelRequest] = []
+        self.emits: list[Emit] = []
+        self.streaming = 0
+        self.waiting = asyncio.Event()
+
+    async def stream(self, request: ModelRequest, token: CancelToken, emit: Emit) -> Finished:
+        token.check()
+        script = self.scripts[min(len(self.requests), len(self.scripts) - 1)]
+        self.requests.append(request)
+        self.emits.append(emit)
+        self.streaming += 1
+        emit(PhaseChanged(Phase.CONNECTING))
+        try:
+            return await self._play(script, emit)
+        except asyncio.CancelledError:
+            # The engine has bound the token around this.
+            if token.cancelled:
+                emit(Closed(Closing.CLOSED, time.monotonic()))
+            raise
+        finally:
+            self.streaming -= 1
+
+    async def describe(self, model: str) -> ModelInfo:
+        return ModelInfo(model, context_window=1_000)
+
+    async def _play(self, script: Script, emit: Emit) -> Finished:
+        for action in script:
+            await asyncio.sleep(0)
+            match action:
+                case Finished():
+                    return action
+                case Exception():
+                    raise action
+                case Hold() | Swallow() | Break() | Deaf() | CancelItself():
+                    await self._wait(action)
+                case _:
+                    emit(action)
+        raise AssertionError("a script ends with Finished or an error")
+
+    async def _wait(self, action: Hold | Swallow | Break | Deaf | CancelItself) -> None:
+        self.waiting.set()
+        try:
+            match action:
+                case Deaf(released):
+                    with anyio.CancelScope(shield=True):
+                        await released.wait()
+                case CancelItself():
+                    future = asyncio.get_running_loop().create_future()
+                    future.cancel()
+                    await future
+                case _:
+                    await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            match action:
+                case Swallow():
+                    pass
+                case Break(error):
+                    raise error from None
+                case _:
+                    raise
+        finally:
+            self.waiting.clear()
+
+
+class DrivenProvider(ScriptedProvider):
+    """Does what it is told to in `orders`, one after the other, and otherwise waits for its token."""
+
+    def __init__(self) -> None:
+        super().__init__(())
+        self.orders: asyncio.Queue[TextDelta | Exception | Finished] = asyncio.Queue()
+
+    async def _play(self, script: Script, emit: Emit) -> Finished:
+        while True:
+            match await self.orders.get():
+                case Finished() as finished:
+                    return finished
+                case Exception() as error:
+                    raise error
+                case delta:
+                    emit(delta)
+
+
+class Conversation:
+    """A session with a scripted model, and all that its listener heard."""
+
+    def __init__(
+        self,
+        *scripts: Script,
+        registry: Registry | None = None,
+        provider: ScriptedProvider | None = None,
+    ) -> None:
+        self.provider = provider or ScriptedProvider(*scripts)
+        self.registry = registry or Registry()
+        self.session = Session(self.provider, self.registry, ModelChoice(MODEL))
+        self.events: list[Event] = []
+        self.session.subscribe(self.events.append)
+
+    @property
+    def ended(self) -> list[TurnEnded]:
+        return [event for event in self.events if isinstance(event, TurnEnded)]
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        return [event.outcome for event in self.ended]
+
+    @property
+    def messages(self) -> list[Message]:
+        return [message for step in self.session.history for message in step.messages]
+
+    async def waiting(self) -> None:
+        """Wait until the model waits in its script."""
+        async with asyncio.timeout(BOUND):
+            await self.provider.waiting.wait()
+
+    async def idle(self) -> None:
+        async with asyncio.timeout(BOUND):
+            await self.session.wait_idle()
+
+    async def until(self, state: Callable[[], bool]) -> None:
+        """Wait for a state, one step of the event loop at a time."""
+        deadline = time.monotonic() + BOUND
+        while not state():
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0)
+
+    async def turn(self, text: str = "hello") -> TurnEnded:
+        self.session.submit(text)
+        await self.idle()
+        return self.ended[-1]
+
+    async def stopped(self, text: str = "hello") -> TurnEnded:
+        """A turn that is stopped where its script waits."""
+        self.session.submit(text)
+        await self.waiting()
+        assert self.session.stop(ESCAPE)
+        await self.idle()
+        return self.ended[-1]
+
+
+def assert_in_order(events: Iterable[Event], *, still_running: bool = False) -> None:
+    """Each turn begins, says what it says and ends once; nothing of it comes later, none overlaps another."""
+    running, finished = 0, set[int]()
+    for event in events:
+        match event:
+            case TurnStarted(turn_id):
+                assert running == 0, f"turn {turn_id} began within another"
+                assert turn_id not in finished
+                running = turn_id
+            case TurnEnded(turn_id):
+                assert running == turn_id, f"turn {turn_id} ended twice, or before its begin"
+                finished.add(turn_id)
+                running = 0
+            case TextArrived() | ReasoningArrived() | CallRefused() | StepCommitted() | TurnStopping():
+                assert running == event.turn_id, f"{event} came when its turn was not running"
+            case QueueChanged() | ModelDescribed():
+                pass
+            case _:
+                assert_never(event)
+    assert bool(running) is still_running, f"turn {running} never ended, or ended too early"
+
+
+def assert_accepted(messages: Iterable[Message]) -> None:
+    """What every provider asks of a request: roles take turns, and no reply is empty or only thought."""
+    sent = tuple(messages)
+    assert sent
+    for number, message in enumerate(sent):
+        match message:
+            case UserMessage(text):
+                assert number % 2 == 0
+                assert text.strip()
+            case AssistantMessage(parts):
+                assert number % 2 == 1
+                assert message.text.strip() or any(isinstance(part, ToolCall) for part in parts)
+                assert all(part.signature for part in parts if isinstance(part, Reasoning))
+            case _:
+                assert_never(message)
+    assert isinstance(sent[-1], UserMessage)
