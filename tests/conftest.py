@@ -9,6 +9,8 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytest_plugins = ["pytester", "tests.promise_plugin"]
+
 KEYS = (
     "OPENAI_API_KEY",
     "OPENAI_API_BASE",
