@@ -35,8 +35,8 @@ def load() -> None:
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     # Else a hundred equal chunks in a row, such as a rule of dashes, are an error.
     os.environ["REPEATED_STREAMING_CHUNK_LIMIT"] = "1000000000"
-    # OpenAI and Azure through litellm's own HTTP client instead of the openai package: a quarter less work for
-    # each chunk, and no retries behind our back.
+    # OpenAI and Azure through litellm's own HTTP client instead of the openai package: a quarter less work
+    # for each chunk, and no retries behind our back.
     os.environ["EXPERIMENTAL_OPENAI_BASE_LLM_HTTP_HANDLER"] = "true"
     # Its own models do not fit its own types; that is nobody's news here.
     warnings.filterwarnings("ignore", message="Pydantic serializer warnings")

@@ -14,6 +14,7 @@ import itertools
 import logging
 import os
 import select
+import socket
 import subprocess
 import sys
 import threading
@@ -151,8 +152,10 @@ class ModelProcess:
         self._child_is_ready = False
         self._wanted = True
         self._closing = False
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_write, False)
+        # Sockets and not descriptors of a pipe: whoever is late to wake the thread finds them closed, and not
+        # some other file under their number.
+        self._wake_read, self._wake_write = socket.socketpair()
+        self._wake_write.setblocking(False)
         self._thread = threading.Thread(target=self._run, name="model-process", daemon=True)
         self.restarts = 0
 
@@ -284,9 +287,9 @@ class ModelProcess:
             del self._outgoing[:written]
 
     def _wake(self) -> None:
-        # A full wake-up pipe wakes as well as any; a closed one has nobody to wake.
+        # A full socket wakes as well as any; a closed one has nobody to wake.
         with contextlib.suppress(OSError):
-            os.write(self._wake_write, b"\0")
+            self._wake_write.send(b"\0")
 
     # -- the thread's side --
 
@@ -306,8 +309,8 @@ class ModelProcess:
                     self._bury("ended by itself")
             self._kill_if_late()
         self._bury("closed")
-        os.close(self._wake_read)
-        os.close(self._wake_write)
+        self._wake_read.close()
+        self._wake_write.close()
 
     def _wait(self) -> set[int]:
         """Wait for something to read, room to write, a wake-up, or the next deadline of a stop."""
@@ -322,8 +325,8 @@ class ModelProcess:
         now = time.monotonic()
         limit_ms = max(0.0, (min(deadlines) - now) * 1000 + 1) if deadlines else None
         ready = {fd for fd, _ in poll.poll(limit_ms)}
-        if self._wake_read in ready:
-            os.read(self._wake_read, _CHUNK)
+        if self._wake_read.fileno() in ready:
+            self._wake_read.recv(_CHUNK)
         with self._lock:
             if self._outgoing:
                 self._write()
@@ -408,10 +411,6 @@ class ModelProcess:
             return
         child.process.kill()
         child.process.wait()
-        for stream in (child.process.stdin, child.process.stdout):
-            if stream is not None:
-                stream.close()
-        os.close(child.lifeline)
         now = time.monotonic()
         with self._lock:
             self._child = None
@@ -421,6 +420,11 @@ class ModelProcess:
             self._child_is_ready = False
             calls = list(self._calls.values())
             self._calls.clear()
+        # Only now that nobody writes to it any more.
+        for stream in (child.process.stdin, child.process.stdout):
+            if stream is not None:
+                stream.close()
+        os.close(child.lifeline)
         log.info("the model process %d %s", child.process.pid, how)
         self.restarts += not self._closing
         for question_id in list(self._questions):

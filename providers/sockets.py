@@ -12,35 +12,46 @@ process ends it.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import socket
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 from core.model import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from asyncio.trsock import TransportSocket
+    from collections.abc import Callable, Coroutine
     from concurrent.futures import Executor
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 
-# A reply may be long, but not endless: beyond this many bytes on one connection the stream is cut (P6).
+# A reply may be long, but not endless: beyond this many bytes the stream is cut (P6).
 MOST_BYTES_PER_REPLY = 64 * 1024 * 1024
+# So much without a single chunk out of it is a line without an end. Some libraries put such a line together
+# in a time that grows with the square of its length, so the bound is lower than that of a whole reply.
+MOST_BYTES_PER_CHUNK = 8 * 1024 * 1024
 
 
 class SocketTrace:
     """The connections of one stream, and how far the newest of them has got.
 
-    `on_phase` is called with each phase before the first byte of a reply. `opened` tells whether the stream
-    ever had a connection, `too_large` that it was cut for its size.
+    `on_phase` is called with each phase before the first byte of a reply. `streaming` is false for a reply
+    that comes as one piece. `opened` tells whether the stream ever had a connection, `too_large` that it was
+    cut for its size.
     """
 
-    def __init__(self, on_phase: Callable[[Phase], None]) -> None:
+    def __init__(self, on_phase: Callable[[Phase], None], *, streaming: bool) -> None:
         self._on_phase = on_phase
+        self._most_per_chunk = MOST_BYTES_PER_CHUNK if streaming else MOST_BYTES_PER_REPLY
+        self._bytes_of_reply = 0
+        self._bytes_of_chunk = 0
         self._connecting: set[socket.socket] = set()
-        self._transports: set[asyncio.BaseTransport] = set()
+        self._carriers: set[_Carrier] = set()
         self._jobs: set[object] = set()
+        self._made_in_threads: list[Coroutine[Any, Any, Any]] = []
         self._stopped = False
         self.opened = False
         self.too_large = False
@@ -50,7 +61,7 @@ class SocketTrace:
         """Whether nothing of the stream is open: every socket closed in the kernel, not merely about to be,
         and no thread at work for it."""
         connecting = any(sock.fileno() != -1 for sock in self._connecting)
-        return not (connecting or self._jobs) and all(map(_socket_closed, self._transports))
+        return not (connecting or self._jobs) and all(carrier.closed for carrier in self._carriers)
 
     def in_thread(self, func: Callable[[*_Ts], _T]) -> Callable[[*_Ts], _T]:
         """`func`, which is about to run in a thread for this stream, so that it is known to be at work."""
@@ -59,7 +70,10 @@ class SocketTrace:
             job = object()
             self._jobs.add(job)
             try:
-                return func(*args)
+                made = func(*args)
+                if inspect.iscoroutine(made):
+                    self._made_in_threads.append(made)
+                return made
             finally:
                 self._jobs.discard(job)
 
@@ -68,6 +82,17 @@ class SocketTrace:
     def enter(self, phase: Phase) -> None:
         self._on_phase(phase)
 
+    def receive(self, size: int) -> None:
+        """So many bytes of the reply have arrived."""
+        self._bytes_of_reply += size
+        self._bytes_of_chunk += size
+        if self._bytes_of_reply > MOST_BYTES_PER_REPLY or self._bytes_of_chunk > self._most_per_chunk:
+            self.too_large = True
+
+    def progress(self) -> None:
+        """The library has made a chunk out of what has arrived."""
+        self._bytes_of_chunk = 0
+
     def connect(self, sock: socket.socket) -> None:
         """A connection of this stream begins; until a transport has it, `sock` is all that can be seen of it.
 
@@ -75,18 +100,28 @@ class SocketTrace:
         """
         self._connecting.add(sock)
 
-    def carry(self, transport: asyncio.BaseTransport) -> None:
-        """A request of this stream goes out on `transport`."""
+    def carry(self, carrier: _Carrier) -> None:
+        """A request of this stream goes out on `carrier`."""
         self.opened = True
-        number = transport.get_extra_info("socket").fileno()
+        number = carrier.sock.fileno()
         self._connecting = {sock for sock in self._connecting if sock.fileno() not in (-1, number)}
-        self._transports.add(transport)
+        self._carriers.add(carrier)
         if self._stopped:
-            _abort(transport)
+            carrier.abort()
 
-    def lose(self, transport: asyncio.BaseTransport) -> None:
-        """`transport` came out of the library's pool for another stream: a stop must spare it from now on."""
-        self._transports.discard(transport)
+    def lose(self, carrier: _Carrier) -> None:
+        """The library gave `carrier` to another stream of its pool: a stop must spare it from now on."""
+        self._carriers.discard(carrier)
+
+    def settle(self) -> None:
+        """Once the stream's task has ended: drop what a thread has prepared for it and nobody ever started.
+
+        litellm makes its coroutines in a thread; a stop meanwhile would leave them behind unawaited (P5).
+        """
+        for made in self._made_in_threads:
+            if inspect.getcoroutinestate(made) == inspect.CORO_CREATED:
+                made.close()
+        self._made_in_threads.clear()
 
     def abort(self) -> None:
         """Close every connection of the stream now, without a farewell that could wait for the other side.
@@ -94,8 +129,25 @@ class SocketTrace:
         A connection that is made later all the same is closed as soon as it is known.
         """
         self._stopped = True
-        for transport in list(self._transports):
-            _abort(transport)
+        for carrier in self._carriers:
+            carrier.abort()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Carrier:
+    """An established connection. The socket is kept beside its transport, which forgets it when encrypted."""
+
+    transport: asyncio.WriteTransport
+    sock: TransportSocket
+
+    @property
+    def closed(self) -> bool:
+        """In the kernel: a transport says it is closing long before."""
+        return self.sock.fileno() == -1
+
+    def abort(self) -> None:
+        if not self.closed:
+            self.transport.abort()
 
 
 _current: ContextVar[SocketTrace | None] = ContextVar("_current", default=None)
@@ -148,19 +200,19 @@ def _enter(phase: Phase) -> None:
 def _watch(transport: Any, protocol: Any) -> None:
     """Note on whose behalf each request is written, for a pooled connection serves many streams in turn."""
     write, writelines, received = transport.write, transport.writelines, protocol.data_received
+    carrier = _Carrier(transport, transport.get_extra_info("socket"))
     owner = _current.get()
-    bytes_of_reply = 0
     if owner is not None:
-        owner.carry(transport)
+        owner.carry(carrier)
 
     def claim() -> None:
-        nonlocal owner, bytes_of_reply
+        nonlocal owner
         trace = _current.get()
         if trace is not None and trace is not owner:
             if owner is not None:
-                owner.lose(transport)
-            owner, bytes_of_reply = trace, 0
-            trace.carry(transport)
+                owner.lose(carrier)
+            owner = trace
+            trace.carry(carrier)
 
     def traced_write(data: Any) -> None:
         claim()
@@ -171,10 +223,9 @@ def _watch(transport: Any, protocol: Any) -> None:
         writelines(data)
 
     def counted_data_received(data: bytes) -> None:
-        nonlocal bytes_of_reply
-        bytes_of_reply += len(data)
-        if bytes_of_reply > MOST_BYTES_PER_REPLY and owner is not None:
-            owner.too_large = True
+        if owner is not None:
+            owner.receive(len(data))
+        if owner is not None and owner.too_large:
             transport.abort()
         else:
             received(data)
@@ -182,13 +233,3 @@ def _watch(transport: Any, protocol: Any) -> None:
     transport.write = traced_write
     transport.writelines = traced_writelines
     protocol.data_received = counted_data_received
-
-
-def _abort(transport: asyncio.BaseTransport) -> None:
-    if isinstance(transport, asyncio.WriteTransport) and not _socket_closed(transport):
-        transport.abort()
-
-
-def _socket_closed(transport: asyncio.BaseTransport) -> bool:
-    sock = transport.get_extra_info("socket")
-    return sock is None or sock.fileno() == -1

@@ -17,6 +17,7 @@ import signal
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +48,9 @@ CLOSE_BOUND_S = 1.0
 
 SLICE_S = 0.002
 """A burst is read from the buffer without one real await; this often it gives way to a stop."""
+
+MOST_THREADS = 64
+"""A name look-up that hangs keeps its thread until the resolver gives up, also when its stream has ended."""
 
 _CHUNK = 65536
 _PR_SET_PDEATHSIG = 1
@@ -148,7 +152,10 @@ class Worker:
                 task.add_done_callback(self._answering.discard)
 
     def _open(self, stream_id: int, request: ModelRequest) -> None:
-        trace = SocketTrace(lambda phase: self._outbox.send(Piece(stream_id, PhaseChanged(phase))))
+        trace = SocketTrace(
+            lambda phase: self._outbox.send(Piece(stream_id, PhaseChanged(phase))),
+            streaming=request.streaming,
+        )
         stream = self._streams[stream_id] = Stream(stream_id, request, trace)
         stream.task = self._loop.create_task(self._serve(stream))
 
@@ -168,6 +175,7 @@ class Worker:
         while not (task.done() and stream.trace.closed):
             turns += 1
             await asyncio.sleep(0 if turns < 100 else 0.001)
+        stream.trace.settle()
         self._streams.pop(stream.stream_id, None)
         if stream.shown and not stream.trace.opened:
             log.warning("stream %d is read past the event loop: no proof of its end", stream.stream_id)
@@ -217,6 +225,7 @@ class Worker:
 
     def _show(self, stream: Stream, deltas: Any) -> None:
         stream.heard_at = self._loop.time()
+        stream.trace.progress()
         if not stream.shown:
             stream.shown = True
             self._outbox.send(Piece(stream.stream_id, PhaseChanged(Phase.STREAMING)))
@@ -283,8 +292,11 @@ class Worker:
     # -- the library --
 
     async def _load_library(self) -> None:
+        # An import makes much and drops little: collections only cost it time, a quarter of all it takes.
+        gc.disable()
         await asyncio.to_thread(library.load)
         await library.warm_up()
+        gc.enable()
         # What the import left behind lives as long as this process: looking through it again and again is
         # what makes a full collection stall the loop for tens of milliseconds.
         gc.collect()
@@ -330,6 +342,7 @@ def main(parent: int, lifeline_fd: int) -> None:
     outbox_fd = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     loop = TracedLoop()
+    loop.set_default_executor(ThreadPoolExecutor(MOST_THREADS, "worker"))
     asyncio.set_event_loop(loop)
     worker = Worker(sys.stdin.fileno(), Outbox(outbox_fd, loop), loop)
     with contextlib.suppress(KeyboardInterrupt):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import logging
 import signal
 import time
@@ -158,6 +159,7 @@ class CaesuraApp(App[int]):
 
     def _start_chores(self) -> None:
         """What the first frame did without."""
+        settle_memory()
         self._own(asyncio.to_thread(self._warm_up))
         for session in self._sessions:
             self._own(session.describe_model())
@@ -165,9 +167,9 @@ class CaesuraApp(App[int]):
     def _warm_up(self) -> None:
         self._after_first_frame()
         warm_up()
-        # What the imports left behind lives as long as the program: a full collection that looked through it
-        # again and again would hold up the keyboard for tens of milliseconds.
-        gc.freeze()
+        # Else the first turn imports it, on the event loop, between Enter and the request.
+        importlib.import_module("anyio._backends._asyncio")
+        settle_memory()
 
     def _own(self, chore: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(chore)
@@ -179,12 +181,16 @@ class CaesuraApp(App[int]):
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a task in the background failed", exc_info=error)
 
-    def _fatal_error(self) -> None:
+    def _handle_exception(self, error: Exception) -> None:
         """An error nobody expected: it goes to the log, the screen gets a sentence."""
-        log.critical("the application failed", exc_info=self._exception)
-        self._exit_renderables.append(
+        log.critical("the application failed", exc_info=error)
+        super()._handle_exception(error)
+
+    def _fatal_error(self) -> None:
+        # One sentence, whatever else fails because of the first failure.
+        self._exit_renderables[:] = [
             f"Caesura failed and had to close; {self._log_name} has the details. Start it again to go on."
-        )
+        ]
         self._close_messages_no_wait()
 
     async def on_unmount(self) -> None:
@@ -192,6 +198,15 @@ class CaesuraApp(App[int]):
         await asyncio.gather(*(session.aclose(reason, grace_s=QUIT_GRACE_S) for session in self._sessions))
         for chore in self._chores:
             chore.cancel()
+
+
+def settle_memory() -> None:
+    """Let what the imports left behind be: it lives as long as the program does.
+
+    A collection that looked through it again and again would hold up the keyboard for tens of milliseconds.
+    """
+    gc.freeze()
+    gc.enable()
 
 
 async def run_app(app: CaesuraApp, last_resort: Callable[[], object]) -> int:

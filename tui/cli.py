@@ -7,6 +7,7 @@ needs is imported for that one alone. `caesura run` never imports Textual.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from contextlib import ExitStack
@@ -142,6 +143,15 @@ def _run_screen(options: argparse.Namespace) -> int:
     # Textual draws on standard error.
     if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         raise UsageError('this is not a terminal: use `caesura run "prompt"` in scripts and pipes.')
+    if os.environ.get("TERM") == "dumb":
+        raise UsageError(
+            "this terminal cannot show a screen (TERM is dumb): start Caesura in another one, or use "
+            '`caesura run "prompt"`.'
+        )
+    # No collection in the imports and the first frame, where there is next to nothing to collect; the app
+    # turns it on again. At its usual 60 frames a second Textual often lets a key wait for a second frame.
+    gc.disable()
+    os.environ.setdefault("TEXTUAL_FPS", "120")
     with ExitStack() as stack:
         process, choice = _open_model(options, stack)
         import asyncio

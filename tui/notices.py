@@ -38,9 +38,10 @@ def duration(seconds: float) -> str:
     ('4.2 ms', '260 ms', '3.2 s')
     """
     ms = seconds * 1000
-    if ms < 10:
+    # The limits are where rounding reaches the next unit: never `10.0 ms` or `1000 ms`.
+    if ms < 9.95:
         return f"{ms:.1f} ms"
-    return f"{ms:.0f} ms" if ms < 1000 else f"{seconds:.1f} s"
+    return f"{ms:.0f} ms" if ms < 999.5 else f"{seconds:.1f} s"
 
 
 def _after(proof: StopProof) -> str:

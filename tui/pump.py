@@ -8,6 +8,7 @@ behind waits for that. The pump never asks a widget what is running; it is told 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from typing import TYPE_CHECKING, assert_never
 
@@ -24,6 +25,7 @@ from core.events import (
     TurnStarted,
     TurnStopping,
 )
+from core.session import CONTINUE_PROMPT
 from tui.notices import failure_notice, stop_notice
 from tui.widgets.transcript import NoticeKind, Transcript
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tui.widgets.transcript import PromptHandle
+
+log = logging.getLogger(__name__)
 
 FRAME_S = 1 / 30
 
@@ -64,8 +68,10 @@ class Pump:
 
     def _show(self, event: Event) -> None:
         match event:
-            case TurnStarted(prompt=prompt, continued=continued):
-                self._prompt = self._transcript.add_prompt("/continue" if continued else prompt)
+            case TurnStarted(prompt=prompt):
+                # What the user asked, and not what the model is told to go on.
+                asked = "/continue" if prompt == CONTINUE_PROMPT else prompt
+                self._prompt = self._transcript.add_prompt(asked)
                 self._transcript.begin_reply()
             case TextArrived(text=text):
                 self._transcript.append_text(text)
@@ -80,18 +86,22 @@ class Pump:
                 )
             case TurnEnded():
                 self._cancel_flush()
+                # Its end is told by callback: an eager task may be over before it is assigned here.
                 self._finishing = self._loop.create_task(self._finish(event), name="end of a reply")
+                self._finishing.add_done_callback(self._on_finished)
             case TurnStopping() | StepCommitted() | QueueChanged() | ModelDescribed():
                 pass
             case _:
                 assert_never(event)
 
     async def _finish(self, ended: TurnEnded) -> None:
-        try:
-            await self._transcript.drain()
-            self._conclude(ended)
-        finally:
-            self._finishing = None
+        await self._transcript.drain()
+        self._conclude(ended)
+
+    def _on_finished(self, task: asyncio.Task[None]) -> None:
+        self._finishing = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("the end of a reply could not be shown", exc_info=error)
         while self._waiting and self._finishing is None:
             self._show(self._waiting.popleft())
 

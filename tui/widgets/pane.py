@@ -16,8 +16,7 @@ from textual.widgets import Static
 
 from core.cancel import CancelReason, Cause
 from core.errors import CaesuraError
-from core.events import Event, QueueChanged, ReasoningArrived, Status, TextArrived, TurnEnded
-from core.sanitize import printable
+from core.events import Event, ReasoningArrived, Status, TextArrived, TurnEnded, TurnStarted
 from tui.interrupt import BOTH_KEYS, InterruptGate, Press
 from tui.keys import KeyScope, bindings
 from tui.pump import Pump
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
     from textual.binding import BindingType
+    from textual.timer import Timer
 
     from core.session import Session
 
@@ -39,6 +39,9 @@ QUIT_WITHIN_S = 2.0
 
 AFTERSHOCK_S = 0.5
 """A Ctrl+C this soon after the end of a stopped turn was meant for that turn: it does nothing."""
+
+CLEARED_NOTE_S = 5.0
+"""How long the status line says how a cleared composer comes back."""
 
 KEY_REPEAT_S = 0.15
 """A key that is held down repeats: what comes this soon after a stop is no second press."""
@@ -58,7 +61,13 @@ class Pane(Widget):
     Pane {
         layout: vertical;
         & > .pane--title { height: 1; padding: 0 1; color: $text-muted; background: $panel; }
-        & > Transcript { height: 1fr; padding: 0 1; }
+        & > Transcript {
+            height: 1fr;
+            padding: 0 0 0 1;
+            scrollbar-background: $background;
+            scrollbar-background-hover: $background;
+            scrollbar-background-active: $background;
+        }
         & > Prompt { max-height: 50%; }
         &.-low > .pane--title { display: none; }
         &.-low > Prompt { border: none; }
@@ -88,12 +97,13 @@ class Pane(Widget):
         # Written by the input thread: when the last stop key that stopped something was read.
         self._pressed_at = float("-inf")
         self._note: str | None = None
+        self._note_timer: Timer | None = None
         self._pump: Pump | None = None
         self._unsubscribe: Callable[[], None] | None = None
 
     def compose(self) -> ComposeResult:
-        title = f"Caesura · {printable(self.session.choice.model)}"
-        yield Static(Content(title), classes="pane--title")
+        title = Content.assemble(("Caesura", "bold $primary"), " · /help shows keys and commands")
+        yield Static(title, classes="pane--title")
         yield Transcript()
         yield Prompt(placeholder="Ask anything. Enter sends, Shift+Enter or Ctrl+J breaks the line.")
         yield StatusLine(self._view(), clock=self._clock)
@@ -166,13 +176,12 @@ class Pane(Widget):
         if now - self._stopped_at < AFTERSHOCK_S:
             return
         if self.prompt.clear_undoable():
-            self._say("cleared, Ctrl+Z brings it back")
+            self._say("cleared, Ctrl+Z brings it back", for_s=CLEARED_NOTE_S)
         elif now - self._first_ctrl_c <= QUIT_WITHIN_S:
             self.post_message(self.QuitRequested())
         else:
             self._first_ctrl_c = now
-            self._say("Ctrl+C again quits")
-            self.set_timer(QUIT_WITHIN_S, lambda: self._say(None))
+            self._say("Ctrl+C again quits", for_s=QUIT_WITHIN_S)
 
     def _stop_or_force(self, source: str) -> bool:
         return self.session.stop(CancelReason(Cause.USER, source)) or self.session.force()
@@ -200,13 +209,18 @@ class Pane(Widget):
             case SlashCommand.CONTINUE:
                 self.session.resume()
             case SlashCommand.SEND:
-                self.session.send_queued()
+                if not self.session.send_queued():
+                    self._tell("Nothing was sent: no prompt is queued, or a turn is still running.")
             case SlashCommand.DROP:
-                self.session.take_queue()
+                if not self.session.take_queue():
+                    self._tell("No prompt is queued: there is nothing to drop.")
             case SlashCommand.HELP:
-                self.transcript.add_notice(HELP, NoticeKind.INFO)
+                self._tell(HELP)
             case SlashCommand.QUIT:
                 self.post_message(self.QuitRequested())
+
+    def _tell(self, text: str) -> None:
+        self.transcript.add_notice(text, NoticeKind.INFO)
 
     # -- showing --
 
@@ -218,15 +232,26 @@ class Pane(Widget):
                 return
             case TurnEnded(proof=proof) if proof is not None:
                 self._stopped_at = self._clock()
-            case QueueChanged(prompts, paused):
-                waiting = f"{len(prompts)} queued"
-                self._note = (f"{waiting}: /send or /drop" if paused else waiting) if prompts else None
+            case TurnStarted():
+                # Ctrl+C has another meaning now, and so would a second one have.
+                self._first_ctrl_c = float("-inf")
+                self._forget_note()
             case _:
                 pass
         self._refresh_state()
 
-    def _say(self, note: str | None) -> None:
+    def _say(self, note: str, *, for_s: float) -> None:
+        """Show a word of the moment in the status line."""
+        self._forget_note()
         self._note = note
+        self._note_timer = self.set_timer(for_s, self._forget_note)
+        self._refresh_state()
+
+    def _forget_note(self) -> None:
+        self._note = None
+        if self._note_timer is not None:
+            self._note_timer.stop()
+            self._note_timer = None
         self._refresh_state()
 
     def _refresh_state(self) -> None:
@@ -246,8 +271,13 @@ class Pane(Widget):
             context_used=session.context_used,
             context_window=session.info.context_window,
             started_at=session.started_at,
-            note=self._note,
+            note=self._note or self._queue_note(),
         )
+
+    def _queue_note(self) -> str | None:
+        if not (waiting := len(self.session.queued)):
+            return None
+        return f"{waiting} queued: /send or /drop" if self.session.queue_paused else f"{waiting} queued"
 
     # -- moving --
 

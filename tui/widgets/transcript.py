@@ -91,7 +91,7 @@ class Transcript(ScrollView, can_focus=False):
         & .transcript--code-deleted { color: $text-error; background: $surface; }
         & .transcript--info { color: $foreground 70%; }
         & .transcript--stopped { color: $text-warning; }
-        & .transcript--error { color: $text-error; text-style: bold; }
+        & .transcript--error { color: $text-error; }
         & .transcript--new-lines { text-style: bold reverse; }
     }
     """
@@ -116,6 +116,7 @@ class Transcript(ScrollView, can_focus=False):
         self._new_lines = 0
         self._strips: LRUCache[int, tuple[Line, Strip]] = LRUCache(STRIPS_KEPT)
         self._looks: dict[Look | Part, Style] = {}
+        self._kept_style: Style | None = None
         self._requested: set[str] = set()
         self._settling = False
         self._painting = False
@@ -309,11 +310,11 @@ class Transcript(ScrollView, can_focus=False):
     def render_line(self, y: int) -> Strip:
         width = self._feed.document.width
         place = self._feed.document.at(self.scroll_offset.y + y)
-        strip = self._strip(*place) if place else Strip.blank(width, self.rich_style)
+        strip = self._strip(*place) if place else Strip.blank(width, self._own_style)
         if place and not self._painting:
             # Only who asks what is under the mouse needs offsets; for painting they are the greatest cost.
             strip = strip.apply_offsets(0, line_id(*place))
-        if y == self._rows - 1 and (label := self._label()):
+        if self._new_lines and y == self._rows - 1 and (label := self._label()):
             style = self.get_component_rich_style("transcript--new-lines")
             label_strip = Strip([Segment(label, style)], len(label))
             strip = Strip.join([strip.crop(0, width - len(label)), label_strip])
@@ -325,7 +326,7 @@ class Transcript(ScrollView, can_focus=False):
 
     def _strip(self, page: Page, index: int) -> Strip:
         if page.lines is None or index >= len(page.lines):
-            return Strip.blank(self._feed.document.width, self.rich_style)
+            return Strip.blank(self._feed.document.width, self._own_style)
         selection = self.text_selection
         span = selection.get_span(line_id(page, index)) if selection is not None else None
         line = page.lines[index]
@@ -341,7 +342,7 @@ class Transcript(ScrollView, can_focus=False):
         width = self._feed.document.width
         missing = width - cells(line.spans)
         if missing:
-            fill = self.rich_style if line.fill is None else self._style(line.fill)
+            fill = self._own_style if line.fill is None else self._style(line.fill)
             segments.append(Segment(" " * missing, fill))
         if selected is not None:
             segments = mark_selected(
@@ -364,8 +365,16 @@ class Transcript(ScrollView, can_focus=False):
             self._looks[look] = style
         return style
 
+    @property
+    def _own_style(self) -> Style:
+        """`rich_style`, kept: it is asked for with nearly every line, and made anew each time."""
+        if self._kept_style is None:
+            self._kept_style = self.rich_style
+        return self._kept_style
+
     def notify_style_update(self) -> None:
         super().notify_style_update()
+        self._kept_style = None
         self._looks.clear()
         self._strips.clear()
 

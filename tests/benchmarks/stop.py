@@ -1,0 +1,127 @@
+"""How long from the key to the closed socket: `python -m tests.benchmarks.stop`.
+
+From the moment the byte of Esc is written to the terminal until the server reads the end of its connection,
+for both ways a terminal can send Esc, in a slow stream, in a stall and before the headers. The second figure
+is what the user sees: until the status line says that nothing runs any more.
+
+The press comes at a random moment of the phase. A connection that is not closed within five seconds counts
+as left open, and there must be none.
+
+Figures: to be filled in.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from tests.benchmarks.measure import (
+    PLACEHOLDER,
+    Figure,
+    Goal,
+    Measure,
+    Options,
+    Server,
+    Unit,
+    arrivals_until,
+    progress,
+    read_options,
+    show,
+    show_machine,
+    wait_busy,
+    wait_idle,
+)
+from tests.servers.record import Moment
+
+if TYPE_CHECKING:
+    from tests.e2e.terminal import Terminal
+
+LEFT_OPEN_AFTER_S = 5.0
+SEED = 2
+GOALS = (Goal(Measure.MEDIAN, 5), Goal(Measure.P95, 15))
+
+
+class Phase(Enum):
+    """Where the stop falls; the value is the server's script."""
+
+    SLOW_STREAM = "slow"
+    STALL = "stall"
+    BEFORE_HEADERS = "silent"
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Milliseconds from the key. `closed` is None when the server kept its connection."""
+
+    closed: float | None
+    shown: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    kitty: bool
+    phase: Phase
+    stops: list[Stop]
+
+    @property
+    def name(self) -> str:
+        key = "kitty Esc" if self.kitty else "plain Esc"
+        return f"{key}, {self.phase.name.lower().replace('_', ' ')}"
+
+
+def measure_cell(options: Options, cell: Cell, runs: int, chance: random.Random) -> None:
+    with Server(cell.phase.value) as server, options.program.run(server, kitty=cell.kitty) as terminal:
+        terminal.wait_for_output(PLACEHOLDER)
+        # The first stop is in a cold program and counts as any other; only the model library is waited for.
+        for number in range(runs):
+            # Stopped before anything came, the prompt is back in the composer.
+            is_back = cell.phase is Phase.BEFORE_HEADERS and number > 0
+            cell.stops.append(stop_once(terminal, server, cell.phase, "\n" if is_back else "go\n", chance))
+
+
+def stop_once(terminal: Terminal, server: Server, phase: Phase, keys: str, chance: random.Random) -> Stop:
+    requests, heads = server.count(Moment.REQUEST), server.count(Moment.HEADERS)
+    sent = terminal.type(keys)
+    wait_busy(terminal, since=sent)
+    connection = server.wait(Moment.REQUEST, requests).connection
+    if phase is not Phase.BEFORE_HEADERS:
+        began = server.wait(Moment.HEADERS, heads).at
+        terminal.wait_for_output(b"word", after=arrivals_until(terminal, began))
+    time.sleep(chance.uniform(0.05, 0.15))
+    pressed = terminal.press("escape")
+    closed = server.wait_closed(connection, LEFT_OPEN_AFTER_S)
+    idle = wait_idle(terminal, since=pressed)
+    return Stop(None if closed is None else (closed - pressed) * 1000, (idle - pressed) * 1000)
+
+
+def figures_of(cells: list[Cell]) -> list[Figure]:
+    closed = {cell.name: [stop.closed for stop in cell.stops if stop.closed is not None] for cell in cells}
+    shown = [stop.shown for cell in cells for stop in cell.stops]
+    everything = [value for values in closed.values() for value in values]
+    return [
+        *(Figure(name, Unit.MS, values) for name, values in closed.items()),
+        Figure("all: socket closed", Unit.MS, everything, GOALS),
+        Figure("all: end shown", Unit.MS, shown),
+    ]
+
+
+def main() -> None:
+    options = read_options("stop", __doc__, runs=204)
+    show_machine()
+    chance = random.Random(SEED)
+    cells = [Cell(kitty, phase, []) for phase in Phase for kitty in (False, True)]
+    runs = -(-options.runs // len(cells))
+    for cell in cells:
+        progress(f"{runs} stops: {cell.name}")
+        measure_cell(options, cell, runs, chance)
+    show(figures_of(cells))
+    left = sum(stop.closed is None for cell in cells for stop in cell.stops)
+    print(f"left open: {left} of {sum(len(cell.stops) for cell in cells)}")
+    show_machine()
+
+
+if __name__ == "__main__":
+    main()
