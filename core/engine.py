@@ -214,7 +214,8 @@ async def _supervise(ask: _Ask, request: ModelRequest, turn: Turn, around: Surro
             around.stragglers.add(stream)
             stream.add_done_callback(lambda done: _bury(done, around))
     finished = stream.result() if stream.done() and not stream.cancelled() else None
-    # Also if it has finished: what came after the stop was dropped, so that is no normal end (P3).
+    # Also if it has finished: what came after a stop was dropped, so that is no normal end (P3). For a stop
+    # this is the last moment to count; a later one finds a committed turn.
     token.check()
     if finished is None:
         raise RuntimeError("the request of a turn was cancelled, but nobody had asked for a stop")
@@ -230,8 +231,6 @@ def _bury(stream: asyncio.Task[Finished], around: Surroundings) -> None:
 def _commit(turn: Turn, around: Surroundings, reply: AssistantMessage, finished: Finished | None) -> None:
     """Make the turn part of the history. Synchronous: no stop can fall between its parts (H3, U6)."""
     if finished is not None:
-        # The last moment for a stop to count. One that comes later finds a committed turn.
-        turn.token.check()
         turn.committed = True
     try:
         around.commit(turn.turn_id, Step((turn.prompt, reply), finished.usage if finished else None))

@@ -32,7 +32,9 @@ from core.model import (
     Closed,
     Closing,
     Emit,
+    FailureKind,
     Finished,
+    ModelError,
     ModelInfo,
     ModelRequest,
     Phase,
@@ -52,8 +54,12 @@ if TYPE_CHECKING:
 MODEL = "test/model"
 USAGE = Usage(7, 3)
 ESCAPE = CancelReason(Cause.USER, "escape")
+QUIT = CancelReason(Cause.QUIT, "ctrl+c")
+NO_KEY = ModelError(FailureKind.NO_KEY, "There is no key: set one.", detail="detail")
 BOUND = 10
 """Seconds after which a wait counts as a hang; never reached when all is well."""
+ENDLESS, SHORT = 3_600.0, 0.001
+"""Seconds of grace: one never ends within a test, the other is the one that must."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Swallow:
-    """Like `Hold`, but take the cancel for a hiccup and go on with the script."""
+    """Like `Hold`, but take the cancel for a hiccup and play the rest of the script in one go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +108,10 @@ REPLY: Script = (
     DONE,
 )
 REPLY_TEXT = "one two"
+NOTHING: Script = (PhaseChanged(Phase.WAITING_FOR_HEADERS), TextDelta(""), ReasoningDelta("", "signature"))
+"""The begin of a reply that has not shown anything yet."""
+SOME: Script = (PhaseChanged(Phase.STREAMING), TextDelta("part"))
+"""The begin of one that has."""
 
 
 def say(*texts: str, usage: Usage | None = USAGE) -> Script:
@@ -142,8 +152,11 @@ class ScriptedProvider:
         return ModelInfo(model, context_window=1_000)
 
     async def _play(self, script: Script, emit: Emit) -> Finished:
+        in_one_go = False
         for action in script:
-            await asyncio.sleep(0)
+            if not in_one_go:
+                await asyncio.sleep(0)
+            in_one_go = in_one_go or isinstance(action, Swallow)
             match action:
                 case Finished():
                     return action
@@ -225,6 +238,16 @@ class Conversation:
     def messages(self) -> list[Message]:
         return [message for step in self.session.history for message in step.messages]
 
+    @property
+    def replies(self) -> list[str]:
+        """The replies of the history."""
+        return [message.text for message in self.messages if isinstance(message, AssistantMessage)]
+
+    def task(self) -> asyncio.Task[object]:
+        """The task of the running turn."""
+        (task,) = [task for task in asyncio.all_tasks() if task.get_name().startswith("turn ")]
+        return task
+
     async def waiting(self) -> None:
         """Wait until the model waits in its script."""
         async with asyncio.timeout(BOUND):
@@ -270,6 +293,7 @@ def assert_in_order(events: Iterable[Event], *, still_running: bool = False) -> 
                 running = 0
             case TextArrived() | ReasoningArrived() | CallRefused() | StepCommitted() | TurnStopping():
                 assert running == event.turn_id, f"{event} came when its turn was not running"
+                assert not isinstance(event, TextArrived | ReasoningArrived) or event.text
             case QueueChanged() | ModelDescribed():
                 pass
             case _:

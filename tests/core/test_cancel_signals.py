@@ -54,6 +54,8 @@ def interrupted(
         return step if count < at else None
 
     before = sys.gettrace()
+    # Python 3.12 tells of instructions only when a frame had asked for them before.
+    sys._getframe().f_trace_opcodes = True
     sys.settrace(step)
     try:
         operation()
@@ -76,7 +78,7 @@ class Scene:
         self.turn = self.root.child("turn")
         self.call = self.turn.child("call")
         self.tokens = [self.root, self.turn, self.call, self.root.child("other")]
-        for token in (self.root, self.turn, self.turn):
+        for token in (self.root, self.turn):
             self.listen(token)
         self.spare = self.call.on_cancel(lambda _: None)
 

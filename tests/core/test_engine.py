@@ -1,15 +1,13 @@
-"""One turn, from U1 to U10: however it ends, it ends once, and nothing comes after it."""
+"""One turn, from its begin to its stop or commit, U1 to U10: whatever the model does, nothing comes after."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 import pytest
 
 import core.engine
-from core.cancel import CancelReason, CancelToken, Cause
-from core.engine import Surroundings, Turn, run_turn
+from core.cancel import CancelReason, Cause
 from core.events import (
     CallRefused,
     Event,
@@ -26,24 +24,28 @@ from core.events import (
 from core.messages import AssistantMessage, FinishReason, Reasoning, Step, Text, UserMessage
 from core.model import (
     Closing,
-    FailureKind,
     Finished,
     ModelError,
-    ModelRequest,
     Phase,
     PhaseChanged,
     ReasoningDelta,
     TextDelta,
     ToolCallDelta,
 )
-from core.operations import CancelAnswer, OperationKind, OperationState, Registry
+from core.operations import CancelAnswer, OperationKind, OperationState
 from tests.core.blocks import rounds
 from tests.core.providers import (
     DONE,
+    ENDLESS,
     ESCAPE,
     MODEL,
+    NO_KEY,
+    NOTHING,
+    QUIT,
     REPLY,
     REPLY_TEXT,
+    SHORT,
+    SOME,
     USAGE,
     Break,
     CancelItself,
@@ -51,26 +53,13 @@ from tests.core.providers import (
     Deaf,
     Hold,
     Script,
-    ScriptedProvider,
     Swallow,
     assert_in_order,
     say,
 )
 from tests.core.sweep import in_thread
 
-QUIT = CancelReason(Cause.QUIT, "end of the program")
-NO_KEY = ModelError(FailureKind.NO_KEY, "There is no key: set one.", detail="detail")
 LATE = (TextDelta("late"), ReasoningDelta("late"), ToolCallDelta(0, "{}", "id", "late"))
-
-
-def turn_task() -> asyncio.Task[object]:
-    (task,) = [task for task in asyncio.all_tasks() if task.get_name().startswith("turn ")]
-    return task
-
-
-def kept(talk: Conversation) -> list[str]:
-    """The replies of the history."""
-    return [message.text for message in talk.messages if isinstance(message, AssistantMessage)]
 
 
 # ---- the normal end
@@ -157,8 +146,6 @@ def _ignore(_: object) -> None:
 
 # ---- a stop in the middle, and what providers make of it
 
-NOTHING: Script = (PhaseChanged(Phase.WAITING_FOR_HEADERS), TextDelta(""), ReasoningDelta("", "signature"))
-SOME: Script = (PhaseChanged(Phase.STREAMING), TextDelta("part"))
 AFTER_A_STOP: list[Script] = [
     (Hold(),),
     (Swallow(), *LATE, DONE),
@@ -200,8 +187,9 @@ async def test_whatever_follows_a_stop_is_a_stop(
     assert ended.error is None
     assert ended.proof is not None
     assert ended.proof.source == "escape"
+    assert "late" not in str(talk.events)
     assert (ended.text, ended.returned_prompt) == (("part", None) if begin is SOME else ("", "ask"))
-    assert kept(talk) == (["part"] if begin is SOME else [])
+    assert talk.replies == (["part"] if begin is SOME else [])
     assert all(step.usage is None for step in talk.session.history)
     (record,) = talk.registry.records
     phase = Phase.STREAMING if begin is SOME else Phase.WAITING_FOR_HEADERS
@@ -262,10 +250,6 @@ async def test_a_stop_needs_neither_lock_nor_loop() -> None:
 
 
 # ---- a provider that ignores its token
-
-
-ENDLESS, SHORT = 3_600.0, 0.001
-"""Seconds of grace: one of the two never ends within the test, the other is the one that must."""
 
 
 @pytest.mark.promise("U8", "U10", "P3", "S1", "H6", "T9")
@@ -367,162 +351,3 @@ async def test_a_stop_between_the_last_delta_and_the_commit_counts() -> None:
     assert [(record.reason, record.state) for record in talk.registry.records] == [
         (ESCAPE, OperationState.READY)
     ]
-
-
-# ---- failures
-
-
-@pytest.mark.promise("U4", "S9", "H1")
-@pytest.mark.parametrize("begin", [NOTHING, SOME], ids=["nothing", "some"])
-@pytest.mark.parametrize("error", [NO_KEY, LookupError("bug"), CancelItself()], ids=str)
-async def test_a_failure_is_told_once_and_the_session_goes_on(
-    error: Exception | CancelItself, begin: Script, caplog: pytest.LogCaptureFixture
-) -> None:
-    talk = Conversation((*begin, error), say("fine"))
-    ended = await talk.turn("ask")
-    assert ended.outcome is Outcome.ERROR
-    assert ended.proof is None
-    expected = str(NO_KEY) if error is NO_KEY else "The turn failed inside Caesura"
-    assert (ended.error or "").startswith(expected)
-    assert "bug" not in str(ended)
-    assert any(entry.levelno >= logging.WARNING for entry in caplog.records)
-    assert ended.returned_prompt == (None if begin is SOME else "ask")
-    assert kept(talk) == (["part"] if begin is SOME else [])
-    assert talk.registry.snapshot() == ()
-    assert (await talk.turn("again")).outcome is Outcome.COMPLETED
-    assert_in_order(talk.events)
-
-
-@pytest.mark.promise("U4")
-@pytest.mark.parametrize("partial", [False, True])
-async def test_a_commit_that_fails_is_no_completed_turn(partial: bool) -> None:
-    """A store may fail. The turn then says so, and that before anything is taken for saved."""
-    events: list[Event] = []
-    turn = Turn(1, UserMessage("ask"), CancelToken("turn"))
-
-    def commit(turn_id: int, step: Step) -> None:
-        raise OSError(f"cannot save {turn_id}")
-
-    around = Surroundings(
-        "s",
-        ScriptedProvider((*SOME, NO_KEY if partial else DONE)),
-        Registry(),
-        lambda prompt: ModelRequest(MODEL, (prompt,)),
-        commit,
-        events.append,
-        set(),
-    )
-    await run_turn(turn, around)
-    ended = events[-1]
-    assert isinstance(ended, TurnEnded)
-    assert ended.outcome is Outcome.ERROR
-    assert not turn.committed
-    assert [type(event) for event in events].count(TurnEnded) == 1
-    assert around.registry.snapshot() == ()
-
-
-# ---- cancelled from outside
-
-
-@pytest.mark.promise("T5", "U4", "S9", "H1", "H2")
-@pytest.mark.parametrize("begin", [NOTHING, SOME], ids=["nothing", "some"])
-async def test_outer_cancellation_passes_through_and_is_not_the_users(begin: Script) -> None:
-    talk = Conversation((*begin, Hold()), say("fine"))
-    talk.session.submit("ask")
-    await talk.waiting()
-    task = turn_task()
-    task.cancel()
-    await asyncio.wait([task])
-    assert task.cancelled()
-    (ended,) = talk.ended
-    assert ended.outcome is Outcome.CANCELLED
-    assert ended.proof is not None
-    assert ended.proof.source == "end of the program"
-    assert (ended.text, ended.returned_prompt) == (("part", None) if begin is SOME else ("", "ask"))
-    await talk.until(lambda: not talk.registry.snapshot())
-    assert [record.reason.cause for record in talk.registry.records] == [Cause.QUIT]
-    assert (await talk.turn("again")).outcome is Outcome.COMPLETED
-    assert_in_order(talk.events)
-
-
-@pytest.mark.promise("T5", "U4", "H1")
-async def test_a_turn_cancelled_before_its_first_step_ends_too() -> None:
-    talk = Conversation(REPLY)
-    talk.session.submit("ask")
-    turn_task().cancel()
-    await talk.idle()
-    (ended,) = talk.ended
-    assert (ended.outcome, ended.returned_prompt) == (Outcome.CANCELLED, "ask")
-    assert talk.provider.requests == []
-    assert (await talk.turn("again")).outcome is Outcome.COMPLETED
-    assert_in_order(talk.events)
-
-
-@pytest.mark.promise("T5", "U4", "S9")
-@pytest.mark.parametrize("steps", range(12))
-def test_the_end_of_the_event_loop_ends_the_turn_and_leaves_nothing(
-    steps: int, caplog: pytest.LogCaptureFixture
-) -> None:
-    """All tasks are cancelled at once, those that never ran included."""
-    talks: list[Conversation] = []
-
-    async def main() -> None:
-        talk = Conversation(REPLY)
-        talks.append(talk)
-        talk.session.submit("ask")
-        await rounds(steps)
-
-    asyncio.run(main())
-    (talk,) = talks
-    assert len(talk.ended) == 1
-    assert talk.registry.snapshot() == ()
-    assert caplog.text == ""
-    assert_in_order(talk.events)
-
-
-# ---- listeners
-
-
-@pytest.mark.promise("U4", "U8")
-@pytest.mark.parametrize("error", [LookupError("listener"), asyncio.CancelledError()], ids=repr)
-async def test_a_listener_that_fails_at_everything_disturbs_nobody(error: BaseException) -> None:
-    talk = Conversation(REPLY)
-    heard: list[Event] = []
-
-    def fail(_: Event) -> None:
-        raise error
-
-    talk.session.subscribe(fail)
-    talk.session.subscribe(heard.append)
-    assert (await talk.turn()).outcome is Outcome.COMPLETED
-    assert heard == talk.events
-    assert kept(talk) == [REPLY_TEXT]
-
-
-@pytest.mark.promise("U2", "U4")
-async def test_all_listeners_hear_the_same_story_though_one_acts_on_it() -> None:
-    """What a listener causes is told after what caused it, also to those who come after it in the list."""
-    talk = Conversation(say("one"), (*SOME, Hold()), say("three"))
-    late: list[Event] = []
-
-    def act(event: Event) -> None:
-        match event:
-            case TurnStarted(1):
-                talk.session.submit("queued")
-            case TurnEnded(1):
-                talk.session.submit("two, before the queued one")
-            case TextArrived(2):
-                talk.session.stop(ESCAPE)
-            case TurnEnded(2):
-                talk.session.send_queued()
-            case _:
-                pass
-
-    talk.session.subscribe(act)
-    talk.session.subscribe(late.append)
-    await talk.turn("one")
-    assert talk.outcomes == [Outcome.COMPLETED, Outcome.CANCELLED, Outcome.COMPLETED]
-    prompts = [event.prompt for event in talk.events if isinstance(event, TurnStarted)]
-    assert prompts == ["one", "two, before the queued one", "queued"]
-    assert late == talk.events
-    assert_in_order(late)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 import pytest
 
-from core.cancel import CancelReason, Cause
 from core.events import Outcome, ReasoningArrived, Status, TextArrived, TurnEnded
 from core.messages import AssistantMessage, Step, Usage, UserMessage
 from core.model import FailureKind, ModelError
 from tests.core.providers import (
     ESCAPE,
+    QUIT,
     REPLY,
     REPLY_TEXT,
     USAGE,
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from core.cancel import CancelToken
 
 FAILED = ModelError(FailureKind.BROKEN_STREAM, "The stream broke: send the prompt again.")
-QUIT = CancelReason(Cause.QUIT, "ctrl+c")
 
 
 class By(StrEnum):

@@ -38,6 +38,8 @@ def test_a_whole_conversation_is_sent_as_it_is() -> None:
 def test_an_interrupted_reply_is_sent_and_said_to_be_one() -> None:
     partial = reply(Text("half an ans"), interrupted=True)
     assert sendable((ASK, partial, AGAIN)) == (ASK, partial, UserMessage(f"{STOPPED_NOTE}\n\nagain"))
+    once = UserMessage(f"{STOPPED_NOTE}\n\nagain\n\nmore")
+    assert sendable((ASK, partial, AGAIN, MORE)) == (ASK, partial, once)
 
 
 def test_reasoning_without_signature_is_left_out() -> None:

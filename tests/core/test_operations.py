@@ -1,16 +1,14 @@
-"""S1 to S3, S6, S7, S9 to S11, T9: what is alive is listed, can be stopped, and leaves a record of that."""
+"""S1 to S3, S7, S9 and S11: what is alive is listed and can be stopped, by its id and from anywhere."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import threading
 
 import pytest
 
 from core.cancel import Cancelled, CancelReason, CancelToken, Cause
-from core.errors import CaesuraError
 from core.model import Phase
 from core.operations import (
     CancelAnswer,
@@ -22,14 +20,11 @@ from core.operations import (
     OperationView,
     Registry,
 )
+from tests.core.blocks import BOUND, USER
 from tests.core.sweep import in_thread
 
-USER = CancelReason(Cause.USER, "escape")
 AGAIN = CancelReason(Cause.SIGNAL, "SIGTERM")
-LIVE = [state for state in OperationState if state.live]
 ENDS = [state for state in OperationState if not state.live]
-BOUND = 10
-"""Seconds after which a wait counts as a hang; never reached when all is well."""
 
 
 def opened(
@@ -63,8 +58,8 @@ def test_an_operation_is_listed_from_its_name_to_its_end(end: OperationState) ->
 @pytest.mark.promise("S3")
 def test_a_live_id_is_never_taken_over() -> None:
     registry = Registry()
-    # "a#3" is what the third one would be called, and "call-4" the fourth, were they not taken.
-    operations = [opened(registry, call_id) for call_id in ("a", "a#3", "a", "", "call-6", "", "")]
+    # The numbered ids that would come next are taken as well.
+    operations = [opened(registry, call_id) for call_id in ("a", "a#1", "a#2", "a", "call-4", "", "")]
     elsewhere = opened(registry, "a", session_id="other")
     assert elsewhere.call_id == "a"
     assert len(set(ids(registry))) == 8
@@ -213,179 +208,14 @@ def test_a_waiter_that_has_given_up_does_not_disturb_the_end() -> None:
             waiter.cancel()
 
         asyncio.run(leave_behind())
+        loop = asyncio.new_event_loop()
+        never_woken = loop.create_task(operation.wait_ended(BOUND))
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
     assert answers == [CancelAnswer.TIMEOUT]
+    assert not never_woken.done()
     assert operation.state is OperationState.READY
     assert len(registry.records) == 1
-
-
-# ---- states
-
-
-@pytest.mark.promise("S10")
-@pytest.mark.parametrize("end", ENDS)
-@pytest.mark.parametrize("second", list(OperationState))
-def test_an_operation_ends_once(end: OperationState, second: OperationState) -> None:
-    registry = Registry()
-    operation = opened(registry, "a")
-    operation.end(end)
-    with pytest.raises(OperationError, match="cannot end"):
-        operation.end(second)
-    assert operation.state is end
-
-
-@pytest.mark.promise("S10")
-@pytest.mark.parametrize("state", LIVE)
-def test_a_live_state_is_no_end(state: OperationState) -> None:
-    registry = Registry()
-    operation = opened(registry, "a")
-    with pytest.raises(OperationError, match="cannot end"):
-        operation.end(state)
-    assert ids(registry) == [("s", "a")]
-
-
-@pytest.mark.promise("S10")
-def test_the_states_on_the_way() -> None:
-    registry = Registry()
-    operation = opened(registry, "a")
-    states = [operation.state]
-    operation.start(Phase.IN_CALL)
-    states.append(operation.state)
-    operation.token.cancel(USER)
-    states.append(operation.state)
-    operation.end(OperationState.CANCELLED)
-    states.append(operation.state)
-    assert states == [
-        OperationState.SCHEDULED,
-        OperationState.RUNNING,
-        OperationState.STOPPING,
-        OperationState.CANCELLED,
-    ]
-
-
-@pytest.mark.promise("S10", "T3")
-def test_a_stopped_operation_does_not_start() -> None:
-    registry = Registry()
-    parent = CancelToken("turn")
-    before = opened(registry, "a", parent=parent)
-    parent.cancel(USER)
-    after = opened(registry, "b", parent=parent)
-    for operation in (before, after):
-        with pytest.raises(Cancelled), operation:
-            operation.start(Phase.IN_CALL)
-        assert operation.state is OperationState.CANCELLED
-    assert [record.phase for record in registry.records] == [Phase.BEFORE_REQUEST] * 2
-
-
-class _Fatal(BaseException):
-    pass
-
-
-ENDINGS: list[tuple[BaseException | None, bool, OperationState]] = [
-    (None, False, OperationState.READY),
-    (Cancelled(USER), False, OperationState.CANCELLED),
-    (asyncio.CancelledError(), False, OperationState.CANCELLED),
-    (CaesuraError("no"), False, OperationState.ERROR),
-    (LookupError("bug"), False, OperationState.INTERNAL_ERROR),
-    (_Fatal("bug"), False, OperationState.INTERNAL_ERROR),
-    # S6: it ended by itself in the same tick, so its real result counts.
-    (None, True, OperationState.READY),
-    (Cancelled(USER), True, OperationState.CANCELLED),
-    (asyncio.CancelledError(), True, OperationState.CANCELLED),
-    (CaesuraError("no"), True, OperationState.CANCELLED),
-    (LookupError("bug"), True, OperationState.CANCELLED),
-    (_Fatal("bug"), True, OperationState.INTERNAL_ERROR),
-]
-
-
-@pytest.mark.promise("S6", "S9", "S10", "T9", "U7")
-@pytest.mark.parametrize(("error", "stopped", "end"), ENDINGS)
-def test_leaving_the_block_is_the_end(
-    error: BaseException | None, stopped: bool, end: OperationState, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    registry = Registry()
-    caught: BaseException | None = None
-    operation = opened(registry, "a")
-    try:
-        with operation:
-            operation.start(Phase.IN_CALL)
-            if stopped:
-                operation.token.cancel(USER)
-            if error is not None:
-                raise error
-    except BaseException as raised:  # noqa: BLE001 - told apart below
-        caught = raised
-    assert caught is error, "what ended the block passes through"
-    assert operation.state is end
-    assert ids(registry) == []
-    assert [record.state for record in registry.records] == ([end] if stopped else [])
-    if "bug" in str(error):
-        assert any(record.exc_info and record.exc_info[1] is error for record in caplog.records)
-
-
-# ---- the record of a stop
-
-
-@pytest.mark.promise("T9")
-@pytest.mark.parametrize("phase", list(Phase))
-def test_a_stop_leaves_one_record_of_who_what_and_where(
-    phase: Phase, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO, "caesura.stops")
-    registry = Registry()
-    turn = CancelToken("turn")
-    with contextlib.suppress(Cancelled), opened(registry, "a", parent=turn) as operation:
-        operation.start(phase)
-        turn.cancel(USER)
-        registry.cancel("s", "a", AGAIN)
-        operation.enter(Phase.IN_CALL)
-        operation.token.check()
-    (record,) = registry.records
-    assert (record.session_id, record.call_id, record.kind, record.title) == (
-        "s",
-        "a",
-        OperationKind.CALL,
-        "shell",
-    )
-    assert (record.reason, record.phase, record.state, record.forced) == (
-        USER,
-        phase,
-        OperationState.CANCELLED,
-        True,
-    )
-    assert record.confirmed_after_s >= 0
-    (line,) = [record.getMessage() for record in caplog.records if record.name == "caesura.stops"]
-    for part in ("'shell'", "s/a", phase, "user (escape)", "forced", "cancelled after"):
-        assert part in line
-
-
-@pytest.mark.promise("T9")
-def test_without_a_stop_there_is_no_record_and_there_is_a_limit() -> None:
-    registry = Registry()
-    with opened(registry):
-        pass
-    assert not registry.records
-    for _ in range(1_001):
-        operation = opened(registry)
-        operation.token.cancel(USER)
-        operation.end(OperationState.CANCELLED)
-    assert len(registry.records) == 1_000
-
-
-@pytest.mark.promise("T9")
-@pytest.mark.parametrize("forced", [False, True])
-def test_a_stop_in_the_instant_after_the_end_is_recorded_by_who_still_waited(forced: bool) -> None:
-    registry = Registry()
-    with opened(registry) as operation:
-        operation.settle()
-    operation.settle()
-    assert not registry.records
-    operation.token.cancel(USER)
-    if forced:
-        operation.token.force()
-    operation.settle()
-    operation.settle()
-    assert [(record.state, record.forced) for record in registry.records] == [(OperationState.READY, forced)]
 
 
 # ---- who is told

@@ -19,6 +19,8 @@ from tests.core.providers import (
     DONE,
     ESCAPE,
     MODEL,
+    QUIT,
+    SOME,
     USAGE,
     Conversation,
     Deaf,
@@ -29,8 +31,7 @@ from tests.core.providers import (
     say,
 )
 
-QUIT = CancelReason(Cause.QUIT, "ctrl+c")
-SOME: Script = (TextDelta("part"), Hold())
+STOPPED: Script = (*SOME, Hold())
 FAILED = ModelError(FailureKind.OVERLOADED, "The model is overloaded: try again.")
 
 
@@ -66,7 +67,7 @@ async def test_a_stop_while_idle_changes_nothing() -> None:
 
 @pytest.mark.promise("U2", "U4")
 async def test_several_turns_in_a_row_can_each_be_stopped() -> None:
-    talk = Conversation(SOME)
+    talk = Conversation(STOPPED)
     heard: list[Status] = []
     talk.session.subscribe(lambda _: heard.append(talk.session.status))
     for number in range(1, 4):
@@ -91,7 +92,7 @@ async def test_several_turns_in_a_row_can_each_be_stopped() -> None:
 @pytest.mark.promise("U3", "S3")
 async def test_another_panes_turn_keeps_running() -> None:
     registry = Registry()
-    one, two = (Conversation(SOME, say("fine"), registry=registry) for _ in range(2))
+    one, two = (Conversation(STOPPED, say("fine"), registry=registry) for _ in range(2))
     for talk in (one, two):
         talk.session.submit("ask")
         await talk.waiting()
@@ -133,7 +134,7 @@ async def test_nothing_shown_leaves_all_as_it_was(script: Script) -> None:
 @pytest.mark.promise("H2", "H6")
 async def test_something_shown_is_kept_marked_and_sent() -> None:
     thought: Script = (ReasoningDelta("hm"), Hold())
-    talk = Conversation(SOME, (TextDelta("more"), FAILED), thought, say("end"))
+    talk = Conversation(STOPPED, (TextDelta("more"), FAILED), thought, say("end"))
     ended = await talk.stopped("one")
     assert (ended.returned_prompt, ended.text) == (None, "part")
     await talk.turn("two")
@@ -206,7 +207,7 @@ async def test_a_turn_that_had_shown_nothing_is_sent_again() -> None:
 
 @pytest.mark.promise("H9", "H2")
 async def test_a_turn_that_had_shown_something_goes_on_from_there() -> None:
-    talk = Conversation(SOME, (Hold(),), (TextDelta("ial"), Hold()), say(" reply"))
+    talk = Conversation(STOPPED, (Hold(),), (TextDelta("ial"), Hold()), say(" reply"))
     await talk.stopped("ask")
     for _ in range(3):
         talk.session.resume()
@@ -230,7 +231,7 @@ async def test_a_turn_that_had_shown_something_goes_on_from_there() -> None:
 
 @pytest.mark.promise("H9")
 async def test_what_cannot_be_taken_up() -> None:
-    talk = Conversation(say("fine"), SOME, say("other"))
+    talk = Conversation(say("fine"), STOPPED, say("other"))
     with pytest.raises(SessionError, match="nothing to continue"):
         talk.session.resume()
     await talk.turn()
@@ -301,7 +302,7 @@ async def test_a_queue_waits_for_the_user_after_a_stop(end: Hold | ModelError) -
 
 
 async def test_a_queue_can_be_taken_back() -> None:
-    talk = Conversation(SOME, say("fine"))
+    talk = Conversation(STOPPED, say("fine"))
     talk.session.submit("1")
     talk.session.submit("2")
     await talk.waiting()
@@ -327,7 +328,7 @@ async def test_an_empty_prompt_is_refused(text: str) -> None:
 
 @pytest.mark.promise("U4", "S9")
 async def test_closing_stops_the_turn_and_waits_for_it() -> None:
-    talk = Conversation(SOME)
+    talk = Conversation(STOPPED)
     refused: list[SessionError] = []
 
     def again(event: Event) -> None:

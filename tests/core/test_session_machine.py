@@ -272,7 +272,7 @@ class SessionMachine(RuleBasedStateMachine):
 
 
 SessionMachine.TestCase.settings = settings(
-    max_examples=100, stateful_step_count=30, deadline=None, derandomize=True, database=None
+    max_examples=60, stateful_step_count=30, deadline=None, derandomize=True, database=None
 )
 TestSessionMachine = pytest.mark.promise("U2", "U3", "U4", "H1", "H2", "H6", "H9", "S9", "T9")(
     SessionMachine.TestCase
