@@ -343,6 +343,7 @@ async def test_a_shielded_clean_up_finishes_in_a_cancelled_block(by_thread: bool
 async def test_a_clean_up_that_hangs_or_swallows_is_left_when_its_time_is_over() -> None:
     turn = CancelToken("turn")
     log: list[object] = []
+    never = asyncio.Event()
 
     async def work() -> None:
         with turn.bind():
@@ -351,13 +352,16 @@ async def test_a_clean_up_that_hangs_or_swallows_is_left_when_its_time_is_over()
             finally:
                 with shielded(0.01) as scope:
                     try:
-                        await asyncio.sleep(FOREVER)
+                        await never.wait()
                     except asyncio.CancelledError:
-                        await asyncio.sleep(FOREVER)
+                        await never.wait()
                 log.append(scope.cancelled_caught)
 
     task = asyncio.create_task(work())
     await rounds()
     turn.cancel(USER)
-    assert isinstance(await end_of(task), Cancelled)
+    try:
+        assert isinstance(await end_of(task), Cancelled)
+    finally:
+        never.set()
     assert log == [True]
