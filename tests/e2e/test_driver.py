@@ -282,7 +282,7 @@ EXITS = {
 }
 
 
-@pytest.mark.promise("Q1", "Q2", "Q3")
+@pytest.mark.promise("Q1", "Q3")
 @pytest.mark.parametrize(("leave", "code"), EXITS.values(), ids=EXITS)
 def test_the_terminal_is_restored_whatever_ends_the_process(tmp_path: Path, leave: Exit, code: int) -> None:
     with running(tmp_path, kitty=True) as app:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.providers.harness import plant, start
+from tests.providers.harness import DEADLINE_S, plant, start
 from tests.servers.registry import PROTOCOLS, WireProtocol
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def shared(log_file: Path) -> Iterator[ModelProcess]:
             environment,
             HOME=str(log_file.parent),
             CAESURA_CHILD_REPORT=str(log_file.with_name("report")),
+            CAESURA_CHILD_RELEASE=str(log_file.with_name("release")),
             PYTHONWARNINGS="default::ResourceWarning",
         )
         process = start(log_file)
@@ -46,18 +47,30 @@ def shared(log_file: Path) -> Iterator[ModelProcess]:
 
 
 @pytest.fixture
-def model(shared: ModelProcess) -> Iterator[ModelProcess]:
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No kill comes to the help of a stop, also on a machine that is busy with other things."""
+    monkeypatch.setattr("providers.process.CONFIRM_WITHIN_S", DEADLINE_S)
+
+
+@pytest.fixture
+def model(shared: ModelProcess, patient: None) -> Iterator[ModelProcess]:
     """The shared one; the test fails when it did not survive."""
     pid = shared.pid
     yield shared
     assert shared.pid == pid
 
 
+@pytest.fixture(scope="session")
+def blocked_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made by a model process that is about to block itself: see `child/sitecustomize.py`."""
+    return tmp_path_factory.mktemp("blocked") / "blocked"
+
+
 @pytest.fixture(scope="module")
-def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelProcess]:
+def mortal(blocked_file: Path) -> Iterator[ModelProcess]:
     """A warm model process that tests of a module may kill; the next one is on its way then."""
     with pytest.MonkeyPatch.context() as environment:
-        plant(environment, HOME=str(tmp_path_factory.mktemp("home")))
+        plant(environment, HOME=str(blocked_file.parent), CAESURA_CHILD_BLOCKED=str(blocked_file))
         process = start()
         yield process
         process.close()

@@ -7,18 +7,23 @@ The model process is the real one; the provider is a server of `tests.servers` o
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import json
 import os
 import signal
+import threading
+import time
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.cancel import Cancelled, CancelReason, CancelToken, Cause
-from core.messages import FinishReason, Usage, UserMessage
+from core.messages import UserMessage
 from core.model import Closed, Delta, Finished, ModelError, ModelRequest, PhaseChanged, TextDelta
 from providers.process import ModelProcess
+from tests.servers.registry import PROTOCOLS, WireProtocol
 from tests.servers.script import Oversized, Refusal, Refuse, Script, Silence, Stall
 
 if TYPE_CHECKING:
@@ -26,12 +31,14 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from tests.servers.base import Server
-    from tests.servers.registry import WireProtocol
+    from tests.servers.record import Exchange
 
 CHILD = Path(__file__).parent / "child"
-ENVIRONMENT = {"AZURE_API_VERSION": "2024-10-21", "PYTHONPATH": str(CHILD)}
-DEADLINE_S = 20.0
+ENVIRONMENT = {
+    "PYTHONPATH": str(CHILD),
+    **{name: value for protocol in PROTOCOLS.values() for name, value in protocol.environment.items()},
+}
+DEADLINE_S = 60.0
 """How long anything may take before a test gives up on it; no test measures with it."""
 
 Outcome = Finished | ModelError | Cancelled
@@ -53,19 +60,23 @@ def start(log_file: Path | None = None) -> ModelProcess:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(DEADLINE_S):
+        await asyncio.sleep(0)  # what was started in the same breath gets its first step
         while not condition():  # noqa: ASYNC110 - other threads and processes bring it about
             await asyncio.sleep(0.001)
 
 
 def request(
-    protocol: WireProtocol, url: str, *, streaming: bool = True, text: str = "hi", timeout_s: float = DEADLINE_S
+    protocol: WireProtocol,
+    url: str,
+    *,
+    streaming: bool = True,
+    text: str = "hi",
+    timeout_s: float = DEADLINE_S,
 ) -> ModelRequest:
     model = protocol.model
     if protocol.uses_responses:
         model = model.replace("/", "/responses/")
-    return ModelRequest(
-        model, (UserMessage(text),), api_base=url, streaming=streaming, timeout_s=timeout_s
-    )
+    return ModelRequest(model, (UserMessage(text),), api_base=url, streaming=streaming, timeout_s=timeout_s)
 
 
 class Asked:
@@ -135,30 +146,30 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """Where a stream is when it is stopped. `reached` tells from the server and the deltas that it is there."""
+    """Where a stream is when it is stopped; `reached` tells from what server and client have seen."""
 
     name: str
     script: Script
-    reached: Callable[[Server, Asked], bool]
+    reached: Callable[[Exchange | None, Asked], bool]
     streaming: bool = True
 
     def __str__(self) -> str:
         return f"{self.name}, {'stream' if self.streaming else 'whole'}"
 
 
-def _asked(server: Server, _: Asked) -> bool:
-    return bool(server.exchanges)
+def _asked(exchange: Exchange | None, _: Asked) -> bool:
+    return exchange is not None
 
 
-def _headers(server: Server, _: Asked) -> bool:
-    return any(exchange.headers_at is not None for exchange in server.exchanges)
+def _headers(exchange: Exchange | None, _: Asked) -> bool:
+    return exchange is not None and exchange.headers_at is not None
 
 
-def _sent(server: Server, _: Asked) -> bool:
-    return any(exchange.deltas_sent >= 2 for exchange in server.exchanges)
+def _sent(exchange: Exchange | None, _: Asked) -> bool:
+    return exchange is not None and exchange.deltas_sent >= 2
 
 
-def _shown(_: Server, asked: Asked) -> bool:
+def _shown(_: Exchange | None, asked: Asked) -> bool:
     return asked.shown
 
 
@@ -187,41 +198,46 @@ WHOLE = (
 )
 SITUATIONS = STREAMED + WHOLE
 
-RICH_USAGE = Usage(input_tokens=20, output_tokens=9, cached_tokens=4, reasoning_tokens=3)
-SIGNATURE = "c2lnbmVkIGJ5IHRoZSBwcm92aWRlcg=="
-UNABLE = {("ollama", FinishReason.CONTENT_FILTER)}
-"""What a protocol cannot say."""
-
 
 @dataclass(frozen=True, slots=True)
 class Alive:
-    """What is open and at work in one process. Linux only.
-
-    `tasks` is empty for a process that cannot be asked.
-    """
+    """What is open and at work in one process: kinds of descriptors with their number, and names."""
 
     descriptors: Counter[str]
-    threads: int
-    tasks: tuple[str, ...] = ()
+    threads: Counter[str]
+    tasks: Counter[str]
 
 
-def alive(pid: int) -> Alive:
-    kinds: Counter[str] = Counter()
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            target = str(entry.readlink())
-        except OSError:
-            continue
-        kinds[target.partition(":")[0] if ":[" in target else target] += 1
-    return Alive(kinds, len(list(Path(f"/proc/{pid}/task").iterdir())))
+def alive_here() -> Alive:
+    """Called in a task. Linux only, like the other one."""
+    gc.collect()
+    threads = Counter(thread.name for thread in threading.enumerate())
+    return Alive(descriptors(os.getpid()), threads, Counter(task.get_name() for task in asyncio.all_tasks()))
 
 
-async def alive_in_child(pid: int, report: Path) -> Alive:
-    """`alive` with the tasks of the model process that was started with CAESURA_CHILD_REPORT."""
+def alive_in_child(pid: int, report: Path) -> Alive:
+    """What is alive in the model process that was started with CAESURA_CHILD_REPORT.
+
+    The threads of its pool do not count: there are as many as were ever busy at once.
+    """
     report.unlink(missing_ok=True)
     os.kill(pid, signal.SIGUSR1)
-    await until(report.exists)
-    return replace(alive(pid), tasks=tuple(sorted(json.loads(report.read_text())["tasks"])))
+    deadline = time.monotonic() + DEADLINE_S
+    while not report.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    told = json.loads(report.read_text())
+    threads = Counter(name for name in told["threads"] if not name.startswith("worker_"))
+    return Alive(descriptors(pid), threads, Counter(told["tasks"]))
+
+
+def descriptors(pid: int) -> Counter[str]:
+    kinds: Counter[str] = Counter()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            target = str(entry.readlink())
+            kinds[target.partition(":")[0] if ":[" in target else target] += 1
+    return kinds
 
 
 def is_running(pid: int) -> bool:

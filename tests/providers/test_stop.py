@@ -12,7 +12,17 @@ from core.cancel import Cancelled, CancelReason, CancelToken, Cause
 from core.messages import FinishReason
 from core.model import Closing, Finished, Phase, PhaseChanged
 from tests.providers.conftest import linux_only
-from tests.providers.harness import DEADLINE_S, SITUATIONS, WORDS, Asked, Situation, plant, request, start, until
+from tests.providers.harness import (
+    DEADLINE_S,
+    SITUATIONS,
+    WORDS,
+    Asked,
+    Situation,
+    plant,
+    request,
+    start,
+    until,
+)
 from tests.providers.tls import TlsFront
 from tests.servers.base import ThreadedServer
 from tests.servers.blackhole import BlackHole
@@ -35,7 +45,7 @@ async def test_a_stop_closes_the_socket(
 ) -> None:
     with ThreadedServer(protocol.server(situation.script)) as server:
         asked = Asked(model, request(protocol, server.url, streaming=situation.streaming))
-        await until(lambda: situation.reached(server, asked))
+        await until(lambda: situation.reached(next(iter(server.exchanges), None), asked))
         closed = await asked.stop()
         assert closed.how is Closing.CLOSED
         await until(lambda: server.open_connections == 0)
@@ -68,8 +78,11 @@ async def test_a_stop_does_not_wait_for_a_name(model: ModelProcess, protocol: Wi
     assert closed.how is Closing.NEVER_OPENED
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.promise("P1")
-@pytest.mark.parametrize("script", [Script(fault=Silence()), Script(fault=Stall(after=2))], ids=["head", "body"])
+@pytest.mark.parametrize(
+    "script", [Script(fault=Silence()), Script(fault=Stall(after=2))], ids=["head", "body"]
+)
 async def test_a_stop_closes_an_encrypted_connection(
     tls: TlsFront, protocol: WireProtocol, script: Script, encrypted_model: ModelProcess
 ) -> None:
@@ -81,18 +94,21 @@ async def test_a_stop_closes_an_encrypted_connection(
 
 
 @pytest.mark.promise("P1", "P2")
-async def test_a_stop_closes_a_connection_in_its_handshake(model: ModelProcess, protocol: WireProtocol) -> None:
+async def test_a_stop_closes_a_connection_in_its_handshake(
+    model: ModelProcess, protocol: WireProtocol
+) -> None:
     """The server takes the connection and says nothing, so encryption never begins."""
     with ThreadedServer(OpenAIServer()) as server:
         asked = Asked(model, request(protocol, server.url.replace("http", "https")))
         await until(lambda: len(server.connections) == 1)
         closed = await asked.stop()
-        assert closed.how is Closing.CLOSED
+        # The server may know that the connection is there before the client does.
+        assert closed.how in (Closing.CLOSED, Closing.NEVER_OPENED)
         await until(lambda: server.open_connections == 0)
         assert server.connections[0].closed_by_peer
 
 
-@pytest.mark.promise("T3", "R1")
+@pytest.mark.promise("T3")
 async def test_a_token_that_is_cancelled_already_makes_no_request(model: ModelProcess) -> None:
     with ThreadedServer(OpenAIServer()) as server:
         token = CancelToken("test")
@@ -105,7 +121,9 @@ async def test_a_token_that_is_cancelled_already_makes_no_request(model: ModelPr
 
 
 @pytest.mark.promise("T1", "P1")
-async def test_a_stop_needs_nothing_of_a_blocked_event_loop(model: ModelProcess, protocol: WireProtocol) -> None:
+async def test_a_stop_needs_nothing_of_a_blocked_event_loop(
+    model: ModelProcess, protocol: WireProtocol
+) -> None:
     """The loop waits, blocked, for a thread that stops the stream and waits for the server to see it."""
     with ThreadedServer(protocol.server(Script(text=WORDS, fault=Stall(after=3)))) as server:
         asked = Asked(model, request(protocol, server.url))

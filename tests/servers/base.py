@@ -155,6 +155,8 @@ class Server(ABC):
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
         await self._listener.wait_closed()
+        # An aborted transport closes its socket in the loop's next round.
+        await asyncio.sleep(0)
         errors = [error for error in results if isinstance(error, Exception)]
         if errors:
             raise ExceptionGroup("the server failed", errors)

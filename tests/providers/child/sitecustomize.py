@@ -1,8 +1,9 @@
-"""What tests plant in the model process, through PYTHONPATH: odd names, and a look inside. Never part of the product.
+"""What tests plant in the model process, through PYTHONPATH: odd names, and a look inside.
 
-`wait-<ms>.<any>.test` takes so long to look up and is not found; `block.test` blocks the whole interpreter in a C
-call that keeps the lock, as a broken resolver or extension does. On SIGUSR1 the process writes what is
-alive in it into the file that CAESURA_CHILD_REPORT names.
+`wait-<ms>.<any>.test` takes so long to look up and is not found; `hold.<any>.test` takes until there is a
+file CAESURA_CHILD_RELEASE. `block.test` blocks the whole interpreter in a C call that keeps the lock, as a
+broken resolver or extension does, after it has made the file CAESURA_CHILD_BLOCKED. On SIGUSR1 the process
+writes what is alive in it into CAESURA_CHILD_REPORT.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,13 @@ _getaddrinfo = socket.getaddrinfo
 def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
     name = host.decode() if isinstance(host, bytes) else str(host)
     if name == "block.test":
+        Path(os.environ["CAESURA_CHILD_BLOCKED"]).touch()
         ctypes.PyDLL(None).sleep(BLOCKED_S)
+    if name.startswith("hold.") and name.endswith(".test"):
+        release = Path(os.environ["CAESURA_CHILD_RELEASE"])
+        while not release.exists():
+            time.sleep(0.005)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     if name.startswith("wait-") and name.endswith(".test"):
         time.sleep(int(name.partition(".")[0].removeprefix("wait-")) / 1000)
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -39,7 +47,8 @@ def report(*_: object) -> None:
     tasks = [task.get_name() + " " + repr(task.get_coro()) for task in asyncio.all_tasks()]
     path = Path(os.environ["CAESURA_CHILD_REPORT"])
     draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps({"tasks": tasks}))
+    threads = [thread.name for thread in threading.enumerate()]
+    draft.write_text(json.dumps({"tasks": tasks, "threads": threads}))
     draft.rename(path)
 
 

@@ -1,0 +1,225 @@
+"""Behind every stop: a model process that does not confirm is killed, and what then becomes of the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from core.model import Closing, FailureKind, Finished, ModelError
+from providers.process import ModelProcess
+from tests.providers.conftest import linux_only
+from tests.providers.harness import DEADLINE_S, Asked, is_running, plant, request, until
+from tests.servers.base import Form, ThreadedServer
+from tests.servers.openai import OpenAIServer
+from tests.servers.registry import PROTOCOLS, WireProtocol
+from tests.servers.script import Script, Silence, Stall, in_turn
+
+if TYPE_CHECKING:
+    from tests.servers.record import Request
+
+ROOT = Path(__file__).parents[2]
+OPENAI = PROTOCOLS["openai"]
+STALLED = Script(fault=Stall(after=2))
+SILENT = Script(fault=Silence())
+pytestmark = linux_only
+
+
+class AnyPath(OpenAIServer):
+    """For protocols of which only the stop matters."""
+
+    def form(self, request: Request) -> Form:
+        return Form.WHOLE
+
+
+def pid_of(process: ModelProcess) -> int:
+    assert process.pid is not None
+    return process.pid
+
+
+async def works(process: ModelProcess) -> bool:
+    with ThreadedServer(OpenAIServer()) as server:
+        asked = Asked(process, request(OPENAI, server.url))
+        return isinstance(await asked.outcome(), Finished) and asked.text == "Hello, world."
+
+
+async def show(process: ModelProcess, server: OpenAIServer) -> Asked:
+    """A stream of which something was shown."""
+    asked = Asked(process, request(OPENAI, server.url))
+    await until(lambda: asked.shown)
+    return asked
+
+
+@pytest.mark.promise("P4", "P1")
+async def test_a_kill_restarts_what_had_shown_nothing_and_ends_the_rest(mortal: ModelProcess) -> None:
+    pid, restarts = pid_of(mortal), mortal.restarts
+    with ExitStack() as stack:
+        servers = [
+            stack.enter_context(ThreadedServer(OpenAIServer(script)))
+            for script in (STALLED, STALLED, in_turn(SILENT, Script()))
+        ]
+        stopped, shown = [await show(mortal, server) for server in servers[:2]]
+        unseen = Asked(mortal, request(OPENAI, servers[2].url))
+        await until(lambda: bool(servers[2].exchanges))
+        os.kill(pid, signal.SIGSTOP)
+        assert (await stopped.stop()).how is Closing.KILLED
+        assert not is_running(pid)
+        await until(lambda: servers[0].exchanges[0].closed_by_peer)
+        failure = await shown.failure()
+        assert failure.kind is FailureKind.PROCESS_DIED
+        assert "/continue" in str(failure)
+        assert isinstance(await unseen.outcome(), Finished)
+        assert unseen.text == "Hello, world."
+        assert len(servers[2].exchanges) == 2
+    assert mortal.restarts == restarts + 1
+    assert pid_of(mortal) != pid
+
+
+@pytest.mark.promise("P4", "P1")
+async def test_a_process_that_hangs_in_a_c_call_is_killed(mortal: ModelProcess, blocked_file: Path) -> None:
+    """With the interpreter's lock held, not one of its threads can run."""
+    with ThreadedServer(OpenAIServer(STALLED)) as server:
+        asked = await show(mortal, server)
+        blocking = Asked(mortal, request(OPENAI, "http://block.test"))
+        await until(blocked_file.exists)
+        assert (await asked.stop()).how is Closing.KILLED
+        # It had shown nothing, so it would start again.
+        assert (await blocking.stop()).how is Closing.NEVER_OPENED
+        await until(lambda: server.exchanges[0].closed_by_peer)
+    assert await works(mortal)
+
+
+@pytest.mark.promise("P4", "P1")
+async def test_a_library_that_reads_in_a_thread_is_killed(mortal: ModelProcess) -> None:
+    """Nothing can cancel a thread. litellm asks some providers in one; NLP Cloud's protocol is easily had."""
+    with ThreadedServer(AnyPath(SILENT)) as server:
+        asked = Asked(mortal, request(WireProtocol("nlp", AnyPath, "nlp_cloud/dolphin"), server.url + "/"))
+        await until(lambda: bool(server.exchanges))
+        assert (await asked.stop()).how is Closing.KILLED
+        await until(lambda: server.exchanges[0].closed_by_peer)
+    assert await works(mortal)
+
+
+@pytest.mark.promise("P4")
+async def test_a_stream_is_restarted_once_and_then_fails(mortal: ModelProcess) -> None:
+    with ThreadedServer(OpenAIServer(SILENT)) as server:
+        asked = Asked(mortal, request(OPENAI, server.url))
+        await until(lambda: bool(server.exchanges))
+        first = pid_of(mortal)
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: mortal.pid not in (first, None))
+        os.kill(pid_of(mortal), signal.SIGKILL)
+        failure = await asked.failure()
+        assert failure.kind is FailureKind.PROCESS_DIED
+        assert "worker.log" in str(failure)
+    assert await works(mortal)
+
+
+@pytest.mark.promise("P4")
+async def test_an_idle_process_that_dies_is_replaced_before_it_is_needed(
+    mortal: ModelProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("providers.process.DESCRIBE_WITHIN_S", 2 * DEADLINE_S)
+    pid = pid_of(mortal)
+    os.kill(pid, signal.SIGSTOP)
+    question = asyncio.create_task(mortal.describe("openai/gpt-4o"))
+    await asyncio.sleep(0)
+    os.kill(pid, signal.SIGKILL)
+    # Nobody to ask: that is said at once, and is no error.
+    await until(question.done)
+    assert (await question).context_window is None
+    await until(lambda: mortal.pid not in (pid, None))
+    assert await works(mortal)
+    assert (await mortal.describe("openai/gpt-4o")).context_window == 128_000
+
+
+@pytest.mark.promise("P4", "P2")
+async def test_a_process_may_be_stopped_killed_and_closed_while_it_warms_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plant(monkeypatch)
+    process = ModelProcess()
+    process.start()
+    try:
+        with ThreadedServer(OpenAIServer(in_turn(Script(), STALLED))) as server:
+            first, second = (Asked(process, request(OPENAI, server.url)) for _ in range(2))
+            await until(lambda: process.pid is not None)
+            cold = pid_of(process)
+            assert (await second.stop()).how is Closing.NEVER_OPENED
+            os.kill(cold, signal.SIGKILL)
+            assert isinstance(await first.outcome(), Finished)
+            # Nobody was killed for the stop, and what was stopped was never sent.
+            assert process.restarts == 1
+            assert len(server.exchanges) == 1
+            third = await show(process, server)
+            warm = pid_of(process)
+            await asyncio.to_thread(process.close)
+            assert not is_running(warm)
+            assert (await third.failure()).kind is FailureKind.PROCESS_DIED
+            await until(lambda: server.exchanges[1].closed_by_peer)
+    finally:
+        process.close()
+
+
+@pytest.mark.promise("P1")
+async def test_a_kill_from_any_thread_ends_the_process_for_good(mortal: ModelProcess) -> None:
+    """The last test of this module: nothing is started again."""
+    with ThreadedServer(OpenAIServer(STALLED)) as server:
+        asked = await show(mortal, server)
+        pid = pid_of(mortal)
+        await asyncio.to_thread(mortal.kill)
+        await until(lambda: server.exchanges[0].closed_by_peer)
+        await until(lambda: not is_running(pid))
+        assert isinstance(await asked.outcome(), ModelError)
+        assert mortal.pid is None
+
+
+# -- X7 --
+
+
+def run_parent(stack: ExitStack, *urls: str) -> subprocess.Popen[str]:
+    """A program with a model process, which it asks for `urls` once that is warm."""
+    parent = stack.enter_context(
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.providers.doomed_parent", *urls],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+    )
+    stack.callback(parent.kill)
+    return parent
+
+
+@pytest.mark.promise("X7")
+def test_the_process_ends_with_a_killed_parent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In the middle of a stream, when it is itself stopped, and when it hangs in a C call."""
+    plant(monkeypatch, CAESURA_CHILD_BLOCKED=str(tmp_path / "blocked"))
+    with ExitStack() as stack:
+        servers = [stack.enter_context(ThreadedServer(OpenAIServer(STALLED))) for _ in range(3)]
+        parents = [
+            run_parent(stack, server.url, *more)
+            for server, more in zip(servers, [[], [], ["http://block.test"]], strict=True)
+        ]
+        children = [int(parent.stdout.readline()) for parent in parents if parent.stdout is not None]
+        for server in servers:
+            server.wait_deltas(server.wait_request(timeout=DEADLINE_S), 2)
+        asyncio.run(until((tmp_path / "blocked").exists))
+        os.kill(children[1], signal.SIGSTOP)
+        assert all(map(is_running, children))
+        for parent in parents:
+            parent.kill()
+        try:
+            for server in servers:
+                server.wait_for(lambda server=server: server.exchanges[0].closed_by_peer)  # type: ignore[misc]
+            asyncio.run(until(lambda: not any(map(is_running, children))))
+        finally:
+            for child in filter(is_running, children):
+                os.kill(child, signal.SIGKILL)

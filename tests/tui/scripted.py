@@ -1,0 +1,286 @@
+"""The application over a real session, with a model that a test plays by hand.
+
+The model ends through its token, or because the test says so, and in no other way: one that ended by itself
+would stay green while Esc is dead. Times that reach the screen are given, so that the same scene is always
+the same picture.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import anyio
+from textual.selection import SELECT_ALL
+
+from core.messages import FinishReason, Usage
+from core.model import (
+    Closed,
+    Closing,
+    Delta,
+    Finished,
+    ModelInfo,
+    Phase,
+    PhaseChanged,
+    ReasoningDelta,
+    TextDelta,
+)
+from core.operations import Registry
+from core.session import ModelChoice, Session
+from tui import theme
+from tui.app import CaesuraApp
+from tui.driver import Interrupted
+from tui.widgets.status_line import StatusLine
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from textual.pilot import Pilot
+
+    from core.cancel import CancelReason, CancelToken
+    from core.events import Status
+    from core.model import Emit, ModelRequest
+    from tui.interrupt import InterruptKey
+    from tui.widgets.pane import Pane
+
+MODEL = "openai/demo"
+WINDOW = 128_000
+CLOSED_AFTER_S = 0.00123
+ELAPSED_S = 3.45
+BOUND_S = 30
+"""Seconds after which a wait counts as a hang; never reached when all is well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Obedient:
+    """A stop ends the stream, and this is how its connection ends; None gives no proof."""
+
+    closing: Closing | None = Closing.CLOSED
+
+
+@dataclass(frozen=True, slots=True)
+class Stubborn:
+    """Only a second stop ends the stream, with a kill, as that of a real model process."""
+
+    forced: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Deaf:
+    """No stop is heard before `released` is set."""
+
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+Manner = Obedient | Stubborn | Deaf
+
+
+class HandPlayedModel:
+    """Says what the test gives it, one request after the other; `manner` is how it takes a stop."""
+
+    def __init__(self) -> None:
+        self.manner: Manner = Obedient()
+        self.usage: Usage | None = Usage(15_020, 340)
+        self.requests: list[ModelRequest] = []
+        self.emits: list[Emit] = []
+        self._given: asyncio.Queue[Delta | Finished | Exception] = asyncio.Queue()
+        self._asked = asyncio.Event()
+
+    async def stream(self, request: ModelRequest, token: CancelToken, emit: Emit) -> Finished:
+        token.check()
+        self.requests.append(request)
+        self.emits.append(emit)
+        emit(PhaseChanged(Phase.WAITING_FOR_HEADERS))
+        self._asked.set()
+        try:
+            match self.manner:
+                case Obedient():
+                    return await self._play(emit)
+                case Stubborn(forced):
+                    with token.on_force(_setter(forced)):
+                        return await self._play_until(forced, emit)
+                case Deaf(released):
+                    return await self._play_until(released, emit)
+        except asyncio.CancelledError:
+            if (reason := token.reason) is not None:
+                self._close(reason, emit)
+            raise
+
+    async def describe(self, model: str) -> ModelInfo:
+        return ModelInfo(model, context_window=WINDOW)
+
+    async def asked(self) -> None:
+        """Wait for the next request."""
+        async with asyncio.timeout(BOUND_S):
+            await self._asked.wait()
+        self._asked.clear()
+
+    def say(self, *texts: str) -> None:
+        self.give(*map(TextDelta, texts))
+
+    def think(self, *texts: str) -> None:
+        self.give(*map(ReasoningDelta, texts))
+
+    def finish(self) -> None:
+        self.give(Finished(FinishReason.STOP, self.usage, MODEL))
+
+    def give(self, *acts: Delta | Finished | Exception) -> None:
+        """Say, end or fail; acts given at once are performed without a pause."""
+        for act in acts:
+            self._given.put_nowait(act)
+
+    async def _play(self, emit: Emit) -> Finished:
+        while True:
+            match await self._given.get():
+                case Finished() as end:
+                    return end
+                case Exception() as error:
+                    raise error
+                case delta:
+                    emit(delta)
+
+    async def _play_until(self, released: asyncio.Event, emit: Emit) -> Finished:
+        """Play, and let a stop in only when `released` is set."""
+        playing = asyncio.create_task(self._play(emit))
+        waiting = asyncio.create_task(released.wait())
+        try:
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait((playing, waiting), return_when=asyncio.FIRST_COMPLETED)
+            await anyio.lowlevel.checkpoint()
+            return await playing
+        finally:
+            playing.cancel()
+            waiting.cancel()
+            await asyncio.gather(playing, waiting, return_exceptions=True)
+
+    def _close(self, reason: CancelReason, emit: Emit) -> None:
+        closing = self.manner.closing if isinstance(self.manner, Obedient) else Closing.KILLED
+        if closing is not None:
+            emit(Closed(closing, reason.at + CLOSED_AFTER_S))
+
+
+def _setter(event: asyncio.Event) -> Callable[[CancelReason], None]:
+    """What sets `event` from whatever thread."""
+    loop = asyncio.get_running_loop()
+
+    def set_it(_: CancelReason) -> None:
+        loop.call_soon_threadsafe(event.set)
+
+    return set_it
+
+
+class Stage:
+    """The application and its model, and what can be read on the screen.
+
+    The clock of the application stands: a running turn is `ELAPSED_S` old, and else `now` moves by hand.
+    """
+
+    def __init__(self, *, theme_name: str = theme.DARK) -> None:
+        self.model = HandPlayedModel()
+        self.registry = Registry()
+        self.now = time.monotonic()
+        self.app = CaesuraApp(self._make_session, theme_name=theme_name, clock=self._clock)
+        self.pilot: Pilot[int]
+        self.session: Session
+
+    def _make_session(self) -> Session:
+        self.session = Session(self.model, self.registry, ModelChoice(MODEL))
+        return self.session
+
+    def _clock(self) -> float:
+        started = self.session.started_at
+        return self.now if started is None else started + ELAPSED_S
+
+    # -- what is to be seen --
+
+    @property
+    def pane(self) -> Pane:
+        return self.app.pane
+
+    @property
+    def transcript(self) -> str:
+        """All that the transcript says, without its decoration."""
+        text, _ = self.pane.transcript.get_selection(SELECT_ALL) or ("", "")
+        return text
+
+    @property
+    def rows(self) -> list[str]:
+        """The transcript as it stands on the screen."""
+        transcript = self.pane.transcript
+        height = transcript.scrollable_content_region.height
+        return [transcript.render_line(row).text.rstrip() for row in range(height)]
+
+    @property
+    def status(self) -> str:
+        row = self.app.query_one(StatusLine).render_line(0).text
+        return " ".join(row.split())
+
+    def does(self, status: Status) -> bool:
+        return self.session.status is status
+
+    def is_armed(self) -> bool:
+        return self.app.interrupt_gate.armed
+
+    def exit_code(self) -> int | None:
+        return self.app.return_value
+
+    # -- what is done --
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+        await self.pilot.pause()
+
+    async def send(self, text: str) -> None:
+        """Type `text` and press Enter."""
+        self.pane.prompt.insert(text)
+        await self.press("enter")
+
+    async def ask(self, text: str) -> None:
+        """Send `text`, and wait until the model has been asked."""
+        await self.send(text)
+        await self.model.asked()
+
+    async def press_at_once(self, key: InterruptKey) -> bool:
+        """Press a stop key as the driver does: in a thread of its own, and the loop is told afterwards."""
+        press = await asyncio.to_thread(self.app.interrupt_gate.press, key)
+        if press is not None:
+            self.app.post_message(Interrupted(press))
+            await self.pilot.pause()
+        return press is not None
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait for a state."""
+        async with asyncio.timeout(BOUND_S):
+            while not condition():
+                await self.pilot.pause()
+
+    async def until_said(self, words: str, *, times: int = 1) -> None:
+        """Wait until the transcript says `words`, so many times."""
+        await self.until(lambda: self.transcript.count(words) >= times)
+
+
+@asynccontextmanager
+async def staged(size: tuple[int, int] = (80, 24), *, theme_name: str = theme.DARK) -> AsyncIterator[Stage]:
+    """The application in a terminal of this size, at its first frame."""
+    stage = Stage(theme_name=theme_name)
+    with _eager_tasks():
+        async with stage.app.run_test(size=size) as stage.pilot:
+            await stage.pilot.pause()
+            yield stage
+
+
+@contextmanager
+def _eager_tasks() -> Iterator[None]:
+    """Begin tasks where they are made, as Textual has it outside of tests, where Python can do that."""
+    loop = asyncio.get_running_loop()
+    before = loop.get_task_factory()
+    if sys.version_info >= (3, 12):
+        loop.set_task_factory(asyncio.eager_task_factory)
+    try:
+        yield
+    finally:
+        loop.set_task_factory(before)

@@ -1,0 +1,162 @@
+"""What is said about the end of a turn, for each way in which a real session can end one."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import pytest
+
+from core import engine
+from core.cancel import CancelReason, Cause
+from core.events import Event, TurnEnded
+from core.model import Closing, FailureKind, ModelError
+from core.operations import Registry
+from core.session import ModelChoice, Session
+from tests.tui.scripted import BOUND_S, MODEL, Deaf, HandPlayedModel, Manner, Obedient, Stubborn
+from tui.notices import duration, failure_notice, stop_notice
+
+ESCAPE = CancelReason(Cause.USER, "escape")
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """How a turn is stopped, and what is said then."""
+
+    manner: Manner
+    notice: str
+    said: str = "half of it"
+    cause: Cause = Cause.USER
+    source: str = "escape"
+    forced: bool = False
+
+
+STOPS = {
+    "closed": Stop(Obedient(), "Stopped by Esc after 1.2 ms: connection closed. /continue goes on."),
+    "killed": Stop(
+        Stubborn(),
+        "Stopped by Esc after 1.2 ms: the model process did not answer and was killed, "
+        "its connection with it. /continue goes on.",
+        forced=True,
+    ),
+    "finished": Stop(
+        Obedient(Closing.FINISHED),
+        "Stopped by Esc after 1.2 ms: the reply had just ended by itself. /continue goes on.",
+    ),
+    "never opened": Stop(
+        Obedient(Closing.NEVER_OPENED),
+        "Stopped by Ctrl+C after 1.2 ms: nothing had been sent. Your prompt is back below.",
+        said="",
+        source="ctrl+c",
+    ),
+    "unconfirmed": Stop(
+        Deaf(),
+        "Stopped by Esc: openai/demo has not confirmed its end and was left behind. /continue goes on.",
+        forced=True,
+    ),
+    "timeout": Stop(
+        Obedient(),
+        "Timed out by deadline after 1.2 ms: connection closed. /continue goes on.",
+        cause=Cause.DEADLINE,
+        source="deadline",
+    ),
+    "signal": Stop(
+        Obedient(),
+        "Stopped by SIGINT after 1.2 ms: connection closed. Your prompt is back below.",
+        said="",
+        cause=Cause.SIGNAL,
+        source="SIGINT",
+    ),
+}
+
+
+class Listened:
+    """A session with a model played by hand, and the ends of its turns."""
+
+    def __init__(self, manner: Manner) -> None:
+        self.model = HandPlayedModel()
+        self.model.manner = manner
+        self.session = Session(self.model, Registry(), ModelChoice(MODEL))
+        self.events: list[Event] = []
+        self.session.subscribe(self.events.append)
+
+    async def begin(self, said: str) -> None:
+        """A turn that has come so far that `said` has arrived."""
+        self.session.submit("hello")
+        await self.model.asked()
+        if said:
+            heard = len(self.events)
+            self.model.say(said)
+            async with asyncio.timeout(BOUND_S):
+                while len(self.events) == heard:  # noqa: ASYNC110 - there is nothing to wait for but the loop
+                    await asyncio.sleep(0)
+
+    async def end(self) -> TurnEnded:
+        async with asyncio.timeout(BOUND_S):
+            await self.session.wait_idle()
+        ended = self.events[-1]
+        assert isinstance(ended, TurnEnded)
+        return ended
+
+
+@pytest.mark.promise("E6", "U10")
+@pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
+async def test_a_stop_is_told_with_its_proof(stop: Stop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "FORCED_GRACE_S", 0.05)
+    listened = Listened(stop.manner)
+    await listened.begin(stop.said)
+    assert listened.session.stop(CancelReason(stop.cause, stop.source))
+    if stop.forced:
+        assert listened.session.force()
+    ended = await listened.end()
+    assert stop_notice(ended, returned=ended.returned_prompt is not None) == stop.notice
+    if isinstance(stop.manner, Deaf):
+        stop.manner.released.set()
+    await listened.session.aclose(ESCAPE)
+
+
+@pytest.mark.promise("U1", "E6")
+async def test_a_stop_before_any_request_says_that_nothing_was_sent() -> None:
+    listened = Listened(Obedient())
+    listened.session.submit("hello")
+    assert listened.session.stop(ESCAPE)
+    ended = await listened.end()
+    assert listened.model.requests == []
+    told = stop_notice(ended, returned=False)
+    assert told.startswith("Stopped by Esc after ")
+    assert told.endswith(": nothing had been sent. Up brings the prompt back, /continue sends it again.")
+
+
+@pytest.mark.parametrize(
+    ("said", "returned", "after"),
+    [
+        ("", True, " Your prompt is back below."),
+        ("", False, " Up brings the prompt back, /continue sends it again."),
+        ("half of it", False, " What had arrived is kept; /continue goes on from there."),
+    ],
+)
+@pytest.mark.promise("H1", "H2")
+async def test_a_failure_is_told_with_what_became_of_the_prompt(
+    said: str, returned: bool, after: str
+) -> None:
+    listened = Listened(Obedient())
+    await listened.begin(said)
+    listened.model.give(ModelError(FailureKind.WRONG_KEY, "The key is wrong: set another.", detail="secret"))
+    ended = await listened.end()
+    assert failure_notice(ended, returned=returned) == f"The key is wrong: set another.{after}"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0.0 ms"),
+        (0.0042, "4.2 ms"),
+        (0.00996, "10 ms"),
+        (0.0123, "12 ms"),
+        (0.26, "260 ms"),
+        (0.9999, "1.0 s"),
+        (3.25, "3.2 s"),
+    ],
+)
+def test_a_duration(seconds: float, words: str) -> None:
+    assert duration(seconds) == words

@@ -1,0 +1,170 @@
+"""What the application looks like, as pictures that a person has looked at.
+
+`pytest tests/tui/test_snapshots.py --snapshot-update` makes them anew; look at each one before it is kept.
+No wide characters and no emoji here: fonts of browsers do not agree about them, and other tests count their
+cells.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from core.model import FailureKind, ModelError
+from tests.tui.scripted import Stage
+from tui import theme
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from textual.app import App
+    from textual.pilot import Pilot
+
+    class SnapCompare(Protocol):
+        def __call__(
+            self,
+            app: App[int],
+            *,
+            terminal_size: tuple[int, int],
+            run_before: Callable[[Pilot[int]], Awaitable[None]],
+        ) -> bool: ...
+
+
+SIZES = {"80x24": (80, 24), "140x45": (140, 45)}
+
+PROSE = """\
+# How a stop travels
+
+Pressing **Esc** marks a *token*. Whatever is bound to it ends, in this order:
+
+1. The request is cancelled in the model process.
+2. Its connection is closed, and the server sees that:
+   - within a millisecond or so when the library obeys,
+   - within 250 ms when it does not, for then the process is killed.
+
+> A stop that asks "are you sure?" has not understood the question.
+
+```python
+def cancel(self, reason: CancelReason) -> bool:
+    \"\"\"Mark this token and all below it; from any thread, without a wait.\"\"\"
+    if self._mark is not None:
+        return False  # the first reason stays
+    self._mark = reason
+    return True
+```
+
+See `core/cancel.py`, and the [contract](https://example.org/promises) that it keeps. What follows is \
+long enough to be broken into several rows, at either size, so that one sees where rows end; and it goes \
+on for a while, so that
+"""
+
+THOUGHTS = """\
+The user asks how a stop travels. First the token, then the request, then the socket. I should mention what \
+happens when the library does not obey, because that is what people doubt.
+"""
+
+TABLE = "| provider | protocol | closes after | unconfirmed | notes |\n|:--|:-:|--:|--:|:--|\n" + "".join(
+    f"| provider {number} | {protocol} | {number * 0.37:.2f} ms | {number % 3} | {note} |\n"
+    for number, (protocol, note) in enumerate(
+        [
+            ("chat completions", "retries are off"),
+            ("messages", "overload arrives as status 500, which is told apart by its text"),
+            ("generate content", "whole calls in one delta"),
+        ]
+        * 10,
+        start=1,
+    )
+)
+
+
+async def show_empty(stage: Stage) -> None:
+    await stage.pilot.pause()
+
+
+async def show_streaming(stage: Stage) -> None:
+    await stage.ask("How does a stop travel through Caesura?")
+    stage.model.say(PROSE)
+    await stage.until_said("for a while, so that")
+
+
+async def show_stopped(stage: Stage) -> None:
+    await show_streaming(stage)
+    await stage.press("escape")
+    await stage.until_said("Stopped by Esc")
+
+
+async def show_rolled_back(stage: Stage) -> None:
+    await stage.ask("How does a stop travel through Caesura?\nIn a few words, please.")
+    await stage.press("escape")
+    await stage.until_said("Stopped by Esc")
+
+
+async def show_error(stage: Stage) -> None:
+    await stage.ask("How does a stop travel through Caesura?")
+    error = ModelError(
+        FailureKind.WRONG_KEY,
+        "OpenAI does not accept the key (401): check OPENAI_API_KEY, or store another one in the keyring.",
+    )
+    stage.model.give(error)
+    await stage.until_said("OpenAI does not accept the key")
+
+
+async def show_reasoning_folded(stage: Stage) -> None:
+    await stage.ask("How does a stop travel through Caesura?")
+    stage.model.think(THOUGHTS)
+    stage.model.say(PROSE.partition("\n\n> ")[0])
+    stage.model.finish()
+    await stage.until(lambda: "12%" in stage.status)
+    await stage.until_said("the process is killed")
+
+
+async def show_reasoning(stage: Stage) -> None:
+    await show_reasoning_folded(stage)
+    await stage.press("ctrl+r")
+
+
+async def show_table(stage: Stage) -> None:
+    await stage.ask("Compare the providers.")
+    stage.model.say(TABLE)
+    stage.model.finish()
+    await stage.until_said("provider 30")
+    await stage.press("pageup")
+
+
+SCENES = {
+    "empty": show_empty,
+    "streaming": show_streaming,
+    "stopped": show_stopped,
+    "rolled-back": show_rolled_back,
+    "error": show_error,
+    "reasoning-folded": show_reasoning_folded,
+    "reasoning": show_reasoning,
+    "table": show_table,
+}
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+@pytest.mark.parametrize("show", SCENES.values(), ids=SCENES)
+def test_dark(
+    snap_compare: SnapCompare, show: Callable[[Stage], Awaitable[None]], size: tuple[int, int]
+) -> None:
+    assert looks_right(snap_compare, Stage(), show, size)
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+def test_light(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
+    assert looks_right(snap_compare, Stage(theme_name=theme.LIGHT), show_stopped, size)
+
+
+def looks_right(
+    snap_compare: SnapCompare,
+    stage: Stage,
+    show: Callable[[Stage], Awaitable[None]],
+    size: tuple[int, int],
+) -> bool:
+    async def play(pilot: Pilot[int]) -> None:
+        stage.pilot = pilot
+        await show(stage)
+
+    return snap_compare(stage.app, terminal_size=size, run_before=play)
