@@ -249,8 +249,11 @@ class Session:
         self._returned_prompt = None
         self._emit(TurnStarted(number, prompt.text, turn.started_at, continued))
         around = self._surroundings()
-        self._task = asyncio.create_task(run_turn(turn, around), name=f"turn {number} of {self.session_id}")
-        self._task.add_done_callback(lambda _: close_unrun(turn, around))
+        task = asyncio.create_task(run_turn(turn, around), name=f"turn {number} of {self.session_id}")
+        # Where tasks start eagerly the turn may be over, and the next one begun, by now.
+        if self._turn is turn:
+            self._task = task
+        task.add_done_callback(lambda _: close_unrun(turn, around))
 
     def _surroundings(self) -> Surroundings:
         return Surroundings(

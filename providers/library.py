@@ -171,6 +171,7 @@ async def close(answer: Any) -> None:
 
 
 def _be_strict() -> None:
+    from litellm.llms.anthropic.chat.handler import ModelResponseIterator as AnthropicIterator
     from litellm.llms.base_llm.base_model_iterator import BaseModelResponseIterator
     from litellm.llms.ollama.common_utils import OllamaModelInfo
     from litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini import ModelResponseIterator
@@ -191,6 +192,12 @@ def _be_strict() -> None:
                     choice.finish_reason = None
         return parsed
 
+    def no_fragment(self: Any, chunk: str, is_final: bool = False) -> None:
+        """What is no JSON raises: litellm takes it for a fragment, and swallows all that follows in the hope
+        of its other half. Its lines are complete ones."""
+        if not is_final:
+            json.loads(_payload(chunk) or "null")
+
     def parsed_line(str_line: str) -> Any:
         """A line of Ollama's; one that is no JSON raises instead of being skipped."""
         payload = _payload(str_line)
@@ -208,6 +215,8 @@ def _be_strict() -> None:
 
     changes: tuple[tuple[Any, str, Any], ...] = (
         (ModelResponseIterator, "chunk_parser", parsed_gemini),
+        (ModelResponseIterator, "handle_accumulated_json_chunk", no_fragment),
+        (AnthropicIterator, "_handle_accumulated_json_chunk", no_fragment),
         (BaseModelResponseIterator, "_string_to_dict_parser", staticmethod(parsed_line)),
         (BaseResponsesAPIStreamingIterator, "_process_chunk", processed_event),
         (OllamaModelInfo, "get_model_info", no_model_info),

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SMALLEST = (20, 5)
 QUIT_GRACE_S = 2.0
 
 
@@ -45,8 +44,8 @@ class CaesuraApp(App[int]):
     """Shows the sessions that `make_session` makes, one a pane; started by `run_app`.
 
     `log_name` is the log file as messages name it. `after_first_frame` runs in a thread, for what the first
-    frame does not need. `clock` is that of the panes. `on_idle_session` is called whenever a turn has ended:
-    what a signal has asked for is done then.
+    frame does not need. `welcome` is the first thing a pane says. `clock` is that of the panes.
+    `on_idle_session` is called whenever a turn has ended: what a signal has asked for is done then.
     """
 
     TITLE = "Caesura"
@@ -63,6 +62,7 @@ class CaesuraApp(App[int]):
         theme_name: str = theme.DARK,
         after_first_frame: Callable[[], object] = lambda: None,
         log_name: str = "the log",
+        welcome: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.interrupt_gate = InterruptGate()
@@ -72,6 +72,7 @@ class CaesuraApp(App[int]):
         self._theme_name = theme_name
         self._after_first_frame = after_first_frame
         self._log_name = log_name
+        self._welcome = welcome
         self._clock = clock
         self._sessions: list[Session] = []
         self.on_idle_session: Callable[[], object] = lambda: None
@@ -82,7 +83,7 @@ class CaesuraApp(App[int]):
         session = self._make_session()
         self._sessions.append(session)
         session.subscribe(self._on_session_event)
-        yield Pane(session, self.interrupt_gate, clock=self._clock)
+        yield Pane(session, self.interrupt_gate, welcome=self._welcome, clock=self._clock)
 
     def on_load(self) -> None:
         self._use_theme(self._theme_name)

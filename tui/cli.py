@@ -33,6 +33,11 @@ DEFAULT_MODELS = {
 }
 """Which model answers when only a key says which provider the user has."""
 
+DEMO_WELCOME = """\
+You are connected to the built-in demo model: scripted replies, but a real connection. \
+Say hello, or type long, press Enter, and then Esc while it talks.\
+"""
+
 EXIT_CODES = """\
 exit codes of `caesura run`: 0 the reply is complete, 1 it failed, 2 the command line is wrong,
 130 stopped by SIGINT, 143 by SIGTERM, 129 by SIGHUP, 141 nobody reads the output any more.
@@ -168,6 +173,7 @@ def _run_screen(options: argparse.Namespace) -> int:
             theme_name=options.theme or theme.DARK,
             after_first_frame=open_logs,
             log_name="caesura.log in the state folder",
+            welcome=DEMO_WELCOME if options.demo else "",
         )
         return asyncio.run(run_app(app, process.kill))
 

@@ -37,7 +37,7 @@ def test_esc_in_the_middle_of_a_reply_closes_the_socket_and_says_so(
     server.wait_closed(exchange)
     assert exchange.closed_by_peer
     assert app.wait_stopped() == CLOSED
-    assert "Esc –" in app.status
+    assert "Esc unused" in app.status
     assert "┄ interrupted" in app.transcript
 
     follow_up = app.ask(server, "and then", Script(text=("Then it ended.",)))

@@ -82,6 +82,22 @@ async def test_a_kill_restarts_what_had_shown_nothing_and_ends_the_rest(mortal: 
     assert pid_of(mortal) != pid
 
 
+@pytest.mark.promise("S11", "P4")
+@pytest.mark.usefixtures("patient")
+async def test_a_second_stop_waits_for_nothing(mortal: ModelProcess) -> None:
+    pid = pid_of(mortal)
+    with ThreadedServer(OpenAIServer(STALLED)) as server:
+        asked = await show(mortal, server)
+        os.kill(pid, signal.SIGSTOP)
+        stopping = asyncio.create_task(asked.stop())
+        await until(lambda: asked.token.cancelled)
+        assert is_running(pid)
+        assert asked.token.force()
+        assert (await stopping).how is Closing.KILLED
+        await until(lambda: server.exchanges[0].closed_by_peer)
+    assert await works(mortal)
+
+
 @pytest.mark.promise("P4", "P1")
 async def test_a_process_that_hangs_in_a_c_call_is_killed(mortal: ModelProcess, blocked_file: Path) -> None:
     """With the interpreter's lock held, not one of its threads can run."""

@@ -88,6 +88,6 @@ def test_nothing_is_closed_while_a_socket_of_it_is_still_connecting() -> None:
     trace = SocketTrace(lambda phase: None, streaming=True)
     with socket.socket() as connecting:
         trace.connect(connecting)
-        assert not trace.closed
-    assert trace.closed
+        before = trace.closed
+    assert (before, trace.closed) == (False, True)
     assert not trace.opened

@@ -31,7 +31,7 @@ async def running(stage: Stage, *said: str) -> None:
 async def test_the_status_line_says_what_runs_and_what_esc_does_at_every_moment() -> None:
     async with staged() as stage:
         stage.model.manner = Stubborn()
-        assert stage.status == "idle Esc – openai/demo"
+        assert stage.status == "idle Esc unused openai/demo"
         await running(stage, "half of it")
         assert stage.status == "⠼ running 3.4s Esc stops openai/demo"
         await stage.press("escape")
@@ -39,7 +39,7 @@ async def test_the_status_line_says_what_runs_and_what_esc_does_at_every_moment(
         assert "Stopped" not in stage.transcript
         await stage.press("escape")
         await stage.until_said("the model process did not answer and was killed")
-        assert stage.status == "idle Esc – openai/demo"
+        assert stage.status == "idle Esc unused openai/demo"
 
 
 @pytest.mark.promise("U4")
@@ -59,7 +59,7 @@ async def test_the_context_used_is_what_the_provider_counted() -> None:
     async with staged() as stage:
         await running(stage)
         stage.model.finish()
-        await stage.until(lambda: stage.status == "idle Esc – openai/demo · 12% of 128k")
+        await stage.until(lambda: stage.status == "idle Esc unused openai/demo · 12% of 128k")
 
 
 # -- Esc --
@@ -240,7 +240,7 @@ async def test_queued_prompts_wait_after_a_stop_until_they_are_sent_or_dropped()
         await stage.send("third")
         assert "running 3.4s · 2 queued Esc stops" in stage.status
         await stage.press("escape")
-        await stage.until(lambda: stage.status.startswith("idle · 2 queued: /send or /drop Esc –"))
+        await stage.until(lambda: stage.status.startswith("idle · 2 queued: /send or /drop Esc unused"))
         assert len(stage.model.requests) == 1
         await stage.ask("/send")
         assert "second" in stage.transcript

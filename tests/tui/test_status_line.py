@@ -69,7 +69,7 @@ def test_the_model_is_shortened_first_then_the_rest_goes_by_importance() -> None
 def test_a_note_that_is_too_long_is_cut_before_the_state_is() -> None:
     view = StatusView(TurnState.IDLE, EscAction.NOTHING, MODEL, note="press Ctrl+C again to quit")
     assert fit_status(view, now=0.0, width=80).left == "idle · press Ctrl+C again to quit"
-    assert fit_status(view, now=0.0, width=30).left == "idle · press Ctrl+C ag…"
+    assert fit_status(view, now=0.0, width=35).left == "idle · press Ctrl+C ag…"
 
 
 @pytest.mark.parametrize(
@@ -135,4 +135,4 @@ async def test_it_ticks_only_while_busy() -> None:
         app.row.show(StatusView(TurnState.IDLE, EscAction.NOTHING, MODEL))
         assert app.row.auto_refresh is None
         await pilot.pause()
-        assert app.shown().startswith(" idle  Esc –  ")
+        assert app.shown().startswith(" idle  Esc unused  ")

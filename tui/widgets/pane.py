@@ -86,11 +86,17 @@ class Pane(Widget):
         """The user asked this pane to end the program."""
 
     def __init__(
-        self, session: Session, gate: InterruptGate, *, clock: Callable[[], float] = time.monotonic
+        self,
+        session: Session,
+        gate: InterruptGate,
+        *,
+        welcome: str = "",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
         self.session = session
         self._gate = gate
+        self._welcome = welcome
         self._clock = clock
         self._first_ctrl_c = float("-inf")
         self._stopped_at = float("-inf")
@@ -111,6 +117,8 @@ class Pane(Widget):
     def on_mount(self) -> None:
         self._pump = Pump(self.transcript, self.prompt.set_text_if_empty)
         self._unsubscribe = self.session.subscribe(self._on_session_event)
+        if self._welcome:
+            self._tell(self._welcome)
         self._refresh_state()
 
     async def on_unmount(self) -> None:

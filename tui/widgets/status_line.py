@@ -41,7 +41,7 @@ class TurnState(StrEnum):
 class EscAction(StrEnum):
     """What Esc does now, in the words that are displayed."""
 
-    NOTHING = "Esc –"
+    NOTHING = "Esc unused"
     CLOSE = "Esc closes"
     STOP = "Esc stops"
     FORCE = "Esc forces"
