@@ -38,7 +38,6 @@ class Cause(StrEnum):
     SIGNAL = "signal"
     QUIT = "quit"
     DEADLINE = "deadline"
-    ENGINE = "engine"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from core.cancel import Cancelled, CancelReason, CancelToken, Cause
 from core.errors import CaesuraError
@@ -28,6 +28,7 @@ from core.events import (
 from core.messages import Message, Step, UserMessage
 from core.model import (
     Closed,
+    Closing,
     Delta,
     Finished,
     ModelError,
@@ -192,22 +193,33 @@ async def _supervise(ask: _Ask, request: ModelRequest, turn: Turn, around: Surro
     """Wait for the stream; after a stop for `GRACE_S` at most, after a second one for `FORCED_GRACE_S`."""
     stream = asyncio.create_task(ask.run(request), name=f"stream of turn {turn.turn_id}")
     stream.add_done_callback(ask.on_done)
-    given_up = asyncio.Event()
     loop = asyncio.get_running_loop()
+    given_up: asyncio.Future[None] = loop.create_future()
+    graces: list[asyncio.TimerHandle] = []
     token = ask.operation.token
 
-    def start_grace(_: CancelReason) -> None:
-        loop.call_soon_threadsafe(loop.call_later, GRACE_S, given_up.set)
+    def give_up() -> None:
+        if not given_up.done():
+            given_up.set_result(None)
 
-    def cut_grace(_: CancelReason) -> None:
-        loop.call_soon_threadsafe(loop.call_later, FORCED_GRACE_S, given_up.set)
+    def grant(seconds: float) -> None:
+        if not given_up.done():
+            graces.append(loop.call_later(seconds, give_up))
 
-    giving_up = asyncio.create_task(given_up.wait(), name=f"grace of turn {turn.turn_id}")
+    def on_stop(_: CancelReason) -> None:
+        loop.call_soon_threadsafe(grant, GRACE_S)
+
+    def on_second_stop(_: CancelReason) -> None:
+        loop.call_soon_threadsafe(grant, FORCED_GRACE_S)
+
+    waited_for: set[asyncio.Future[Any]] = {stream, given_up}
     try:
-        with token.on_cancel(start_grace), token.on_force(cut_grace):
-            await asyncio.wait({stream, giving_up}, return_when=asyncio.FIRST_COMPLETED)
+        with token.on_cancel(on_stop), token.on_force(on_second_stop):
+            await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        giving_up.cancel()
+        given_up.cancel()
+        for grace in graces:
+            grace.cancel()
         if not stream.done():
             # Only a stop that was not obeyed, or the end of the program, leaves one behind.
             token.cancel(turn.token.reason or CancelReason(Cause.QUIT, "end of the program"))
@@ -279,6 +291,8 @@ def _reason(turn: Turn, ask: _Ask | None, error: Exception | None) -> CancelReas
 def _proof(reason: CancelReason, ask: _Ask | None) -> StopProof:
     if ask is None:
         return StopProof(reason.source, time.monotonic() - reason.at, None)
+    if ask.closed is not None and ask.closed.how is Closing.UNCONFIRMED:
+        return StopProof(reason.source, None, None, unconfirmed=(ask.operation.title,))
     if ask.closed is not None:
         return StopProof(reason.source, ask.closed.at - reason.at, ask.closed.how)
     if ask.operation.state.live:
@@ -290,7 +304,9 @@ def _proof(reason: CancelReason, ask: _Ask | None) -> StopProof:
 def _sentence(error: Exception | None) -> str:
     match error:
         case ModelError(detail=detail):
-            log.warning("the model failed: %s: %s", error, detail)
+            log.warning("the model failed: %s, status %s", error.kind, error.status)
+            # The server's words may quote the conversation: not for the files, unless someone looks for them.
+            log.debug("%s", detail)
             return str(error)
         case CaesuraError():
             return str(error)

@@ -1,6 +1,6 @@
 """What the engine knows of a language model: a request goes in, deltas come out, a token stops it.
 
-Providers implement `ModelProvider`; the engine and the router see nothing else of them. A provider *emits*
+Providers implement `ModelProvider`; the engine sees nothing else of them. A provider *emits*
 its deltas into a callback instead of yielding them, so that no async generator holds a cancel scope open.
 """
 
@@ -81,13 +81,14 @@ class Closing(StrEnum):
     """How the provider's connection of a stopped request came to its end.
 
     `FINISHED`: the reply had come to its own end when the stop arrived. `KILLED`: the model process did not
-    confirm in time, so it was killed and the kernel closed its sockets.
+    confirm in time, so it was killed and the kernel closed its sockets. `UNCONFIRMED`: nobody can say.
     """
 
     NEVER_OPENED = "never opened"
     FINISHED = "finished"
     CLOSED = "closed"
     KILLED = "killed"
+    UNCONFIRMED = "unconfirmed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,8 +69,8 @@ class CancelAnswer(StrEnum):
     """What became of a request to stop one operation (S2, S7)."""
 
     CANCELLED = "cancelled"
-    ALREADY_CANCELLED = "already cancelled"
-    NOT_FOUND = "not found"
+    ALREADY_CANCELLED = "already_cancelled"
+    NOT_FOUND = "not_found"
     TIMEOUT = "timeout"
 
 

@@ -15,7 +15,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from core.cancel import CancelReason, CancelToken, Cause, shielded
+from core.cancel import CancelReason, CancelToken, shielded
 from core.engine import Surroundings, Turn, close_unrun, run_turn
 from core.errors import CaesuraError
 from core.events import (
@@ -329,8 +329,3 @@ class Session:
                 # A front end that fails must not take the turn with it. Nothing is awaited here, so a
                 # CancelledError is such a failure and no cancel of the turn.
                 log.exception("a listener failed at %s", type(event).__name__)
-
-
-def stopped_by(source: str) -> CancelReason:
-    """The reason of a stop by the user with a key, button or command."""
-    return CancelReason(Cause.USER, source)

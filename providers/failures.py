@@ -98,7 +98,11 @@ class _Request:
 
     @property
     def where(self) -> str:
-        return f"{self.title} at {self.api_base}" if self.api_base else self.title
+        if not self.api_base:
+            return self.title
+        # Whoever speaks OpenAI's protocol at an address of the user's own is seldom OpenAI.
+        name = "The server" if self.provider == "openai" else self.title
+        return f"{name} at {self.api_base}"
 
     @property
     def check_address(self) -> str:
@@ -348,6 +352,15 @@ def _by_server_failure(said: _Answer, request: _Request) -> _Verdict:
 
 def _retry_after(headers: Mapping[str, str], words: str) -> float | None:
     """The wait that the server asked for, in seconds: from its headers, else from the text of its answer."""
+    found = RETRY_DELAY.search(words)
+    wait = _wait_in(headers)
+    if wait is None and found is not None:
+        wait = float(found[1])
+    # A header can say 1e999, too.
+    return wait if wait is not None and math.isfinite(wait) else None
+
+
+def _wait_in(headers: Mapping[str, str]) -> float | None:
     milliseconds, value = headers.get("retry-after-ms"), headers.get("retry-after")
     try:
         if milliseconds:
@@ -356,7 +369,6 @@ def _retry_after(headers: Mapping[str, str], words: str) -> float | None:
             return max(0.0, float(value))
         if value:
             return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        pass
-    found = RETRY_DELAY.search(words)
-    return float(found[1]) if found else None
+    except (ValueError, OverflowError):
+        return None
+    return None

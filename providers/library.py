@@ -8,6 +8,7 @@ versions that pyproject.toml allows.
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
@@ -49,6 +50,8 @@ def load() -> None:
     litellm.drop_params = True
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         logging.getLogger(name).handlers.clear()
+    # Else the first request to Azure imports it, on the event loop, for half a second.
+    importlib.import_module("openai")
     _be_strict()
     _without_gateway()
     _library = litellm

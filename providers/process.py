@@ -49,6 +49,7 @@ from providers.wire import (
     Ready,
     Stopped,
     ToChild,
+    ToParent,
     dump_to_child,
     load_to_parent,
 )
@@ -65,6 +66,15 @@ CONFIRM_WITHIN_S = 0.25
 
 END_WITHIN_S = 2.0
 """How long a stopped stream waits for its end, kill included; the last bound behind all others (T7)."""
+
+READY_WITHIN_S = 90.0
+"""A child that has not got ready by then never will; a slow machine takes ten seconds for the import."""
+
+SLOW_START_S = 15.0
+"""A stop of a request that has waited this long for a start ends the start too: the next begins afresh."""
+
+KILL_WITHIN_S = 1.0
+"""How long the kernel may take to end a killed child."""
 
 DESCRIBE_WITHIN_S = 20.0
 """The first answer waits for the child's import."""
@@ -91,6 +101,8 @@ class _Call:
         self.arrived: deque[Delta] = deque()
         self.end: Ending | None = None
         self.stop_by: float | None = None
+        # Whether the child has been told of it: until then a stop need not ask anyone.
+        self.sent = False
         self.shown = False
         self.restarted = False
         self._loop = loop
@@ -150,6 +162,7 @@ class ModelProcess:
         self._outgoing = bytearray()
         self._child: _Child | None = None
         self._child_is_ready = False
+        self._ready_by = 0.0
         self._wanted = True
         self._closing = False
         # Sockets and not descriptors of a pipe: whoever is late to wake the thread finds them closed, and not
@@ -220,8 +233,9 @@ class ModelProcess:
         answer: asyncio.Future[ModelInfo | None] = asyncio.get_running_loop().create_future()
         with self._lock:
             self._questions[question_id] = (asyncio.get_running_loop(), answer)
-            self._want_child()
+            self._wanted = True
             self._send(Describe(question_id, model))
+        self._wake()
         try:
             async with asyncio.timeout(DESCRIBE_WITHIN_S):
                 return await answer or ModelInfo(model)
@@ -231,26 +245,31 @@ class ModelProcess:
             self._questions.pop(question_id, None)
 
     def _open(self, call: _Call) -> None:
+        """Hand a request to the thread, which can write a long conversation without holding up the loop."""
         with self._lock:
             if call.end is not None:
                 return
+            if self._closing:
+                call.finish(_failed(call))
+                return
             self._calls[call.stream_id] = call
-            self._want_child()
-            # A child that is still importing gets it later: until then a stop need not ask anyone.
-            if self._child_is_ready:
-                self._send(Open(call.stream_id, call.request))
+            self._wanted = True
+        self._wake()
 
     def _stop(self, call: _Call) -> None:
         """Ask for the end of a stream: from any thread, at once, without waiting."""
+        now = time.monotonic()
         with self._lock:
             if call.end is not None or call.stop_by is not None:
                 return
-            if call.stream_id not in self._calls or not self._child_is_ready:
+            if not call.sent:
                 self._calls.pop(call.stream_id, None)
-                call.finish(Stopped(call.stream_id, Closing.NEVER_OPENED, time.monotonic()))
-                return
-            call.stop_by = time.monotonic() + CONFIRM_WITHIN_S
-            self._send(Cancel(call.stream_id))
+                call.finish(Stopped(call.stream_id, Closing.NEVER_OPENED, now))
+                if not self._child_is_ready and self._ready_by - now < READY_WITHIN_S - SLOW_START_S:
+                    self._ready_by = now
+            else:
+                call.stop_by = now + CONFIRM_WITHIN_S
+                self._send(Cancel(call.stream_id))
         self._wake()
 
     def _force(self, call: _Call) -> None:
@@ -264,15 +283,13 @@ class ModelProcess:
         with self._lock:
             self._calls.pop(call.stream_id, None)
 
-    def _want_child(self) -> None:
-        self._wanted = True
-        if self._child is None:
-            self._wake()
-
     def _send(self, message: ToChild) -> None:
         """Write now what fits into the pipe; the thread writes the rest. Call it with the lock held."""
+        self._send_line(dump_to_child(message))
+
+    def _send_line(self, line: bytes) -> None:
         idle = not self._outgoing
-        self._outgoing += dump_to_child(message)
+        self._outgoing += line
         if idle:
             self._write()
         if self._outgoing:
@@ -294,6 +311,21 @@ class ModelProcess:
     # -- the thread's side --
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        except Exception:
+            log.exception("the thread of the model process failed")
+        self._closing = True
+        self._bury("closed")
+        with self._lock:
+            left = list(self._calls.values())
+            self._calls.clear()
+        for call in left:
+            self._settle(call, Stopped(call.stream_id, Closing.NEVER_OPENED, time.monotonic()))
+        self._wake_read.close()
+        self._wake_write.close()
+
+    def _serve(self) -> None:
         partial = b""
         while not self._closing:
             if self._child is None and self._wanted:
@@ -302,15 +334,22 @@ class ModelProcess:
             readable = self._wait()
             if self._child is not None and self._child.outbox in readable:
                 data = os.read(self._child.outbox, _CHUNK)
-                if data:
-                    *lines, partial = (partial + data).split(b"\n")
-                    self._handle(lines)
-                else:
-                    self._bury("ended by itself")
+                *lines, partial = (partial + data).split(b"\n")
+                if not data or not self._handle(lines):
+                    self._bury("ended by itself" if not data else "does not make sense")
+            self._open_waiting()
             self._kill_if_late()
-        self._bury("closed")
-        self._wake_read.close()
-        self._wake_write.close()
+
+    def _open_waiting(self) -> None:
+        """Tell the child, once it is ready, of the requests that it has not been told of yet."""
+        with self._lock:
+            waiting = [call for call in self._calls.values() if not call.sent] if self._child_is_ready else []
+        for call in waiting:
+            line = dump_to_child(Open(call.stream_id, call.request))
+            with self._lock:
+                if call.end is None:
+                    call.sent = True
+                    self._send_line(line)
 
     def _wait(self) -> set[int]:
         """Wait for something to read, room to write, a wake-up, or the next deadline of a stop."""
@@ -322,6 +361,8 @@ class ModelProcess:
                 if self._outgoing:
                     poll.register(self._child.inbox, select.POLLOUT)
             deadlines = [call.stop_by for call in self._calls.values() if call.stop_by is not None]
+            if self._child is not None and not self._child_is_ready:
+                deadlines.append(self._ready_by)
         now = time.monotonic()
         limit_ms = max(0.0, (min(deadlines) - now) * 1000 + 1) if deadlines else None
         ready = {fd for fd, _ in poll.poll(limit_ms)}
@@ -332,30 +373,33 @@ class ModelProcess:
                 self._write()
         return ready
 
-    def _handle(self, lines: list[bytes]) -> None:
+    def _handle(self, lines: list[bytes]) -> bool:
+        """Take what the child says; false when it makes no sense: then nothing of it is to be trusted."""
         for line in lines:
-            message = load_to_parent(line)
-            match message:
-                case Piece(stream_id, delta):
-                    if (call := self._calls.get(stream_id)) is not None:
-                        call.deliver(delta)
-                case End() | Failed() | Stopped():
-                    with self._lock:
-                        ended = self._calls.pop(message.stream_id, None)
-                    if ended is not None:
-                        ended.finish(message)
-                case Described(stream_id, info):
-                    self._answer(stream_id, info)
-                case Ready():
-                    self._get_ready()
-                case _:
-                    assert_never(message)
+            try:
+                message = load_to_parent(line)
+            except (ValueError, TypeError, KeyError):
+                log.exception("the model process said what cannot be read")
+                return False
+            self._take(message)
+        return True
 
-    def _get_ready(self) -> None:
-        with self._lock:
-            self._child_is_ready = True
-            for call in self._calls.values():
-                self._send(Open(call.stream_id, call.request))
+    def _take(self, message: ToParent) -> None:
+        match message:
+            case Piece(stream_id, delta):
+                if (call := self._calls.get(stream_id)) is not None:
+                    call.deliver(delta)
+            case End() | Failed() | Stopped():
+                with self._lock:
+                    ended = self._calls.pop(message.stream_id, None)
+                if ended is not None:
+                    ended.finish(message)
+            case Described(stream_id, info):
+                self._answer(stream_id, info)
+            case Ready():
+                self._child_is_ready = True
+            case _:
+                assert_never(message)
 
     def _answer(self, question_id: int, info: ModelInfo | None) -> None:
         question = self._questions.pop(question_id, None)
@@ -377,32 +421,59 @@ class ModelProcess:
         if late:
             log.warning("the model process did not confirm a stop within %g s: killed", CONFIRM_WITHIN_S)
             self._bury("killed")
+        elif self._child is not None and not self._child_is_ready and self._ready_by <= now:
+            self._bury("did not get ready")
 
     def _start_child(self) -> None:
         lifeline_read, lifeline = os.pipe()
-        command = _COMMAND.format(root=_ROOT, parent=os.getpid(), fd=lifeline_read)
+        try:
+            process = self._popen(lifeline_read)
+        except OSError as error:
+            log.exception("the model process could not be started")
+            os.close(lifeline)
+            self._give_up(str(error.strerror))
+            return
+        finally:
+            os.close(lifeline_read)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        os.set_blocking(process.stdin.fileno(), False)
+        with self._lock:
+            self._ready_by = time.monotonic() + READY_WITHIN_S
+            self._child = _Child(process, process.stdin.fileno(), process.stdout.fileno(), lifeline)
+
+    def _popen(self, lifeline_fd: int) -> subprocess.Popen[bytes]:
+        command = _COMMAND.format(root=_ROOT, parent=os.getpid(), fd=lifeline_fd)
         with contextlib.ExitStack() as stack:
             errors = subprocess.DEVNULL
             if self._log_file is not None:
                 # Without a place for its log the process works as well.
                 with contextlib.suppress(OSError):
                     errors = stack.enter_context(_open_log(self._log_file())).fileno()
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 # -P: what lies in the user's current folder must not be imported in place of ours.
                 [sys.executable, "-P", "-c", command],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 bufsize=0,
-                pass_fds=(lifeline_read,),
+                pass_fds=(lifeline_fd,),
                 start_new_session=True,
             )
-        os.close(lifeline_read)
-        assert process.stdin is not None
-        assert process.stdout is not None
-        os.set_blocking(process.stdin.fileno(), False)
+
+    def _give_up(self, why: str) -> None:
+        """There is no child and none can be made: fail what waits for it; the next request tries again."""
         with self._lock:
-            self._child = _Child(process, process.stdin.fileno(), process.stdout.fileno(), lifeline)
+            self._wanted = False
+            self._outgoing.clear()
+            calls = list(self._calls.values())
+            self._calls.clear()
+        message = (
+            f"The model process cannot be started ({why}): close other programs, then send the prompt again."
+        )
+        for call in calls:
+            call.finish(Failed(call.stream_id, FailureKind.PROCESS_DIED, message, "", None, None))
+        self._answer_all()
 
     def _bury(self, how: str) -> None:
         """Kill the child if it lives, wait for it, and settle what became of its streams."""
@@ -410,7 +481,13 @@ class ModelProcess:
         if child is None:
             return
         child.process.kill()
-        child.process.wait()
+        closing = Closing.KILLED
+        try:
+            child.process.wait(KILL_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            # In the kernel's hands, as on a network disk that does not answer; nobody can say what is open.
+            log.error("the model process %d does not end although it was killed", child.process.pid)
+            closing = Closing.UNCONFIRMED
         now = time.monotonic()
         with self._lock:
             self._child = None
@@ -427,18 +504,24 @@ class ModelProcess:
         os.close(child.lifeline)
         log.info("the model process %d %s", child.process.pid, how)
         self.restarts += not self._closing
+        self._answer_all()
+        for call in calls:
+            self._settle(call, Stopped(call.stream_id, closing, now))
+
+    def _answer_all(self) -> None:
+        """Nobody is left who knew the answers."""
         for question_id in list(self._questions):
             self._answer(question_id, None)
-        for call in calls:
-            self._settle(call, now)
 
-    def _settle(self, call: _Call, now: float) -> None:
+    def _settle(self, call: _Call, stopped: Stopped) -> None:
+        """What becomes of a stream whose process has ended: `stopped`, if that was asked for."""
         if call.stop_by is not None:
-            call.finish(Stopped(call.stream_id, Closing.KILLED, now))
+            call.finish(stopped)
         elif call.shown or call.restarted or self._closing:
             call.finish(_failed(call))
         else:
             call.restarted = True
+            call.sent = False
             self._open(call)
 
 
@@ -477,7 +560,7 @@ def _prove(call: _Call, emit: Emit) -> None:
         case End() | Failed():
             emit(Closed(Closing.FINISHED, time.monotonic()))
         case None:
-            log.error("stream %d did not end although its process was to be killed", call.stream_id)
+            emit(Closed(Closing.UNCONFIRMED, time.monotonic()))
         case _:
             assert_never(call.end)
 

@@ -6,6 +6,7 @@ and child are always the same version. API keys never cross it in either directi
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import asdict, dataclass
 from typing import Any, assert_never
@@ -119,7 +120,8 @@ ToParent = Ready | Piece | End | Failed | Stopped | Described
 def dump_to_child(message: ToChild) -> bytes:
     match message:
         case Open(stream_id, request):
-            fields = asdict(request)
+            # Not `asdict`, which would copy the whole conversation once more.
+            fields = {field.name: getattr(request, field.name) for field in dataclasses.fields(request)}
             fields["messages"] = [_dump_message(item) for item in request.messages]
             return _line("open", stream_id, fields)
         case Cancel(stream_id):

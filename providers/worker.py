@@ -126,8 +126,10 @@ class Worker:
         self._partial = b""
         self._keys = KeyFinder()
         self._streams: dict[int, Stream] = {}
+        self._used: set[str] = set()
         self._answering: set[asyncio.Task[None]] = set()
         self._library: asyncio.Task[None] = loop.create_task(self._load_library())
+        self._library.add_done_callback(_end_without_library)
         loop.add_reader(inbox_fd, self._on_readable)
 
     # -- messages --
@@ -197,10 +199,14 @@ class Worker:
             # No traceback: its frames could hold the key. The classified detail is scrubbed.
             # litellm does not close every connection that failed, Anthropic's for one: we do.
             stream.trace.abort()
-            result = _failed(stream.stream_id, self._classify(stream, error))
+            result = _failed(stream.stream_id, self._explain(stream, error))
         if stream.stopping is None:
             self._streams.pop(stream.stream_id, None)
             self._outbox.send(result)
+        if stream.provider not in self._used:
+            # A provider's first request has imported what will stay; see `_load_library`.
+            self._used.add(stream.provider)
+            gc.freeze()
 
     async def _stream(self, stream: Stream) -> None:
         await asyncio.shield(self._library)
@@ -220,8 +226,16 @@ class Worker:
                     pause_at = time.monotonic() + SLICE_S
             call.check_end(answer)
         finally:
+            await self._close(stream, answer)
+
+    async def _close(self, stream: Stream, answer: Any) -> None:
+        """Let the library clean up after its stream. How that goes changes nothing about the reply."""
+        try:
             async with asyncio.timeout(CLOSE_BOUND_S):
                 await library.close(answer)
+        except Exception as error:  # noqa: BLE001
+            log.warning("stream %d did not close: %s", stream.stream_id, type(error).__name__)
+            stream.trace.abort()
 
     def _show(self, stream: Stream, deltas: Any) -> None:
         stream.heard_at = self._loop.time()
@@ -262,6 +276,15 @@ class Worker:
         if tally.finish is None:
             raise failures.cut_short(stream.request.model)
         return End(stream.stream_id, tally.finish, tally.usage, tally.model or stream.request.model)
+
+    def _explain(self, stream: Stream, error: Exception) -> ModelError:
+        """`_classify`, which must not leave a stream without an end, whatever a server has made up."""
+        try:
+            return self._classify(stream, error)
+        except Exception as fault:  # noqa: BLE001
+            log.error("a failure cannot be explained: %s, %s", type(error).__name__, type(fault).__name__)
+            message = f"{stream.request.model} failed for a reason that is not understood: try again."
+            return ModelError(FailureKind.UNKNOWN, message)
 
     def _classify(self, stream: Stream, error: Exception) -> ModelError:
         request = stream.request
@@ -307,6 +330,15 @@ class Worker:
         await asyncio.shield(self._library)
         info = describe(model, entry_for(model, library.cost_map()))
         self._outbox.send(Described(stream_id, info))
+
+
+def _end_without_library(loading: asyncio.Task[None]) -> None:
+    """Without the library there is nothing to serve: the parent tries once more, then tells the user."""
+    if loading.cancelled() or loading.exception() is not None:
+        log.critical(
+            "litellm cannot be loaded", exc_info=None if loading.cancelled() else loading.exception()
+        )
+        os._exit(1)
 
 
 def _failed(stream_id: int, error: ModelError) -> Failed:

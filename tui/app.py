@@ -125,11 +125,10 @@ class CaesuraApp(App[int]):
     def on_signal(self, number: signal.Signals, count: int) -> None:
         """Q1: a signal takes the way of the key. SIGINT stops a turn, if there is one; the others quit."""
         reason = CancelReason(Cause.SIGNAL, number.name)
-        running = self.pane.session.status is not Status.IDLE
-        if number is signal.SIGINT and running and count == 1:
-            self.pane.session.stop(reason)
-        elif number is signal.SIGINT and running:
-            self.pane.session.force()
+        session = self.pane.session
+        if number is signal.SIGINT and session.status is not Status.IDLE:
+            if count > 1 or not session.stop(reason):
+                session.force()
         else:
             self.request_quit(reason, 128 + number)
 

@@ -60,6 +60,8 @@ def _connection(proof: StopProof) -> str:
             return "the reply had just ended by itself"
         case Closing.NEVER_OPENED | None:
             return "nothing had been sent"
+        case Closing.UNCONFIRMED:
+            return "its end is not confirmed"
         case _:
             assert_never(proof.closing)
 

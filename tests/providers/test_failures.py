@@ -194,3 +194,12 @@ def test_other_failures_say_what_to_do() -> None:
     assert failures.cut_short("a/b").kind is FailureKind.BROKEN_STREAM
     assert failures.unreadable("a/b", "{").kind is FailureKind.BROKEN_STREAM
     assert failures.too_large("a/b").kind is FailureKind.TOO_LARGE
+
+
+@pytest.mark.parametrize("header", ["1e999", "nan", "Mon, 01 Jan 99999999 00:00:00 GMT"])
+def test_a_wait_without_sense_is_none(header: str) -> None:
+    error = RuntimeError("too many requests")
+    error.status_code = 429  # type: ignore[attr-defined]
+    error.litellm_response_headers = {"retry-after": header}  # type: ignore[attr-defined]
+    failure = classify(error, model="openai/x", provider="openai", api_base=None)
+    assert failure.retry_after_s is None

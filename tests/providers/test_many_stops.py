@@ -35,8 +35,8 @@ AT_ONCE = 3
 SEED = 20261121
 LATEST_S = 0.04
 SOON_S = 0.01
-"""A stop comes at a random moment up to then: half of them after the request was made, which hits the phases
-before the first byte, the others after their situation was reached."""
+"""A stop comes at a random moment up to then: half of them after the request was made, mostly at once, which
+hits the phases before the first byte; the others after their situation was reached."""
 COMPLAINTS = ("never retrieved", "unclosed", "Unclosed", "was never awaited", "was destroyed", "Traceback")
 Latencies = defaultdict[str, list[float]]
 PROMPT = re.compile(r"stop (\d+) in situation (\d+)")
@@ -99,7 +99,7 @@ class Campaign:
             ),
         )
         if nobody or early:
-            await asyncio.sleep(moment * LATEST_S)
+            await asyncio.sleep(moment**3 * LATEST_S)
         else:
             await until(lambda: SITUATIONS[place].reached(self._exchange_of(name, number), asked))
             await asyncio.sleep(moment * SOON_S)

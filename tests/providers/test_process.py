@@ -239,3 +239,57 @@ def test_the_process_ends_with_a_killed_parent(monkeypatch: pytest.MonkeyPatch, 
         finally:
             for child in filter(is_running, children):
                 os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.promise("P6")
+async def test_a_library_that_cannot_be_loaded_ends_the_turn_and_not_the_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "litellm.py").write_text("raise RuntimeError('half installed')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    process = ModelProcess(lambda: tmp_path / "worker.log")
+    process.start()
+    try:
+        failure = await Asked(process, request(OPENAI, "http://127.0.0.1:1")).failure()
+    finally:
+        process.close()
+    assert failure.kind is FailureKind.PROCESS_DIED
+    assert "worker.log" in str(failure)
+    assert "half installed" in (tmp_path / "worker.log").read_text()
+
+
+@pytest.mark.promise("P4")
+async def test_a_process_that_cannot_be_started_fails_the_request_and_the_next_one_tries_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(sys, "executable", "/nonexistent/python")
+        process = ModelProcess()
+        process.start()
+        failure = await Asked(process, request(OPENAI, "http://127.0.0.1:1")).failure()
+    try:
+        assert failure.kind is FailureKind.PROCESS_DIED
+        assert "No such file" in str(failure)
+        assert await works(process)
+    finally:
+        process.close()
+
+
+@pytest.mark.promise("P4")
+async def test_a_process_that_never_gets_ready_is_replaced_by_the_next_request_after_a_stop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("providers.process.SLOW_START_S", 0.0)
+    process = ModelProcess()
+    process.start()
+    try:
+        await until(lambda: process.pid is not None)
+        stuck = pid_of(process)
+        os.kill(stuck, signal.SIGSTOP)
+        asked = Asked(process, request(OPENAI, "http://127.0.0.1:1"))
+        await asyncio.sleep(0)
+        assert (await asked.stop()).how is Closing.NEVER_OPENED
+        await until(lambda: not is_running(stuck))
+        assert await works(process)
+    finally:
+        process.close()

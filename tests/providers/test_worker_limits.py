@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,3 +92,17 @@ def test_nothing_is_closed_while_a_socket_of_it_is_still_connecting() -> None:
         before = trace.closed
     assert (before, trace.closed) == (False, True)
     assert not trace.opened
+
+
+@pytest.mark.promise("P5")
+def test_what_a_thread_has_prepared_is_dropped_when_a_stop_comes_first() -> None:
+    """litellm makes its coroutine in a thread; a stop at that moment leaves nobody to await it."""
+
+    async def never() -> None:
+        raise AssertionError
+
+    trace = SocketTrace(lambda phase: None, streaming=True)
+    made = trace.in_thread(never)()
+    assert trace.closed
+    trace.settle()
+    assert inspect.getcoroutinestate(made) == inspect.CORO_CLOSED

@@ -44,7 +44,7 @@ CLEARED_NOTE_S = 5.0
 """How long the status line says how a cleared composer comes back."""
 
 KEY_REPEAT_S = 0.15
-"""A key that is held down repeats: what comes this soon after a stop is no second press."""
+"""A stop key this soon after the one that stopped is the same press: a bounce, or a nervous double tap."""
 
 _ESC = {Status.IDLE: EscAction.NOTHING, Status.RUNNING: EscAction.STOP, Status.STOPPING: EscAction.FORCE}
 _STATE = {Status.IDLE: TurnState.IDLE, Status.RUNNING: TurnState.RUNNING, Status.STOPPING: TurnState.STOPPING}
