@@ -8,15 +8,15 @@ import signal
 import subprocess
 import threading
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.e2e.caesura import API_KEY, ENDLESS, PROGRAM, START_S, environment, talk_to
 from tests.e2e.processes import descendants, marked
-from tests.e2e.terminal import wait_until
-from tests.servers.script import Refusal, Refuse, Script
+from tests.e2e.terminal import Terminal, wait_until
+from tests.servers.script import Call, Refusal, Refuse, Script, flood, in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,8 @@ class Run:
         self._reader.start()
 
     def _read_errors(self) -> None:
-        assert self.process.stderr is not None
+        if self.process.stderr is None:
+            return
         while data := os.read(self.process.stderr.fileno(), 4096):
             self._errors += data
 
@@ -92,8 +93,7 @@ def run(
         env=full,
         stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        **options,
+        **{"stderr": subprocess.PIPE, **options},
     )
     with process:
         try:
@@ -248,6 +248,60 @@ def test_a_reader_that_never_reads_does_not_hold_up_a_stop(tmp_path: Path, serve
         server.wait_closed(exchange)
         assert stopped.wait() == 130
         assert_nothing_is_left(stopped)
+
+
+@pytest.mark.promise("Q1")
+def test_a_signal_ends_it_when_the_reply_is_complete_and_nobody_reads_it(
+    tmp_path: Path, server: OpenAIServer
+) -> None:
+    # Many times what a pipe holds.
+    server.script = flood(20_000)
+    with run(tmp_path, *talk_to(server), "--json", "flood") as stopped:
+        # The object is written when the turn is over.
+        stopped.read_until(b"{")
+        stopped.process.send_signal(signal.SIGTERM)
+        assert stopped.wait() == 143
+        assert_nothing_is_left(stopped)
+
+
+@pytest.fixture
+def full_pipe() -> Iterator[int]:
+    """The end for writing of a pipe that takes nothing more."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(write, bytes(4096))
+    os.set_blocking(write, True)
+    yield write
+    os.close(read)
+    os.close(write)
+
+
+@pytest.mark.promise("Q1")
+def test_a_standard_error_that_takes_nothing_holds_up_neither_the_reply_nor_the_end(
+    tmp_path: Path, server: OpenAIServer, full_pipe: int
+) -> None:
+    server.script = in_turn(
+        Script(text=("first ",), calls=(Call("call_1", "shell"),)), Script(text=("last",))
+    )
+    with run(tmp_path, *talk_to(server), "call", stderr=full_pipe) as finished:
+        assert finished.rest() == b"first last\n"
+        assert finished.wait() == 0
+        assert_nothing_is_left(finished)
+
+
+def test_a_terminal_gets_the_printable_form_of_the_whole_reply(tmp_path: Path, server: OpenAIServer) -> None:
+    server.script = Script(text=("a\r", "\nb\x9b31m", "👩", "\u200d", "👩"), delay=0.1)
+    command = [*PROGRAM, "run", *talk_to(server)]
+    env = environment(tmp_path)
+    with (
+        Terminal([*command, "talk"], env=env, emulate=False) as text,
+        Terminal([*command, "--json", "talk"], env=env, emulate=False) as event,
+    ):
+        text.wait_for_output("a\r\nb\N{REPLACEMENT CHARACTER}31m👩\u200d👩\r\n".encode(), timeout=START_S)
+        event.wait_for_output(b"a\\r\\nb\\u009b31m", timeout=START_S)
+        assert (text.wait_exit(), event.wait_exit()) == (0, 0)
 
 
 def test_a_failure_is_one_sentence_on_standard_error(tmp_path: Path, server: OpenAIServer) -> None:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-import os
 import socket
 import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from providers import library
 from providers.catalog import provider_of
 from providers.demo import DemoServer
 from providers.failures import classify
@@ -137,14 +136,9 @@ def unused_port() -> int:
 
 
 def main() -> None:
-    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-    os.environ["EXPERIMENTAL_OPENAI_BASE_LLM_HTTP_HANDLER"] = "true"
-    import litellm
-
-    litellm.disable_token_counter = True
-    litellm.suppress_debug_info = True
-    logging.getLogger("LiteLLM").handlers.clear()
-    json.dump([asdict(one) for one in asyncio.run(run(litellm))], sys.stdout)
+    # As the model process has it, with all that is changed in it.
+    library.load()
+    json.dump([asdict(one) for one in asyncio.run(run(sys.modules["litellm"]))], sys.stdout)
 
 
 if __name__ == "__main__":

@@ -214,10 +214,18 @@ class Transcript(ScrollView, can_focus=False):
             document.settle_end(self._rows)
         else:
             document.settle_end(1)
-            document.settle(self.scroll_offset.y, self._rows)
+            self._settle(self.scroll_offset.y)
         self._fit()
         self._load_colours()
         self.refresh()
+
+    def _settle(self, top: int, *, upwards: bool = False) -> int:
+        """See `Document.settle`. A height that was guessed wrong is no news."""
+        document = self._feed.document
+        before = document.height
+        settled = document.settle(top, self._rows, upwards=upwards)
+        self._left_at += document.height - before
+        return settled
 
     def _fit(self) -> None:
         """Take over the document's height, and go to the end if we follow it."""
@@ -251,7 +259,7 @@ class Transcript(ScrollView, can_focus=False):
             document.settle_end(self._rows)
             self._fit()
             return
-        settled = document.settle(top, self._rows, upwards=new_value < old_value)
+        settled = self._settle(top, upwards=new_value < old_value)
         self._fit()
         if settled != top:
             self._settling = True

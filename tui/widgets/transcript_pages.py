@@ -263,8 +263,11 @@ class Document:
     def settle(self, top: int, rows: int, *, upwards: bool = False) -> int:
         """Lay out what `rows` rows from `top` on show; returns the row at which the same text stands then.
 
-        A guessed page that is entered `upwards` keeps its distance from its end.
+        Going `upwards`, what is known to stand right below keeps its place, so that nothing is skipped; else
+        a guessed page that is entered keeps its distance from its end.
         """
+        if upwards and (known := self.at(top + rows)) is not None and known[0].is_exact:
+            return self._settle_above(*known, rows)
         place = self.at(top)
         if place is None:
             return max(0, min(top, self.height - rows))
@@ -282,6 +285,19 @@ class Document:
         self._drop_oldest(index - first)
         self._add_up()
         return self._tops[first] + line
+
+    def _settle_above(self, page: Page, line: int, rows: int) -> int:
+        """Lay out the `rows` rows above `line` of `page`; returns the row of the first of them."""
+        last = index = self._index(page)
+        missing = rows - line
+        while index > 0 and missing > 0:
+            index -= 1
+            self._lay_out(index)
+            missing -= _shown(self._pages[index])
+        self._lay_out(last)
+        self._drop_oldest(last - index + 1)
+        self._add_up()
+        return max(0, self._tops[last] + line - rows)
 
     def settle_end(self, rows: int) -> None:
         """Lay out what the last `rows` rows show."""
