@@ -7,11 +7,13 @@ needs is imported for that one alone. `caesura run` never imports Textual.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
+import logging
 import os
 import sys
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from core import logs
 from core.errors import CaesuraError
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from core.session import ModelChoice, Session
     from providers.process import ModelProcess
 
-USAGE = 2
+log = logging.getLogger("caesura.cli")
 
 DEFAULT_MODELS = {
     "ANTHROPIC_API_KEY": "anthropic/claude-sonnet-4-5",
@@ -49,14 +51,12 @@ class UsageError(CaesuraError):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run Caesura; the exit code. Never raises for what a user did."""
-    options = _parser().parse_args(arguments)
-    logs.collect()
+    """Run Caesura; the exit code. Raises nothing but argparse's `SystemExit`."""
+    _occupy_standard_streams()
     try:
-        return _run_prompt(options) if options.command == "run" else _run_screen(options)
-    except CaesuraError as error:
-        print(f"caesura: {error}", file=sys.stderr)
-        return USAGE
+        options = _parser().parse_args(arguments)
+        logs.collect()
+        return _run(options)
     except KeyboardInterrupt:
         return 130
 
@@ -77,6 +77,78 @@ def choose_model(model: str | None, environment: Mapping[str, str]) -> str:
     )
 
 
+def _run(options: argparse.Namespace) -> int:
+    try:
+        if options.version:
+            return _print_version()
+        if options.api_base is not None:
+            _check_address(options.api_base)
+        return _run_prompt(options) if options.command == "run" else _run_screen(options)
+    except CaesuraError as error:
+        from core.frontends.headless import ExitCode
+
+        _say(str(error))
+        return ExitCode.USAGE
+    except Exception as error:
+        from core.frontends.headless import ExitCode
+
+        log.exception("an error that nobody expected")
+        # Whoever wrote the files before has stopped by now.
+        listener = logs.open_files()
+        if listener is not None:
+            listener.stop()
+        where = "there is no place for a log" if listener is None else f"{logs.state_folder()}/caesura.log"
+        _say(
+            f"a fault in Caesura has ended it ({type(error).__name__}: {error}). Please report it with what "
+            f"the log says: {where}."
+        )
+        return ExitCode.FAILED
+
+
+def _occupy_standard_streams() -> None:
+    """Put /dev/null where a standard stream is closed, lest the next pipe that is opened takes its number.
+
+    `sys.stdin` and `sys.stdout` stay None, for to ask or answer there is an error; what is said on a closed
+    standard error goes nowhere.
+    """
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(fd)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", closefd=False)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()
+
+
+def _say(text: str) -> None:
+    from core.sanitize import printable
+
+    # Where nobody listens, the exit code still tells.
+    with contextlib.suppress(OSError):
+        print(f"caesura: {printable(text)}", file=sys.stderr, flush=True)
+
+
+def _check_address(api_base: str) -> None:
+    """Raises `UsageError` for what is not the address of a web server."""
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(api_base)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if usable:
+        return
+    if api_base and "://" not in api_base:
+        raise UsageError(f"--api-base {api_base} has no scheme: did you mean http://{api_base}?")
+    raise UsageError(
+        f"--api-base {api_base!r} is not the address of a server: it looks like http://localhost:8000 or "
+        "https://example.com/v1."
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="caesura",
@@ -84,11 +156,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="store_true", help="print the version and end")
     parser.add_argument(
-        "--theme", default=None, metavar="NAME", help="caesura-dark (default) or caesura-light"
+        "--theme", default=None, metavar="NAME", help="caesura-dark (default) or caesura-light; not for `run`"
     )
-    _add_model_options(parser)
+    _add_common_options(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     run = commands.add_parser(
         "run",
@@ -101,13 +172,14 @@ def _parser() -> argparse.ArgumentParser:
         "--json", action="store_true", help="print one JSON object at the end: outcome, text, proof"
     )
     # Not given is not the same as None here: it must not undo what stood before `run`.
-    _add_model_options(run, default=argparse.SUPPRESS)
+    _add_common_options(run, default=argparse.SUPPRESS)
     return parser
 
 
-def _add_model_options(parser: argparse.ArgumentParser, default: str | None = None) -> None:
-    demo = argparse.SUPPRESS if default is not None else False
-    parser.add_argument("--demo", action="store_true", default=demo, help="talk to the built-in demo model")
+def _add_common_options(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    off = argparse.SUPPRESS if default is not None else False
+    parser.add_argument("--version", action="store_true", default=off, help="print the version and end")
+    parser.add_argument("--demo", action="store_true", default=off, help="talk to the built-in demo model")
     parser.add_argument("--model", metavar="NAME", default=default, help="litellm's name of the model")
     parser.add_argument(
         "--api-base", metavar="URL", default=default, help="the address of the model's server"
@@ -143,10 +215,8 @@ def _session_maker(process: ModelProcess, choice: ModelChoice) -> Callable[[], S
 
 
 def _run_screen(options: argparse.Namespace) -> int:
-    if options.version:
-        return _print_version()
     # Textual draws on standard error.
-    if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
+    if not all(_is_terminal(stream) for stream in (sys.stdin, sys.stdout, sys.stderr)):
         raise UsageError('this is not a terminal: use `caesura run "prompt"` in scripts and pipes.')
     if os.environ.get("TERM") == "dumb":
         raise UsageError(
@@ -183,9 +253,13 @@ def _run_prompt(options: argparse.Namespace) -> int:
 
     from core.frontends.headless import Output, run_prompt
 
+    if options.theme is not None:
+        raise UsageError("--theme is for the screen: leave it out with `run`, which has none.")
+    if sys.stdout is None:
+        raise UsageError("standard output is closed: send it to a file or a pipe, for the reply goes there.")
     prompt = options.prompt
     if prompt is None:
-        if sys.stdin.isatty():
+        if sys.stdin is None or _is_terminal(sys.stdin):
             raise UsageError('there is no prompt: `caesura run "prompt"`, or send it to standard input.')
         prompt = sys.stdin.buffer.read().decode("utf-8", "replace")
     if not prompt.strip():
@@ -199,7 +273,10 @@ def _run_prompt(options: argparse.Namespace) -> int:
 
 
 def _print_version() -> int:
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
 
-    print(f"caesura {version('caesura')}")
+    try:
+        print(f"caesura {version('caesura')}")
+    except PackageNotFoundError:
+        print("caesura, not installed: it runs from its source and has no version")
     return 0

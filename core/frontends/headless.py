@@ -1,13 +1,15 @@
 """The front end without a screen: a prompt in, the reply on standard output, a code at exit.
 
 Nothing but the reply is ever written to standard output; what else there is to say goes to standard error.
-It works without a terminal and must never import a screen library. Writing happens in a thread, so that a
-reader who is slow, or stopped, cannot hold up a stop (Q1, Q4).
+It works without a terminal and must never import a screen library. Writing happens in threads, so that a
+reader who is slow, or stopped, cannot hold up a stop (Q1, Q4), not even one that comes when the reply is
+complete and only its writing is left.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import queue
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from core.cancel import CancelReason, Cause
 from core.events import CallRefused, Event, Outcome, TextArrived, TurnEnded
-from core.sanitize import printable
+from core.sanitize import PrintableStream, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,11 +30,12 @@ if TYPE_CHECKING:
     from core.session import Session
 
 LAST_WORDS_S = 1.0
-"""How long the end of the reply may take to be written after a stop; a reader who is gone takes no more."""
+"""How long the end of the reply may take to be written after a stop, and what is said on standard error at
+any end; a reader who is gone takes no more."""
 
 
 class ExitCode(IntEnum):
-    """What `caesura run` ends with; a stop by signal n ends with 128 + n."""
+    """What `caesura run` ends with; one that signal n has stopped or hurried ends with 128 + n."""
 
     COMPLETED = 0
     FAILED = 1
@@ -49,32 +52,41 @@ class Output(StrEnum):
 
 
 class _Writer:
-    """Writes to a descriptor from a thread of its own; calls `on_closed` there when nobody reads any more."""
+    """Writes to a descriptor from a thread of its own; `on_closed`, in the loop, says that nobody reads it.
 
-    def __init__(self, fd: int, on_closed: Callable[[], object]) -> None:
+    The thread is a daemon: one that is stuck in a write ends with the process.
+    """
+
+    def __init__(self, fd: int, name: str, on_closed: Callable[[], object] = lambda: None) -> None:
         self._fd = fd
         self._on_closed = on_closed
+        self._loop = asyncio.get_running_loop()
+        self._finished: asyncio.Future[None] = self._loop.create_future()
         self._texts: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="standard output", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def write(self, text: str) -> None:
         self._texts.put(text)
 
-    def finish(self, seconds: float | None) -> None:
-        """Wait until all is written, for `seconds` at most."""
+    def finish(self) -> asyncio.Future[None]:
+        """Nothing more will come; the result is done when all is written or nobody reads any more."""
         self._texts.put(None)
-        self._thread.join(seconds)
+        return self._finished
 
     def _run(self) -> None:
-        while (text := self._texts.get()) is not None:
-            try:
+        try:
+            while (text := self._texts.get()) is not None:
                 rest = memoryview(text.encode("utf-8", "replace"))
                 while rest:
                     rest = rest[os.write(self._fd, rest) :]
-            except OSError:
-                self._on_closed()
-                return
+        except OSError:
+            self._tell(self._on_closed)
+        self._tell(self._finished.set_result, None)
+
+    def _tell(self, callback: Callable[..., object], *arguments: object) -> None:
+        # A closed loop has nobody left to tell.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(callback, *arguments)
 
 
 class Headless:
@@ -87,11 +99,12 @@ class Headless:
         self._ended: TurnEnded | None = None
         self._signal: signal.Signals | None = None
         self._output_closed = False
-        self._to_terminal = os.isatty(sys.stdout.fileno())
+        self._hurried: asyncio.Future[None] = self._loop.create_future()
+        to_terminal = os.isatty(sys.stdout.fileno())
+        self._printable = PrintableStream() if to_terminal else None
         self._last = "\n"
-        self._writer = _Writer(
-            sys.stdout.fileno(), lambda: self._loop.call_soon_threadsafe(self._on_output_closed)
-        )
+        self._writer = _Writer(sys.stdout.fileno(), "standard output", self._on_output_closed)
+        self._errors = _Writer(sys.stderr.fileno(), "standard error")
 
     async def run(self, prompt: str) -> int:
         """The exit code. Raises `core.session.SessionError` for a prompt that is none."""
@@ -104,15 +117,28 @@ class Headless:
             await self._session.wait_idle()
         finally:
             unsubscribe()
-        self._tell_end()
-        stopped = self._signal is not None or self._output_closed
-        await asyncio.to_thread(self._writer.finish, LAST_WORDS_S if stopped else None)
+        self._write_end()
+        await self._wait_written()
+        # Only now: on a terminal the two must not mix.
+        self._say_end()
+        await asyncio.wait({self._errors.finish()}, timeout=LAST_WORDS_S)
         for number in signals:
             self._loop.remove_signal_handler(number)
         return self._exit_code()
 
+    async def _wait_written(self) -> None:
+        """Wait for a reader as long as it takes, but from a signal on for `LAST_WORDS_S` at most."""
+        written = self._writer.finish()
+        await asyncio.wait({written, self._hurried}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({written}, timeout=LAST_WORDS_S)
+
+    def _hurry(self) -> None:
+        if not self._hurried.done():
+            self._hurried.set_result(None)
+
     def _on_signal(self, number: signal.Signals) -> None:
         """Q1: the first stops as a key would, a second one skips the grace."""
+        self._hurry()
         if self._signal is None:
             self._signal = number
             self._session.stop(CancelReason(Cause.SIGNAL, number.name))
@@ -121,6 +147,7 @@ class Headless:
 
     def _on_output_closed(self) -> None:
         self._output_closed = True
+        self._hurry()
         self._session.stop(CancelReason(Cause.CLIENT, "standard output was closed"))
 
     def _on_event(self, event: Event) -> None:
@@ -129,7 +156,7 @@ class Headless:
                 if self._output is Output.TEXT:
                     self._write(text)
             case CallRefused(name=name):
-                _say(f"the model asked for the tool {name}, but there are no tools yet")
+                self._say(f"the model asked for the tool {name}, but there are no tools yet")
             case TurnEnded():
                 self._ended = event
             case _:
@@ -137,47 +164,58 @@ class Headless:
 
     def _write(self, text: str) -> None:
         """A terminal gets no control sequence of the model's; a file gets the reply as it is."""
-        shown = printable(text) if self._to_terminal else text
+        self._write_shown(text if self._printable is None else self._printable.feed(text))
+
+    def _write_shown(self, shown: str) -> None:
         self._last = shown[-1:] or self._last
         self._writer.write(shown)
 
-    def _tell_end(self) -> None:
+    def _write_end(self) -> None:
         assert self._ended is not None
         match self._output:
             case Output.JSON:
-                self._writer.write(json.dumps(asdict(self._ended), ensure_ascii=False) + "\n")
+                # Escapes say the same to a program and nothing to a terminal.
+                escaped = self._printable is not None
+                self._writer.write(json.dumps(asdict(self._ended), ensure_ascii=escaped) + "\n")
             case Output.TEXT:
+                if self._printable is not None:
+                    self._write_shown(self._printable.close())
                 if self._last != "\n":
                     self._writer.write("\n")
             case _:
                 assert_never(self._output)
+
+    def _say_end(self) -> None:
+        assert self._ended is not None
         proof = self._ended.proof
         if self._ended.error is not None:
-            _say(self._ended.error)
+            self._say(self._ended.error)
         elif proof is not None:
             after = "" if proof.after_s is None else f" after {proof.after_s * 1000:.1f} ms"
             how = "" if proof.closing is None else f", connection {proof.closing}"
-            _say(f"{self._ended.outcome} by {proof.source}{after}{how}")
+            self._say(f"{self._ended.outcome} by {proof.source}{after}{how}")
+
+    def _say(self, text: str) -> None:
+        self._errors.write(f"caesura: {printable(text)}\n")
 
     def _exit_code(self) -> int:
+        """A signal counts for a complete reply too: it may have cut what was left to write."""
         assert self._ended is not None
         if self._output_closed:
             return ExitCode.OUTPUT_CLOSED
+        if self._signal is not None:
+            return 128 + self._signal
         match self._ended.outcome:
             case Outcome.COMPLETED:
                 return ExitCode.COMPLETED
             case Outcome.CANCELLED:
-                return 128 + (self._signal or signal.SIGINT)
+                return 128 + signal.SIGINT
             case Outcome.TIMEOUT:
                 return ExitCode.TIMED_OUT
             case Outcome.ERROR | Outcome.MAX_TURNS_REACHED | Outcome.MAX_BUDGET_REACHED:
                 return ExitCode.FAILED
             case _:
                 assert_never(self._ended.outcome)
-
-
-def _say(text: str) -> None:
-    print(f"caesura: {printable(text)}", file=sys.stderr, flush=True)
 
 
 async def run_prompt(make_session: Callable[[], Session], prompt: str, output: Output) -> int:
