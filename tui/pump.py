@@ -47,6 +47,8 @@ class Pump:
         self._transcript = transcript
         self._return_prompt = return_prompt
         self._prompt: PromptHandle | None = None
+        self._committed = False
+        self._refused: list[str] = []
         self._loop = asyncio.get_running_loop()
         self._flush_at = 0.0
         self._flush: asyncio.TimerHandle | None = None
@@ -73,6 +75,8 @@ class Pump:
                 asked = "/continue" if prompt == CONTINUE_PROMPT else prompt
                 self._prompt = self._transcript.add_prompt(asked)
                 self._transcript.begin_reply()
+                self._committed = False
+                self._refused.clear()
             case TextArrived(text=text):
                 self._transcript.append_text(text)
                 self._plan_flush()
@@ -80,16 +84,16 @@ class Pump:
                 self._transcript.append_reasoning(text)
                 self._plan_flush()
             case CallRefused(name=name):
-                self._transcript.add_notice(
-                    f"The model asked for the tool {name or 'without a name'}, but there are no tools yet.",
-                    NoticeKind.INFO,
-                )
+                # Told at the end of the turn, which is near: an open reply would go on below a notice.
+                self._refused.append(name)
+            case StepCommitted():
+                self._committed = True
             case TurnEnded():
                 self._cancel_flush()
                 # Its end is told by callback: an eager task may be over before it is assigned here.
                 self._finishing = self._loop.create_task(self._finish(event), name="end of a reply")
                 self._finishing.add_done_callback(self._on_finished)
-            case TurnStopping() | StepCommitted() | QueueChanged() | ModelDescribed():
+            case TurnStopping() | QueueChanged() | ModelDescribed():
                 pass
             case _:
                 assert_never(event)
@@ -108,8 +112,14 @@ class Pump:
     def _conclude(self, ended: TurnEnded) -> None:
         self._transcript.end_reply(interrupted=ended.outcome is not Outcome.COMPLETED and bool(ended.text))
         returned = ended.returned_prompt is not None and self._return_prompt(ended.returned_prompt)
-        if returned and ended.error is None and self._prompt is not None:
+        if not self._committed and ended.error is None and self._prompt is not None:
+            # Rolled back: it is no part of the history, whether or not a draft kept it from returning.
             self._transcript.remove_prompt(self._prompt)
+        for name in self._refused:
+            self._transcript.add_notice(
+                f"The model asked for the tool {name or 'without a name'}, but there are no tools yet.",
+                NoticeKind.INFO,
+            )
         if ended.proof is not None:
             self._transcript.add_notice(stop_notice(ended, returned=returned), NoticeKind.STOPPED)
         if ended.error is not None:

@@ -157,7 +157,7 @@ async def test_a_prompt_that_was_rolled_back_never_takes_the_place_of_a_draft() 
         await stage.press(*"draft", "escape")
         await stage.until_said("Up brings the prompt back, /continue sends it again.")
         assert stage.pane.prompt.draft == "draft"
-        assert "what I asked" in stage.transcript
+        assert "what I asked" not in stage.transcript
         await stage.press("up")
         assert stage.pane.prompt.draft == "what I asked"
 
@@ -173,6 +173,7 @@ async def test_a_continue_that_was_rolled_back_is_offered_again() -> None:
         await stage.ask("/continue")
         await stage.press("escape")
         await stage.until_said("/continue goes on.", times=2)
+        assert "/continue\n" not in stage.transcript
         # What the model is told to go on was written by nobody.
         assert stage.pane.prompt.draft == ""
         assert CONTINUE_PROMPT not in stage.transcript
@@ -216,9 +217,42 @@ async def test_an_error_before_the_reply_leaves_the_prompt_where_it_is_and_gives
         assert stage.pane.prompt.draft == "hello"
 
 
-async def test_a_call_of_a_tool_that_there_is_not_is_told() -> None:
+@pytest.mark.promise("H2", "H9")
+async def test_a_continue_of_which_something_is_kept_stays_in_the_transcript() -> None:
     async with staged() as stage:
         await stage.ask("hello")
+        stage.model.say("half of it")
+        await stage.until_said("half of it")
+        await stage.press("escape")
+        await stage.until_said("/continue goes on.")
+        await stage.ask("/continue")
+        stage.model.say("more of it")
+        await stage.until_said("more of it")
+        await stage.press("escape")
+        await stage.until_said("/continue goes on.", times=2)
+        assert_in_order(stage, "half of it", "/continue\n", "more of it\n┄ interrupted")
+
+
+@pytest.mark.promise("H2", "E6")
+async def test_help_during_a_stall_is_shown_at_once_and_the_reply_is_still_marked() -> None:
+    async with staged() as stage:
+        await stage.ask("hello")
+        stage.model.say("```\nx = 1\n")
+        await stage.until_said("x = 1")
+        await stage.send("/help")
+        await stage.until_said("Esc stops the reply")
+        stage.model.say("# no title\n")
+        await stage.until_said("# no title")
+        await stage.press("escape")
+        await stage.until_said("Stopped by Esc")
+        assert_in_order(stage, "Esc stops the reply", "x = 1\n# no title\n┄ interrupted", "Stopped by Esc")
+
+
+async def test_a_call_of_a_tool_that_there_is_not_is_told_below_the_reply() -> None:
+    async with staged() as stage:
+        await stage.ask("hello")
+        stage.model.say("Let me look")
         stage.model.give(ToolCallDelta(0, "{}", "call-1", "read_file"))
         stage.model.finish()
         await stage.until_said("The model asked for the tool read_file, but there are no tools yet.")
+        assert_in_order(stage, "Let me look", "The model asked")

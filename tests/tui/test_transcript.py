@@ -162,10 +162,83 @@ async def test_a_prompt_can_be_taken_away_again() -> None:
         transcript.remove_prompt(handle)
         assert screen_of(transcript) == before
         transcript.remove_prompt(handle)
-        transcript.remove_last_prompt()
-        assert screen_of(transcript)[1] == "answer"
-        transcript.clear()
-        assert not any(screen_of(transcript))
+        assert screen_of(transcript) == before
+
+
+_NOTICES = ["· help", "", "· more"]
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "expected"),
+    [
+        ("```\nx = 1\n", "# no title\n```\nend", [*_NOTICES, "", " x = 1", " # no title", "", "end"]),
+        ("|a|b|\n|-|-|\n|1|2|\n", "|3|4|\n", [*_NOTICES, "", "a  │ b", "───┼───", "1  │ 2", "3  │ 4"]),
+        ("above\n\n**half", " of it**\n- item", ["above", "", *_NOTICES, "", "half of it", "• item"]),
+        ("done\n# title\n", "", ["done", "", "title", "", *_NOTICES]),
+        ("", "a reply", [*_NOTICES, "", "a reply"]),
+    ],
+    ids=["code", "table", "paragraph", "nothing open", "nothing yet"],
+)
+async def test_a_notice_leaves_an_open_reply_whole(first: str, then: str, expected: list[str]) -> None:
+    async with shown(40, 20) as (transcript, _, _):
+        transcript.begin_reply()
+        transcript.append_text(first)
+        transcript.add_notice("help", NoticeKind.INFO)
+        transcript.add_notice("more", NoticeKind.INFO)
+        assert "· more" in screen_of(transcript)
+        transcript.append_text(then)
+        transcript.end_reply(interrupted=False)
+        assert "\n".join(screen_of(transcript)).rstrip().split("\n") == expected
+
+
+async def test_reasoning_goes_on_below_a_notice_and_is_folded_whole() -> None:
+    async with shown() as (transcript, _, _):
+        transcript.begin_reply()
+        transcript.append_reasoning("one\n\ntwo")
+        transcript.add_notice("help", NoticeKind.INFO)
+        transcript.append_reasoning(" three")
+        transcript.flush()
+        assert screen_of(transcript)[:4] == ["Thinking… (3 words) ▸", "", "· help", ""]
+        transcript.toggle_reasoning()
+        assert screen_of(transcript)[:6] == ["Thinking… (3 words) ▾", "one", "", "· help", "", "two three"]
+        transcript.toggle_reasoning()
+        assert not any(screen_of(transcript)[3:])
+
+
+async def test_a_reply_is_marked_where_it_breaks_off_below_a_notice() -> None:
+    async with shown() as (transcript, _, _):
+        transcript.begin_reply()
+        transcript.append_text("half of it")
+        transcript.add_notice("help", NoticeKind.INFO)
+        transcript.end_reply(interrupted=True)
+        assert screen_of(transcript)[:4] == ["· help", "", "half of it", "┄ interrupted"]
+
+
+async def test_a_notice_does_not_read_a_whole_backlog() -> None:
+    async with shown() as (transcript, _, _):
+        transcript.begin_reply()
+        transcript.append_text("word\n\n" * 100_000)
+        transcript.add_notice("help", NoticeKind.INFO)
+        assert transcript.flush()
+
+
+@pytest.mark.parametrize(
+    ("text", "last"),
+    [
+        ("word\n" * 1_000_000, "(999,960 more lines)"),
+        ("one\n" * 41, "(1 more line)"),
+        ("one\n" * 40, "one"),
+        ("x" * 5_000_000, "(4,996,000 more characters)"),
+        ("x" * 4_000 + "\n\n", "  xxxx"),
+    ],
+    ids=["lines", "one line", "all lines", "characters", "all characters"],
+)
+async def test_of_a_huge_prompt_the_beginning_is_shown(text: str, last: str) -> None:
+    async with shown(40, 20) as (transcript, _, _):
+        transcript.add_prompt(text)
+        assert screen_of(transcript)[-1].endswith(last)
+        said, _ = transcript.get_selection(SELECT_ALL) or ("", "")
+        assert len(said) < 4_100
 
 
 @pytest.mark.promise("E10")

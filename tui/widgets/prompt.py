@@ -44,6 +44,8 @@ HISTORY_CHARACTERS: Final = 5_000_000
 _CHIP = re.compile(r"\[pasted \d+ lines?, \d+ [KM]?B #\d+\]")
 # Terminals and terminal multiplexers must not be fed what somebody hid in a text to be pasted.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_ASCII_CONTROL = dict.fromkeys((*range(0x09), *range(0x0B, 0x20), 0x7F))
+"""The same for `str.translate`, which is the fastest for ASCII and the slowest for everything else."""
 # xterm's own encoding of a modified Enter (tmux uses it too) reaches Textual under these names, which a
 # binding cannot spell; they are all taken for Shift+Enter.
 _XTERM_NEWLINES = frozenset({"shift+\r", "ctrl+\r", "\r"})
@@ -333,7 +335,11 @@ class Prompt(TextArea, inherit_bindings=False):
 
 
 def _clean(text: str) -> str:
-    return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if text.isascii():
+        return text.translate(_ASCII_CONTROL)
+    # To search is cheaper than to replace nothing.
+    return _CONTROL.sub("", text) if _CONTROL.search(text) else text
 
 
 def _size(count: int) -> str:

@@ -124,7 +124,7 @@ class Transcript(ScrollView, can_focus=False):
     # What the conversation says.
 
     def add_prompt(self, text: str) -> PromptHandle:
-        """Show what the user said: plain text, never Markdown. Goes to the end."""
+        """Show what the user said, or the beginning of much: plain text, never Markdown. Goes to the end."""
         handle = self._feed.add_prompt(text)
         self._following = True
         self._update()
@@ -135,13 +135,11 @@ class Transcript(ScrollView, can_focus=False):
         self._feed.remove_prompt(handle)
         self._update()
 
-    def remove_last_prompt(self) -> None:
-        """As `remove_prompt`, for the one that came last."""
-        if (handle := self._feed.last_prompt()) is not None:
-            self.remove_prompt(handle)
-
     def add_notice(self, text: str, kind: NoticeKind) -> None:
-        """Show a short message of ours: plain text, wrapped, with a glyph for its kind."""
+        """Show a short message of ours: plain text, wrapped, with a glyph for its kind.
+
+        An open reply goes on below it, undisturbed.
+        """
         self._feed.add_notice(text, kind)
         self._update()
 
@@ -176,13 +174,6 @@ class Transcript(ScrollView, can_focus=False):
     def end_reply(self, *, interrupted: bool) -> None:
         """The reply is over: show all of it, now. An interrupted one is marked where it breaks off."""
         self._feed.end_reply(interrupted=interrupted)
-        self._update()
-
-    def clear(self) -> None:
-        """Show nothing."""
-        self._feed = Feed(self._feed.document.width)
-        self._strips.clear()
-        self._following = True
         self._update()
 
     def toggle_reasoning(self) -> None:

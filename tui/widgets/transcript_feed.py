@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 SLICE = 16_384
 """Characters that are read at a time; takes some milliseconds."""
 _PLAIN_PIECE = 2_000
+PROMPT_LINES = 40
+PROMPT_CHARACTERS = 4_000
+"""What is shown of a prompt; a longer one only says how much more there is."""
 
 
 class NoticeKind(StrEnum):
@@ -42,6 +45,7 @@ _NOTICES = {
     NoticeKind.ERROR: ("✗ ", Look(Part.ERROR)),
 }
 _PROMPT = Look(Part.PROMPT)
+_MORE = Look(Part.PROMPT, italic=True)
 _PROMPT_PREFIX = Prefix((("❯ ", Look(Part.PROMPT_MARK)),), (("  ", _PROMPT),))
 
 
@@ -80,12 +84,17 @@ class Thought:
 
 @dataclass(slots=True, eq=False)
 class _Section:
-    """A run of text or of reasoning that is being received, and the page where it stands."""
+    """A run of text or of reasoning that is being received, and the page where it stands.
+
+    `is_begun` when finished blocks of it stand in the document, `needs_gap` when it goes on below a notice.
+    """
 
     channel: Channel
     page: Page
     markdown: MarkdownStream
     thought: Thought | None = None
+    is_begun: bool = False
+    needs_gap: bool = False
     printable: PrintableStream = field(default_factory=PrintableStream)
 
 
@@ -97,7 +106,6 @@ class Feed:
         self.thoughts: list[Thought] = []
         self._waiting: deque[tuple[Channel, str]] = deque()
         self._section: _Section | None = None
-        self._prompts: list[PromptHandle] = []
         self._languages: set[str] = set()
 
     @property
@@ -120,9 +128,7 @@ class Feed:
                 self._section = self._begin_section(channel)
             self._take(self._section, text)
         if self._section is not None:
-            tail = self._section.markdown.tail()
-            self.document.set_tail(self._section.page, tail)
-            self._note_languages(tail)
+            self._show_tail(self._section)
             self._show_head(self._section)
         return bool(self._waiting)
 
@@ -143,24 +149,34 @@ class Feed:
     def add_prompt(self, text: str) -> PromptHandle:
         self.end_section()
         entry, _ = self._begin_entry()
-        self.document.extend(entry, _plain(text, _PROMPT, _PROMPT_PREFIX))
-        handle = PromptHandle(entry)
-        self._prompts.append(handle)
-        return handle
+        start, more = _beginning(text)
+        self.document.extend(entry, _plain(start, _PROMPT, _PROMPT_PREFIX))
+        if more:
+            rest = Prefix(_PROMPT_PREFIX.rest, _PROMPT_PREFIX.rest)
+            self.document.extend(entry, [Prose(more, rest, _MORE, markdown=False)])
+        return PromptHandle(entry)
 
     def remove_prompt(self, handle: PromptHandle) -> None:
-        if handle in self._prompts:
-            self._prompts.remove(handle)
-            self.document.remove(handle.entry)
-
-    def last_prompt(self) -> PromptHandle | None:
-        return self._prompts[-1] if self._prompts else None
+        self.document.remove(handle.entry)
 
     def add_notice(self, text: str, kind: NoticeKind) -> None:
-        self.end_section()
+        """Show it at once. What is still open of a reply moves below it, and is read on as if it were not
+        there: a reply may stall, so no notice waits for its end."""
+        self.read()
+        section = self._section
+        if section is not None:
+            self.document.set_tail(section.page, [])
+            if section.thought is None and not section.is_begun:
+                # Nothing but the gap is left of it.
+                self.document.remove(section.page.entry)
         entry, _ = self._begin_entry()
         glyph, look = _NOTICES[kind]
         self.document.extend(entry, _plain(text, look, Prefix(((glyph, look),), (("  ", PLAIN),))))
+        if section is not None:
+            # Reasoning stays one entry, which is folded as a whole.
+            section.page = self.document.begin(section.thought.body if section.thought else Entry())
+            section.is_begun, section.needs_gap = False, True
+            self._show_tail(section)
 
     def fold(self, thought: Thought, *, folded: bool) -> None:
         self.document.fold(thought.body, folded=folded)
@@ -192,8 +208,22 @@ class Feed:
 
     def _extend(self, section: _Section, blocks: list[Block]) -> None:
         if blocks:
+            self._add_gap(section, blocks[0])
             section.page = self.document.extend(section.page.entry, blocks)
+            section.is_begun = True
             self._note_languages(blocks)
+
+    def _show_tail(self, section: _Section) -> None:
+        tail = section.markdown.tail()
+        if tail:
+            self._add_gap(section, tail[0])
+        self.document.set_tail(section.page, tail)
+        self._note_languages(tail)
+
+    def _add_gap(self, section: _Section, below: Block) -> None:
+        if section.needs_gap and below != Blank():
+            section.page = self.document.extend(section.page.entry, [Blank()])
+        section.needs_gap = False
 
     def _note_languages(self, blocks: list[Block]) -> None:
         for block in blocks:
@@ -236,6 +266,18 @@ class Feed:
     def _show_head(self, section: _Section) -> None:
         if section.thought is not None:
             self.document.set_tail(section.thought.head, [section.thought.line()])
+
+
+def _beginning(text: str) -> tuple[str, str]:
+    """What is shown of a prompt, and words for the rest of it or nothing."""
+    text = text.rstrip("\n")
+    start = "\n".join(text[:PROMPT_CHARACTERS].split("\n")[:PROMPT_LINES])
+    if len(start) == len(text):
+        return text, ""
+    lines = text.count("\n", len(start))
+    count, unit = (lines, "line") if lines else (len(text) - len(start), "character")
+    cut = "" if text[len(start)] == "\n" else "…"
+    return start + cut, f"({count:,} more {unit}{'' if count == 1 else 's'})"
 
 
 def _plain(text: str, look: Look, prefix: Prefix) -> Iterator[Prose]:
