@@ -49,7 +49,7 @@ def numbers_on(app: Caesura) -> set[int]:
 def test_the_first_frame_says_what_it_is_and_what_to_do(app: Caesura) -> None:
     assert app.terminal.screen[0].strip().startswith("Caesura")
     assert "Ask anything. Enter sends" in app.terminal.text
-    assert app.status.startswith("idle  Esc –")
+    assert app.status.startswith("idle  Esc unused")
     assert "openai/gpt-4o" in app.status
 
 
@@ -180,7 +180,7 @@ def test_a_terminal_of_20_by_5_is_enough(tmp_path: Path, server: OpenAIServer) -
         app.terminal.press("escape")
         server.wait_closed(exchange)
         app.terminal.wait_for("/continue goes")
-        assert app.status.startswith("idle  Esc –")
+        assert app.status.startswith("idle  Esc unused")
         app.terminal.press("ctrl+q")
         assert app.terminal.wait_exit() == 0
         assert app.terminal.unrestored() == []

@@ -123,7 +123,7 @@ def test_a_server_that_is_not_there_and_then_is(tmp_path: Path) -> None:
         app.terminal.type("hello\n")
         shown = app.wait_block("✗ ")
         assert shown.startswith(
-            f"✗ OpenAI at {gone.url} cannot be reached: check that the server runs and that its address"
+            f"✗ The server at {gone.url} cannot be reached: check that the server runs and that its address"
         )
         assert app.composer == "hello"
         with ThreadedServer(OpenAIServer(port=gone.port)) as server:

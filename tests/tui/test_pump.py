@@ -256,3 +256,8 @@ async def test_a_call_of_a_tool_that_there_is_not_is_told_below_the_reply() -> N
         stage.model.finish()
         await stage.until_said("The model asked for the tool read_file, but there are no tools yet.")
         assert_in_order(stage, "Let me look", "The model asked")
+        await stage.ask("next")
+        stage.model.say("works")
+        stage.model.finish()
+        await stage.until(lambda: len(stage.session.history) == 2 and "works" in stage.transcript)
+        assert stage.transcript.count("The model asked") == 1
