@@ -2,8 +2,7 @@
 
 A thread of its own does all the talking and all the waiting, so that a stop needs nothing of the event loop:
 `CancelToken.cancel`, in whatever thread, writes the cancel message itself, and this thread kills the child
-when it does not confirm in time, sockets and all (P4). The thread also starts the children, because a
-child that asks the kernel to die with its parent dies with the *thread* that started it.
+when it does not confirm in time, sockets and all (P4). The thread also starts the children.
 """
 
 from __future__ import annotations
@@ -15,29 +14,21 @@ import logging
 import os
 import select
 import socket
-import subprocess
-import sys
 import threading
 import time
-from collections import deque
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from core.cancel import shielded
 from core.model import (
-    Closed,
     Closing,
-    Delta,
     Emit,
     FailureKind,
     Finished,
-    ModelError,
     ModelInfo,
     ModelRequest,
-    PhaseChanged,
-    TextDelta,
 )
+from providers.call import Call, died, failed, prove, receive
+from providers.child import Child, start_child
 from providers.wire import (
     Cancel,
     Describe,
@@ -56,6 +47,7 @@ from providers.wire import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from core.cancel import CancelToken
 
@@ -73,75 +65,10 @@ READY_WITHIN_S = 90.0
 SLOW_START_S = 15.0
 """A stop of a request that has waited this long for a start ends the start too: the next begins afresh."""
 
-KILL_WITHIN_S = 1.0
-"""How long the kernel may take to end a killed child."""
-
 DESCRIBE_WITHIN_S = 20.0
 """The first answer waits for the child's import."""
 
-MOST_LOG_BYTES = 1_000_000
-
-_ROOT = str(Path(__file__).resolve().parent.parent)
-_COMMAND = "import sys; sys.path.insert(0, {root!r}); from providers.worker import main; main({parent}, {fd})"
 _CHUNK = 1 << 18
-
-Ending = End | Failed | Stopped
-
-
-class _Call:
-    """One stream, as both sides of the thread boundary know it.
-
-    The thread appends to `arrived` and sets `end` last; the task takes from `arrived` and reads `end` once
-    there is nothing left. `stop_by` is the deadline of a requested stop, in `time.monotonic()` seconds.
-    """
-
-    def __init__(self, stream_id: int, request: ModelRequest, loop: asyncio.AbstractEventLoop) -> None:
-        self.stream_id = stream_id
-        self.request = request
-        self.arrived: deque[Delta] = deque()
-        self.end: Ending | None = None
-        self.stop_by: float | None = None
-        # Whether the child has been told of it: until then a stop need not ask anyone.
-        self.sent = False
-        self.shown = False
-        self.restarted = False
-        self._loop = loop
-        self._news = asyncio.Event()
-        self._told = False
-
-    def deliver(self, delta: Delta) -> None:
-        self.shown = self.shown or not isinstance(delta, PhaseChanged)
-        self.arrived.append(delta)
-        self._tell()
-
-    def finish(self, end: Ending) -> None:
-        if self.end is None:
-            self.end = end
-            self._told = False
-            self._tell()
-
-    async def wait_news(self) -> None:
-        await self._news.wait()
-        self._news.clear()
-        self._told = False
-
-    def _tell(self) -> None:
-        """Wake the task, once for everything that arrives until it runs."""
-        if not self._told:
-            self._told = True
-            # A closed loop has nobody left to tell.
-            with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._news.set)
-
-
-@dataclass(frozen=True, slots=True)
-class _Child:
-    """A running model process. `lifeline` is the end of a pipe that it watches: closed, it ends."""
-
-    process: subprocess.Popen[bytes]
-    inbox: int
-    outbox: int
-    lifeline: int
 
 
 class ModelProcess:
@@ -157,10 +84,10 @@ class ModelProcess:
         # Re-entrant, because a signal handler that cancels may interrupt a holder. Never held while waiting.
         self._lock = threading.RLock()
         self._ids = itertools.count(1)
-        self._calls: dict[int, _Call] = {}
+        self._calls: dict[int, Call] = {}
         self._questions: dict[int, tuple[asyncio.AbstractEventLoop, asyncio.Future[ModelInfo | None]]] = {}
         self._outgoing = bytearray()
-        self._child: _Child | None = None
+        self._child: Child | None = None
         self._child_is_ready = False
         self._ready_by = 0.0
         self._wanted = True
@@ -176,7 +103,7 @@ class ModelProcess:
     def pid(self) -> int | None:
         """The child's process id, None between two children."""
         child = self._child
-        return None if child is None else child.process.pid
+        return None if child is None else child.pid
 
     def start(self) -> None:
         """Start the child, so that it is warm when the first prompt comes."""
@@ -194,18 +121,18 @@ class ModelProcess:
         self._closing = True
         child = self._child
         if child is not None:
-            child.process.kill()
+            child.kill()
 
     # -- the event loop's side --
 
     async def stream(self, request: ModelRequest, token: CancelToken, emit: Emit) -> Finished:
         """See `core.model.ModelProvider`. A child that dies before the first delta is replaced, once."""
         token.check()
-        call = _Call(next(self._ids), request, asyncio.get_running_loop())
+        call = Call(next(self._ids), request, asyncio.get_running_loop())
         with token.on_cancel(lambda _: self._stop(call)), token.on_force(lambda _: self._force(call)):
             self._open(call)
             try:
-                end = await _receive(call, token, emit)
+                end = await receive(call, token, emit)
             finally:
                 if call.end is None:
                     self._stop(call)
@@ -214,7 +141,7 @@ class ModelProcess:
                             await call.wait_news()
                 self._forget(call)
                 if token.cancelled:
-                    _prove(call, emit)
+                    prove(call, emit)
         # Whatever its end was: what came after the stop has not been emitted, so it is no normal one (P3).
         token.check()
         match end:
@@ -223,7 +150,7 @@ class ModelProcess:
             case Failed():
                 raise end.error()
             case Stopped():
-                raise _died(request, shown=call.shown)
+                raise died(request, shown=call.shown)
             case _:
                 assert_never(end)
 
@@ -244,19 +171,19 @@ class ModelProcess:
         finally:
             self._questions.pop(question_id, None)
 
-    def _open(self, call: _Call) -> None:
+    def _open(self, call: Call) -> None:
         """Hand a request to the thread, which can write a long conversation without holding up the loop."""
         with self._lock:
             if call.end is not None:
                 return
             if self._closing:
-                call.finish(_failed(call))
+                call.finish(failed(call))
                 return
             self._calls[call.stream_id] = call
             self._wanted = True
         self._wake()
 
-    def _stop(self, call: _Call) -> None:
+    def _stop(self, call: Call) -> None:
         """Ask for the end of a stream: from any thread, at once, without waiting."""
         now = time.monotonic()
         with self._lock:
@@ -272,14 +199,14 @@ class ModelProcess:
                 self._send(Cancel(call.stream_id))
         self._wake()
 
-    def _force(self, call: _Call) -> None:
+    def _force(self, call: Call) -> None:
         """A second stop: the time to confirm is over now. From any thread."""
         with self._lock:
             if call.stop_by is not None:
                 call.stop_by = time.monotonic()
         self._wake()
 
-    def _forget(self, call: _Call) -> None:
+    def _forget(self, call: Call) -> None:
         with self._lock:
             self._calls.pop(call.stream_id, None)
 
@@ -425,41 +352,15 @@ class ModelProcess:
             self._bury("did not get ready")
 
     def _start_child(self) -> None:
-        lifeline_read, lifeline = os.pipe()
         try:
-            process = self._popen(lifeline_read)
+            child = start_child(self._log_file)
         except OSError as error:
             log.exception("the model process could not be started")
-            os.close(lifeline)
             self._give_up(str(error.strerror))
             return
-        finally:
-            os.close(lifeline_read)
-        assert process.stdin is not None
-        assert process.stdout is not None
-        os.set_blocking(process.stdin.fileno(), False)
         with self._lock:
             self._ready_by = time.monotonic() + READY_WITHIN_S
-            self._child = _Child(process, process.stdin.fileno(), process.stdout.fileno(), lifeline)
-
-    def _popen(self, lifeline_fd: int) -> subprocess.Popen[bytes]:
-        command = _COMMAND.format(root=_ROOT, parent=os.getpid(), fd=lifeline_fd)
-        with contextlib.ExitStack() as stack:
-            errors = subprocess.DEVNULL
-            if self._log_file is not None:
-                # Without a place for its log the process works as well.
-                with contextlib.suppress(OSError):
-                    errors = stack.enter_context(_open_log(self._log_file())).fileno()
-            return subprocess.Popen(
-                # -P: what lies in the user's current folder must not be imported in place of ours.
-                [sys.executable, "-P", "-c", command],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                bufsize=0,
-                pass_fds=(lifeline_fd,),
-                start_new_session=True,
-            )
+            self._child = child
 
     def _give_up(self, why: str) -> None:
         """There is no child and none can be made: fail what waits for it; the next request tries again."""
@@ -480,14 +381,7 @@ class ModelProcess:
         child = self._child
         if child is None:
             return
-        child.process.kill()
-        closing = Closing.KILLED
-        try:
-            child.process.wait(KILL_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            # In the kernel's hands, as on a network disk that does not answer; nobody can say what is open.
-            log.error("the model process %d does not end although it was killed", child.process.pid)
-            closing = Closing.UNCONFIRMED
+        closing = Closing.KILLED if child.end() else Closing.UNCONFIRMED
         now = time.monotonic()
         with self._lock:
             self._child = None
@@ -497,12 +391,8 @@ class ModelProcess:
             self._child_is_ready = False
             calls = list(self._calls.values())
             self._calls.clear()
-        # Only now that nobody writes to it any more.
-        for stream in (child.process.stdin, child.process.stdout):
-            if stream is not None:
-                stream.close()
-        os.close(child.lifeline)
-        log.info("the model process %d %s", child.process.pid, how)
+        child.close()
+        log.info("the model process %d %s", child.pid, how)
         self.restarts += not self._closing
         self._answer_all()
         for call in calls:
@@ -513,71 +403,13 @@ class ModelProcess:
         for question_id in list(self._questions):
             self._answer(question_id, None)
 
-    def _settle(self, call: _Call, stopped: Stopped) -> None:
+    def _settle(self, call: Call, stopped: Stopped) -> None:
         """What becomes of a stream whose process has ended: `stopped`, if that was asked for."""
         if call.stop_by is not None:
             call.finish(stopped)
         elif call.shown or call.restarted or self._closing:
-            call.finish(_failed(call))
+            call.finish(failed(call))
         else:
             call.restarted = True
             call.sent = False
             self._open(call)
-
-
-def _open_log(path: Path) -> BinaryIO:
-    """Open for appending; one that has grown large starts anew."""
-    too_large = path.exists() and path.stat().st_size > MOST_LOG_BYTES
-    return path.open("wb" if too_large else "ab")
-
-
-async def _receive(call: _Call, token: CancelToken, emit: Emit) -> Ending:
-    """Emit what arrives, text in a row as one delta, until the end; nothing more after a stop (P3)."""
-    while True:
-        texts: list[str] = []
-        # The end is read before the deltas: it was set after the last of them.
-        end = call.end
-        while call.arrived and not token.cancelled:
-            delta = call.arrived.popleft()
-            if isinstance(delta, TextDelta):
-                texts.append(delta.text)
-                continue
-            if texts:
-                emit(TextDelta("".join(texts)))
-                texts.clear()
-            emit(delta)
-        if texts and not token.cancelled:
-            emit(TextDelta("".join(texts)))
-        if end is not None:
-            return end
-        await call.wait_news()
-
-
-def _prove(call: _Call, emit: Emit) -> None:
-    match call.end:
-        case Stopped(_, how, at):
-            emit(Closed(how, at))
-        case End() | Failed():
-            emit(Closed(Closing.FINISHED, time.monotonic()))
-        case None:
-            emit(Closed(Closing.UNCONFIRMED, time.monotonic()))
-        case _:
-            assert_never(call.end)
-
-
-def _died(request: ModelRequest, *, shown: bool) -> ModelError:
-    if shown:
-        message = (
-            f"The process that talks to {request.model} ended in the middle of the reply: /continue resumes."
-        )
-    else:
-        message = (
-            f"The process that talks to {request.model} ended before it could answer, twice: "
-            "look into worker.log in the state folder, then send the prompt again."
-        )
-    return ModelError(FailureKind.PROCESS_DIED, message)
-
-
-def _failed(call: _Call) -> Failed:
-    error = _died(call.request, shown=call.shown)
-    return Failed(call.stream_id, error.kind, str(error), "", None, None)
