@@ -11,6 +11,7 @@ from codecs import getincrementaldecoder
 from typing import TYPE_CHECKING, Final
 
 import pyte
+from rich.cells import cell_len
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,25 @@ _CUT = re.compile(r"\x1b(?:\[[\d;:<=>?]*\$?|\][^\x07\x1b]*\x1b?|[PX^_][^\x1b]*\x
 _OF_PYTE: Final = frozenset({5, 6, 7, 25})
 MODES_AT_START: Final = frozenset({7, 25})
 ALTERNATE: Final = 1049
+
+
+class Screen(pyte.Screen):
+    """pyte's screen, which can also be read while half of a wide character is overwritten."""
+
+    @property
+    def display(self) -> list[str]:
+        return [self._line(y) for y in range(self.lines)]
+
+    def _line(self, y: int) -> str:
+        shown: list[str] = []
+        after_wide = False
+        for x in range(self.columns):
+            character = self.buffer[y][x].data
+            # The second half of a wide character is an empty cell; one that stands alone lost its first half.
+            if character or not after_wide:
+                shown.append(character or " ")
+            after_wide = bool(character) and cell_len(character) == 2
+        return "".join(shown)
 
 
 class Emulator:
@@ -42,8 +62,8 @@ class Emulator:
         self._drawing = draw
         self._answer = answer
         self._kitty_stacks: dict[bool, list[int]] = {False: [], True: []}
-        self._main = pyte.Screen(columns, lines)
-        self._alternate = pyte.Screen(columns, lines)
+        self._main = Screen(columns, lines)
+        self._alternate = Screen(columns, lines)
         self._stream = pyte.Stream(self._main)
         self._rest = ""
         self._decode = getincrementaldecoder("utf-8")("replace").decode
