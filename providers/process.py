@@ -305,8 +305,9 @@ class ModelProcess:
         for line in lines:
             try:
                 message = load_to_parent(line)
-            except (ValueError, TypeError, KeyError):
-                log.exception("the model process said what cannot be read")
+            except (ValueError, TypeError, KeyError) as error:
+                # Neither the line nor the error's words, which quote it: it may be text of the conversation.
+                log.error("the model process said what cannot be read: %s", type(error).__name__)
                 return False
             self._take(message)
         return True
