@@ -45,12 +45,15 @@ class CancelReason:
     """Why a token was cancelled.
 
     `source` is the key, signal, command or rule, for the record and the status line. `at` is
-    `time.monotonic()` of the request itself: for a key, of its arrival and not of its handling.
+    `time.monotonic()` of the request itself: for a key, of its arrival and not of its handling. `words` is
+    what the person said about it, for the model; with `remind` the model is told not to try again (S8).
     """
 
     cause: Cause
     source: str
     at: float = field(default_factory=time.monotonic)
+    words: str = ""
+    remind: bool = True
 
     def __str__(self) -> str:
         return f"{self.cause} ({self.source})"

@@ -1,8 +1,9 @@
-"""One turn from its prompt to its outcome: ask the model, commit the step, say how it ended.
+"""One turn from its prompt to its outcome: ask the model, run the calls, commit the step, repeat.
 
-Each turn runs in a task of its own and asks the model in a second one, so that a provider which ignores its
-token can be left behind (U10): its late deltas fall into a closed turn and are dropped. The outcome is
-decided in one place, once, and after it nothing of the turn changes the session (U8).
+Each turn runs in a task of its own, asks the model in a second one and runs each call in a third, so that a
+provider or a tool which ignores its token can be left behind (U10): what it still says falls into a closed
+turn and is dropped. The outcome is decided in one place, once, and after it nothing of the turn changes the
+session (U8).
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, assert_never
 
 from core.cancel import Cancelled, CancelReason, CancelToken, Cause
+from core.dispatch import CallHome, Calls
 from core.errors import CaesuraError
 from core.events import (
-    CallRefused,
     Event,
     Outcome,
     ReasoningArrived,
@@ -25,7 +26,7 @@ from core.events import (
     TurnEnded,
     TurnStopping,
 )
-from core.messages import Message, Step, UserMessage
+from core.messages import AssistantMessage, Step, ToolResults, UserMessage
 from core.model import (
     Closed,
     Closing,
@@ -39,14 +40,19 @@ from core.model import (
     ReasoningDelta,
     TextDelta,
     ToolCallDelta,
+    ToolSpec,
 )
 from core.operations import Operation, OperationKind, OperationState, Registry
+from core.progress import Ended
 from core.reply import Reply
+from core.supervision import END_OF_PROGRAM, Graces, supervise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from core.messages import AssistantMessage
+    from core.approval import Desk
+    from core.dispatch import Toolset, ToolSource
+    from core.messages import Message, Usage
 
 log = logging.getLogger(__name__)
 
@@ -60,50 +66,99 @@ FORCED_GRACE_S = 0.5
 """The same after a second stop, which our provider answers with a kill at once (E7)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How far a turn may go. `steps` counts replies of the model, `seconds` the whole turn (U9)."""
+
+    steps: int | None = None
+    seconds: float | None = None
+
+
+NO_LIMITS = Limits()
+
+
 @dataclass(slots=True)
 class Turn:
     """One turn. Its token exists before any of its work starts (U1).
 
-    `committed` is set together with the history, in the same step of the event loop: from then on the turn
-    is completed, whatever is asked of it later (U6). `closed` means that the outcome is out.
+    `kept` means that the prompt is part of the history. `committed` is set together with the last step, in
+    the same step of the event loop: from then on the turn is completed, whatever is asked of it later (U6).
+    `closed` means that the outcome is out. `notes` are told to the model before the prompt: what it has to
+    know of things that ended since its last turn.
     """
 
     turn_id: int
     prompt: UserMessage
     token: CancelToken
+    notes: tuple[str, ...] = ()
     started_at: float = field(default_factory=time.monotonic)
     continued: bool = False
+    kept: bool = False
     committed: bool = False
     closed: bool = False
+
+    @property
+    def message(self) -> UserMessage:
+        """The prompt as the model gets it."""
+        return UserMessage("\n\n".join((*self.notes, self.prompt.text)))
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a turn needs of its session.
 
-    `request` makes a request of the messages to be sent last, `commit` appends one step to the history and
-    is synchronous, `emit` tells the front ends. `stragglers` keeps tasks that were left behind.
+    `history` is what was said before; `request` makes a request of messages and of the tools there are;
+    `commit` appends one step to the history and is synchronous, `spend` counts what a sub-agent has used
+    (H6), `emit` tells the front ends. `stragglers` keeps tasks that were left behind. `parent_id` and `agent`
+    are those of the sub-agent whose turn it is.
     """
 
     session_id: str
     provider: ModelProvider
     registry: Registry
-    request: Callable[[Message], ModelRequest]
+    model: str
+    history: Callable[[], tuple[Message, ...]]
+    request: Callable[[tuple[Message, ...], tuple[ToolSpec, ...]], ModelRequest]
     commit: Callable[[int, Step], None]
+    spend: Callable[[Usage], None]
     emit: Callable[[Event], None]
-    stragglers: set[asyncio.Task[Finished]]
+    stragglers: set[asyncio.Task[Any]]
+    tools: ToolSource
+    desk: Desk
+    limits: Limits = NO_LIMITS
+    parent_id: str | None = None
+    agent: str = ""
 
 
-class _Ask:
-    """One request under way: what has arrived, and what is known of its end."""
+class LimitReached(CaesuraError):
+    """The turn has asked the model as often as it may, and is not done."""
 
-    def __init__(self, turn: Turn, around: Surroundings, model: str) -> None:
+
+class _Step:
+    """One step under way: the request, what has arrived of the reply, its calls, what is known of its end."""
+
+    def __init__(self, turn: Turn, around: Surroundings) -> None:
         self._turn = turn
         self._around = around
-        self.reply = Reply(model)
+        self.reply = Reply(around.model)
         self.closed: Closed | None = None
+        self.finished: Finished | None = None
+        self.toolset: Toolset | None = None
         self.operation: Operation = around.registry.open(
-            around.session_id, OperationKind.STREAM, model, turn.token
+            around.session_id, OperationKind.STREAM, around.model, turn.token, parent_id=around.parent_id
+        )
+        self.calls = Calls(
+            CallHome(
+                turn.turn_id,
+                around.session_id,
+                turn.token,
+                around.registry,
+                around.desk,
+                around.emit,
+                around.stragglers,
+                around.parent_id,
+                around.agent,
+            )
         )
 
     def take(self, delta: Delta) -> None:
@@ -129,23 +184,72 @@ class _Ask:
             case ReasoningDelta(text):
                 if text:
                     self._around.emit(ReasoningArrived(self._turn.turn_id, text))
-            case ToolCallDelta():
-                pass
+            case ToolCallDelta(index):
+                if index not in self.calls.ids and self.reply.call_name(index):
+                    self.calls.name(index, self.reply.given_id(index), self.reply.call_name(index))
             case _:
                 assert_never(delta)
 
-    async def run(self, request: ModelRequest) -> Finished:
+    async def ask(self) -> None:
+        """Ask the model; the reply is complete when this returns. Raises like `ModelProvider.stream`."""
+        stream = asyncio.create_task(self._stream(), name=f"stream of turn {self._turn.turn_id}")
+        stream.add_done_callback(self._on_done)
+        token = self.operation.token
+        done = await supervise(stream, token, Graces(GRACE_S, FORCED_GRACE_S), self._around.stragglers)
+        finished = stream.result() if done and not stream.cancelled() else None
+        # Also if it has finished: what came after a stop was dropped, so that is no normal end (P3). For a
+        # stop this is the last moment to count; a later one finds a complete reply.
+        token.check()
+        if finished is None:
+            raise RuntimeError("the request of a turn was cancelled, but nobody had asked for a stop")
+        for index in self.reply.call_indexes:
+            if index not in self.calls.ids:
+                self.calls.name(index, self.reply.given_id(index), self.reply.call_name(index))
+        self.finished = finished
+
+    async def _stream(self) -> Finished:
         with self.operation as operation:
             operation.start(Phase.BEFORE_REQUEST)
             with operation.token.bind():
+                self.toolset = await self._around.tools.load(operation.token)
+                said = (
+                    self._around.history()
+                    if self._turn.kept
+                    else (*self._around.history(), self._turn.prompt)
+                )
+                request = self._around.request(said, self.toolset.specs)
                 return await self._around.provider.stream(request, operation.token, self.take)
 
-    def on_done(self, stream: asyncio.Task[Finished]) -> None:
-        """The end of the task of `run`, also of one that was cancelled before its first step (S9)."""
+    def _on_done(self, stream: asyncio.Task[Finished]) -> None:
+        """The end of the stream's task, also of one that was cancelled before its first step (S9)."""
         if self.operation.state.live:
             self.operation.end(OperationState.CANCELLED)
         if not stream.cancelled():
             stream.exception()  # looked at, for who waited for it may be gone
+
+    async def run_calls(self) -> None:
+        """Run what the reply has asked for; each call has its result when this returns."""
+        assert self.toolset is not None
+        await self.calls.run(self.arguments(), self.toolset.tools)
+
+    def arguments(self) -> dict[int, str]:
+        """The arguments of the calls as far as they have come, by the provider's index."""
+        return {index: self.reply.arguments(index) for index in self.calls.ids}
+
+    def message(self) -> AssistantMessage:
+        """The reply, or what there is of it."""
+        done = self.finished
+        return self.reply.message(
+            finish=done.reason if done else None, model=done.model if done else "", call_ids=self.calls.ids
+        )
+
+    def messages(self) -> tuple[Message, ...]:
+        """The step as it becomes history: every call of the reply with its result (H4)."""
+        reply = self.message()
+        by_id = {result.call_id: result for result in self.calls.results}
+        results = tuple(by_id[call.call_id] for call in reply.calls)
+        prompt = () if self._turn.kept else (self._turn.message,)
+        return (*prompt, reply, *((ToolResults(results),) if results else ()))
 
 
 async def run_turn(turn: Turn, around: Surroundings) -> None:
@@ -156,147 +260,170 @@ async def run_turn(turn: Turn, around: Surroundings) -> None:
         stopping = TurnStopping(turn.turn_id, reason.source)
         loop.call_soon_threadsafe(lambda: None if turn.closed else around.emit(stopping))
 
-    ask: _Ask | None = None
+    run = _Run(turn, around)
     error: Exception | None = None
     stop = turn.token.on_cancel(announce)
+    deadline = _set_deadline(turn, around.limits.seconds)
     try:
-        # A turn that is stopped already comes no further than the check within the stream's operation, which
-        # leaves the record of that stop (T9).
-        request = around.request(turn.prompt)
-        ask = _Ask(turn, around, request.model)
-        finished = await _supervise(ask, request, turn, around)
-        _commit(turn, around, ask.reply.message(finish=finished.reason, model=finished.model), finished)
-        for name in ask.reply.call_names:
-            around.emit(CallRefused(turn.turn_id, name))
+        await run.steps()
     except Exception as failure:  # noqa: BLE001 - every failure of a turn is its outcome, told in one place
         error = failure
     finally:
         stop.close()
-        _close(turn, around, ask, error)
+        if deadline is not None:
+            deadline.cancel()
+        run.close(error)
 
 
 def close_unrun(turn: Turn, around: Surroundings) -> None:
     """Say the last word on a turn whose task was cancelled before its first step (U4)."""
     if not turn.closed:
-        _close(turn, around, None, None)
+        _Run(turn, around).close(None)
 
 
-def _close(turn: Turn, around: Surroundings, ask: _Ask | None, error: Exception | None) -> None:
-    ended = _conclude(turn, around, ask, error)
-    if ask is not None:
-        ask.operation.settle()
-    turn.closed = True
-    around.emit(ended)
-
-
-async def _supervise(ask: _Ask, request: ModelRequest, turn: Turn, around: Surroundings) -> Finished:
-    """Wait for the stream; after a stop for `GRACE_S` at most, after a second one for `FORCED_GRACE_S`."""
-    stream = asyncio.create_task(ask.run(request), name=f"stream of turn {turn.turn_id}")
-    stream.add_done_callback(ask.on_done)
+def _set_deadline(turn: Turn, seconds: float | None) -> asyncio.TimerHandle | None:
+    """U9: the deadline cancels the work, and what that work ends with is the outcome."""
+    if seconds is None:
+        return None
+    reason = f"the deadline of {seconds:g} s"
+    if seconds <= 0:
+        turn.token.cancel(CancelReason(Cause.DEADLINE, reason))
+        return None
     loop = asyncio.get_running_loop()
-    given_up: asyncio.Future[None] = loop.create_future()
-    graces: list[asyncio.TimerHandle] = []
-    token = ask.operation.token
-
-    def give_up() -> None:
-        if not given_up.done():
-            given_up.set_result(None)
-
-    def grant(seconds: float) -> None:
-        if not given_up.done():
-            graces.append(loop.call_later(seconds, give_up))
-
-    def on_stop(_: CancelReason) -> None:
-        loop.call_soon_threadsafe(grant, GRACE_S)
-
-    def on_second_stop(_: CancelReason) -> None:
-        loop.call_soon_threadsafe(grant, FORCED_GRACE_S)
-
-    waited_for: set[asyncio.Future[Any]] = {stream, given_up}
-    try:
-        with token.on_cancel(on_stop), token.on_force(on_second_stop):
-            await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        given_up.cancel()
-        for grace in graces:
-            grace.cancel()
-        if not stream.done():
-            # Only a stop that was not obeyed, or the end of the program, leaves one behind.
-            token.cancel(turn.token.reason or CancelReason(Cause.QUIT, "end of the program"))
-            around.stragglers.add(stream)
-            stream.add_done_callback(lambda done: _bury(done, around))
-    finished = stream.result() if stream.done() and not stream.cancelled() else None
-    # Also if it has finished: what came after a stop was dropped, so that is no normal end (P3). For a stop
-    # this is the last moment to count; a later one finds a committed turn.
-    token.check()
-    if finished is None:
-        raise RuntimeError("the request of a turn was cancelled, but nobody had asked for a stop")
-    return finished
+    return loop.call_later(seconds, lambda: turn.token.cancel(CancelReason(Cause.DEADLINE, reason)))
 
 
-def _bury(stream: asyncio.Task[Finished], around: Surroundings) -> None:
-    around.stragglers.discard(stream)
-    if not stream.cancelled() and (error := stream.exception()) is not None:
-        log.info("a stream that was left behind has ended: %r", error)
+class _Run:
+    """The steps of one turn, and the decision how it ended."""
 
+    def __init__(self, turn: Turn, around: Surroundings) -> None:
+        self._turn = turn
+        self._around = around
+        self._step: _Step | None = None
+        self._saved: list[_Step] = []
+        self._text: list[str] = []
 
-def _commit(turn: Turn, around: Surroundings, reply: AssistantMessage, finished: Finished | None) -> None:
-    """Make the turn part of the history. Synchronous: no stop can fall between its parts (H3, U6)."""
-    if finished is not None:
-        turn.committed = True
-    try:
-        around.commit(turn.turn_id, Step((turn.prompt, reply), finished.usage if finished else None))
-    except BaseException:
-        turn.committed = False
-        raise
+    async def steps(self) -> None:
+        """Step after step, until a reply asks for no call. A stop is looked at before a limit (U6)."""
+        turn, limit = self._turn, self._around.limits.steps
+        count = 0
+        while not turn.committed:
+            if limit is not None and count >= limit and turn.kept:
+                raise LimitReached(
+                    f"The turn has taken {count} steps, as many as it may. /continue goes on from here."
+                )
+            count += 1
+            # A turn that is stopped already comes no further than the check within the stream's operation,
+            # which leaves the record of that stop (T9).
+            self._step = step = _Step(turn, self._around)
+            await step.ask()
+            if step.calls.all:
+                await step.run_calls()
+            self._commit(step)
+            if not turn.committed:
+                turn.token.check()
 
-
-def _conclude(turn: Turn, around: Surroundings, ask: _Ask | None, error: Exception | None) -> TurnEnded:
-    """Decide the outcome, keep or roll back, and gather the proof (H1, H2, U6, U7)."""
-    reply = ask.reply.message(finish=None) if ask is not None else None
-    if turn.committed:
-        return TurnEnded(turn.turn_id, Outcome.COMPLETED, reply.text if reply else "")
-    kept = reply.text if reply is not None else ""
-    returned: str | None = turn.prompt.text
-    if ask is not None and reply is not None and ask.reply.started:
+    def _commit(self, step: _Step) -> None:
+        """Make the step part of the history. Synchronous: no stop can fall between its parts (H3, U6)."""
+        finished, messages = step.finished, step.messages()
+        kept, self._turn.kept = self._turn.kept, True
+        self._turn.committed = finished is not None and not step.calls.all
         try:
-            _commit(turn, around, reply, None)
-        except Exception as failure:  # noqa: BLE001 - not saved is an outcome as well; it must still come (U4)
+            self._around.commit(self._turn.turn_id, Step(messages, finished.usage if finished else None))
+        except BaseException:
+            self._turn.kept, self._turn.committed = kept, False
+            raise
+        self._text.append(step.message().text)
+        self._saved.append(step)
+        self._step = None
+
+    def close(self, error: Exception | None) -> None:
+        ended = self._conclude(error)
+        for step in (*self._saved[-1:], *((self._step,) if self._step is not None else ())):
+            if not any(call.told is not None and call.told.proof is not None for call in step.calls.all):
+                # Else the stop met calls, and they have left its records.
+                step.operation.settle()
+        self._turn.closed = True
+        self._around.emit(ended)
+
+    def _conclude(self, error: Exception | None) -> TurnEnded:
+        """Decide the outcome, keep or roll back, and gather the proof (H1, H2, U6, U7)."""
+        turn, step = self._turn, self._step
+        if turn.committed:
+            return TurnEnded(turn.turn_id, Outcome.COMPLETED, self._said())
+        unsaved: Exception | None = None
+        if step is not None:
+            step.calls.abandon(step.arguments())
+            if step.reply.started:
+                try:
+                    self._commit(step)
+                except Exception as failure:  # noqa: BLE001 - not saved is an outcome as well; it must still come (U4)
+                    unsaved = failure
+        text = self._said() if unsaved is None or step is None else self._said(step)
+        returned = None if turn.kept else turn.prompt.text
+        if unsaved is not None:
             return TurnEnded(
-                turn.turn_id, Outcome.ERROR, kept, error=_sentence(failure), returned_prompt=returned
+                turn.turn_id, Outcome.ERROR, text, error=_sentence(unsaved), returned_prompt=returned
             )
-        returned = None
-    reason = _reason(turn, ask, error)
-    if reason is not None:
-        if error is not None and not isinstance(error, Cancelled):
-            log.info("turn %d failed while it was being stopped", turn.turn_id, exc_info=error)
-        outcome = Outcome.TIMEOUT if reason.cause is Cause.DEADLINE else Outcome.CANCELLED
-        proof = _proof(reason, ask)
-        return TurnEnded(turn.turn_id, outcome, kept, proof=proof, returned_prompt=returned)
-    return TurnEnded(turn.turn_id, Outcome.ERROR, kept, error=_sentence(error), returned_prompt=returned)
+        reason = self._reason(step, error)
+        if reason is not None:
+            if error is not None and not isinstance(error, Cancelled):
+                log.info("turn %d failed while it was being stopped", turn.turn_id, exc_info=error)
+            outcome = Outcome.TIMEOUT if reason.cause is Cause.DEADLINE else Outcome.CANCELLED
+            proof = _proof(reason, step or (self._saved[-1] if self._saved else None))
+            return TurnEnded(turn.turn_id, outcome, text, proof=proof, returned_prompt=returned)
+        outcome = Outcome.MAX_TURNS_REACHED if isinstance(error, LimitReached) else Outcome.ERROR
+        return TurnEnded(turn.turn_id, outcome, text, error=_sentence(error), returned_prompt=returned)
+
+    def _said(self, unsaved: _Step | None = None) -> str:
+        """What the model said in this turn, whole or partial, its steps a paragraph apart."""
+        texts = (*self._text, *((unsaved.message().text,) if unsaved is not None else ()))
+        return "\n\n".join(text for text in texts if text)
+
+    def _reason(self, step: _Step | None, error: Exception | None) -> CancelReason | None:
+        """Why the turn was stopped, if it was: by its own token or by that of its stream alone.
+
+        A turn that has neither an error nor a stop was cancelled from outside: the program is ending.
+        """
+        if self._turn.token.reason is not None:
+            return self._turn.token.reason
+        if step is not None and step.operation.token.reason is not None and step.finished is None:
+            return step.operation.token.reason
+        return CancelReason(Cause.QUIT, END_OF_PROGRAM) if error is None else None
 
 
-def _reason(turn: Turn, ask: _Ask | None, error: Exception | None) -> CancelReason | None:
-    """Why the turn was stopped, if it was: by its own token or by that of its stream alone.
-
-    A turn that has neither an error nor a stop was cancelled from outside: the program is ending.
-    """
-    if turn.token.reason is not None:
-        return turn.token.reason
-    if ask is not None and ask.operation.token.reason is not None:
-        return ask.operation.token.reason
-    return CancelReason(Cause.QUIT, "end of the program") if error is None else None
-
-
-def _proof(reason: CancelReason, ask: _Ask | None) -> StopProof:
-    if ask is None:
+def _proof(reason: CancelReason, step: _Step | None) -> StopProof:
+    """What is known of the ends of all that was alive when the stop came (E6)."""
+    if step is None:
         return StopProof(reason.source, time.monotonic() - reason.at, None)
-    if ask.closed is not None and ask.closed.how is Closing.UNCONFIRMED:
-        return StopProof(reason.source, None, None, unconfirmed=(ask.operation.title,))
-    if ask.closed is not None:
-        return StopProof(reason.source, ask.closed.at - reason.at, ask.closed.how)
-    if ask.operation.state.live:
-        return StopProof(reason.source, None, None, unconfirmed=(ask.operation.title,))
+    calls = [call for call in step.calls.all if call.told is not None and call.told.proof is not None]
+    proofs = [call.told.proof for call in calls if call.told is not None and call.told.proof is not None]
+    ended = sum((Ended(proof.processes, proof.alive) for proof in proofs), Ended())
+    unconfirmed = tuple(name for proof in proofs for name in proof.unconfirmed)
+    stream = _stream_proof(reason, step)
+    times = [stream.after_s, *(proof.after_s for proof in proofs)]
+    after = None if None in times else max(seconds for seconds in times if seconds is not None)
+    return StopProof(
+        reason.source,
+        after,
+        stream.closing,
+        (*stream.unconfirmed, *unconfirmed),
+        ended.processes,
+        ended.alive,
+    )
+
+
+def _stream_proof(reason: CancelReason, step: _Step) -> StopProof:
+    closed = step.closed
+    if step.finished is not None:
+        # The reply had come to its end before; what was stopped are its calls.
+        return StopProof(reason.source, 0.0, None)
+    if closed is not None and closed.how is Closing.UNCONFIRMED:
+        return StopProof(reason.source, None, None, unconfirmed=(step.operation.title,))
+    if closed is not None:
+        return StopProof(reason.source, closed.at - reason.at, closed.how)
+    if step.operation.state.live:
+        return StopProof(reason.source, None, None, unconfirmed=(step.operation.title,))
     # It ended before there was a connection to close.
     return StopProof(reason.source, time.monotonic() - reason.at, None)
 

@@ -11,8 +11,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from core.messages import Usage
+    from core.messages import ResultStatus, Usage
     from core.model import Closing, ModelInfo
+    from core.permissions import Mode
 
 
 class Outcome(StrEnum):
@@ -36,17 +37,75 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StopProof:
-    """What is known of the end of a stopped turn (E6).
+    """What is known of the end of a stopped turn or call (E6).
 
-    `source` is the key, signal or command. `after_s` is the time from the request to the confirmed end of the
-    connection, in seconds; None while nothing has confirmed it. `closing` is None when there was no request.
-    `unconfirmed` names what had not ended when the turn was given up.
+    `source` is the key, signal or command. `after_s` is the time from the request to the confirmed end of all
+    that was alive, in seconds; None while something has not confirmed it. `closing` is None when no request
+    was under way. `unconfirmed` names what had not ended when it was given up, `alive` the processes that
+    refused, each with its id and name; `processes` counts those that ended.
     """
 
     source: str
     after_s: float | None
     closing: Closing | None
     unconfirmed: tuple[str, ...] = ()
+    processes: int = 0
+    alive: tuple[tuple[int, str], ...] = ()
+
+
+class ShownKind(StrEnum):
+    """How a result is drawn for the person."""
+
+    TEXT = "text"
+    DIFF = "diff"
+    MARKDOWN = "markdown"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the person sees of a call's result, or of what it is going to do."""
+
+    text: str
+    kind: ShownKind = ShownKind.TEXT
+
+
+class AnswerKind(StrEnum):
+    """What a person says to a question. Only the first three allow anything."""
+
+    ONCE = "once"
+    SESSION = "session"
+    ALWAYS = "always"
+    DENY = "deny"
+
+    @property
+    def allows(self) -> bool:
+        return self is not AnswerKind.DENY
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`words` go to the model with a denial."""
+
+    kind: AnswerKind
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """May this call do that? Answered by id: `Session.answer(ask_id, answer)`.
+
+    `title` is what it does on one line, `why` says why it is asked. `rule` is what "for the session" and
+    "always" would allow, in words; empty where they are not offered. `agent` names the sub-agent that asks.
+    """
+
+    ask_id: str
+    call_id: str
+    tool: str
+    title: str
+    why: str
+    rule: str = ""
+    preview: Shown | None = None
+    agent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +139,76 @@ class ReasoningArrived:
 
 
 @dataclass(frozen=True, slots=True)
-class CallRefused:
-    """The model asked for a tool that there is none of; nothing ran and nothing of it is sent back."""
+class CallNamed:
+    """The model has named a call: it is queued, and can be stopped, from now on (S1, S4).
+
+    `parent_id` is the call of the sub-agent that it belongs to.
+    """
 
     turn_id: int
+    call_id: str
     name: str
+    parent_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallStarted:
+    """The call's arguments are read: `title` is what it does on one line. It may still be asked about."""
+
+    turn_id: int
+    call_id: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """The last word on a call, once for each `CallNamed` (H5).
+
+    `arguments` is their JSON text as it came. `seconds` counts from its start, None if it never ran. `proof`
+    is that of its stop, if it was stopped.
+    """
+
+    turn_id: int
+    call_id: str
+    name: str
+    title: str
+    status: ResultStatus
+    shown: Shown
+    arguments: str
+    seconds: float | None = None
+    proof: StopProof | None = None
+    parent_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionAsked:
+    turn_id: int
+    question: Question
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionClosed:
+    """`answer` is None when a stop has closed it, which is no denial (E4)."""
+
+    turn_id: int
+    ask_id: str
+    answer: Answer | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModeChanged:
+    mode: Mode
+
+
+@dataclass(frozen=True, slots=True)
+class BackgroundEnded:
+    """A background command is over. `shown` is its output, `proof` that of its stop, if it was stopped."""
+
+    call_id: str
+    title: str
+    exit_code: int | None
+    shown: Shown
+    proof: StopProof | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +250,27 @@ class ModelDescribed:
     info: ModelInfo
 
 
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A sentence for the person about the session itself: a setting that could not be used, a rule that could
+    not be kept."""
+
+    text: str
+
+
 Event = (
     TurnStarted
     | TurnStopping
     | TextArrived
     | ReasoningArrived
-    | CallRefused
+    | CallNamed
+    | CallStarted
+    | CallEnded
+    | QuestionAsked
+    | QuestionClosed
+    | ModeChanged
+    | BackgroundEnded
+    | Notice
     | StepCommitted
     | TurnEnded
     | QueueChanged

@@ -5,6 +5,7 @@ All of it is frozen and JSON-able. A message never changes after it was committe
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, assert_never
@@ -84,13 +85,45 @@ class AssistantMessage:
     def text(self) -> str:
         return "".join(part.text for part in self.parts if isinstance(part, Text))
 
+    @property
+    def calls(self) -> tuple[ToolCall, ...]:
+        return tuple(part for part in self.parts if isinstance(part, ToolCall))
 
-Message = UserMessage | AssistantMessage
+
+class ResultStatus(StrEnum):
+    """What became of a call, told truthfully to the model and on its card (H5)."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    DENIED = "denied"
+    STOPPED = "stopped"
+    NOT_STARTED = "not started"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """The one result of one call (H4). `text` is what the model is told; it says the status by itself."""
+
+    call_id: str
+    name: str
+    status: ResultStatus
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResults:
+    """The results of all calls of the reply before it, in their order (H4)."""
+
+    results: tuple[ToolResult, ...]
+
+
+Message = UserMessage | AssistantMessage | ToolResults
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The unit of commit (H3): the prompt that led to a reply, the reply, and what it cost.
+    """The unit of commit (H3): the prompt that led to a reply if it was the first, the reply, the results of
+    its calls, and what it cost.
 
     `usage` is None when the provider reported none.
     """
@@ -102,12 +135,16 @@ class Step:
 STOPPED_NOTE = "[The reply above was stopped before its end.]"
 """What the model is told in the next prompt after an interrupted reply (H2)."""
 
+UNREADABLE_KEPT = 2_000
+"""How many characters of arguments that are no JSON object go back to the model."""
+
 
 def sendable(messages: Iterable[Message]) -> tuple[Message, ...]:
     """What of a conversation is sent, in a form that every provider accepts (H4).
 
     Reasoning that the provider has not signed is left out, so are replies that are blank without it; prompts
-    that come to stand next to each other are joined, and an interrupted reply is said to be one.
+    that come to stand next to each other are joined, an interrupted reply is said to be one, and arguments
+    that are no JSON object are quoted in one.
     """
     sent: list[Message] = []
     note = ""
@@ -122,14 +159,35 @@ def sendable(messages: Iterable[Message]) -> tuple[Message, ...]:
                     sent.append(UserMessage(prompt))
             case AssistantMessage():
                 note = STOPPED_NOTE if message.interrupted else ""
-                if message.text.strip() or any(isinstance(part, ToolCall) for part in message.parts):
-                    sent.append(_signed(message))
+                if message.text.strip() or message.calls:
+                    sent.append(_acceptable(message))
+            case ToolResults():
+                sent.append(message)
             case _:
                 assert_never(message)
     return tuple(sent)
 
 
-def _signed(message: AssistantMessage) -> AssistantMessage:
-    """`message` without the reasoning that its provider would not take back."""
-    keep = tuple(part for part in message.parts if not isinstance(part, Reasoning) or part.signature)
+def read_arguments(text: str) -> dict[str, object] | None:
+    """The arguments of a call; no text is no arguments. None for what is not one JSON object."""
+    try:
+        read = json.loads(text) if text.strip() else {}
+    except (ValueError, RecursionError):
+        return None
+    return read if isinstance(read, dict) else None
+
+
+def _acceptable(message: AssistantMessage) -> AssistantMessage:
+    """`message` without the reasoning that its provider would not take back, its calls in readable JSON."""
+    keep = tuple(
+        replace(part, arguments=_readable(part.arguments)) if isinstance(part, ToolCall) else part
+        for part in message.parts
+        if not isinstance(part, Reasoning) or part.signature
+    )
     return replace(message, parts=keep)
+
+
+def _readable(arguments: str) -> str:
+    if read_arguments(arguments) is None:
+        return json.dumps({"unreadable": arguments[:UNREADABLE_KEPT]})
+    return arguments if arguments.strip() else "{}"

@@ -33,12 +33,22 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool as the model is told of it. `parameters` is the JSON Schema of one object, as JSON text."""
+
+    name: str
+    description: str
+    parameters: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRequest:
     """One request to a model.
 
     `model` is litellm's name for it, provider prefix included. `messages` is what is sent, already well
     formed (H4). `timeout_s` bounds the silence between two chunks and the wait for headers, in seconds.
     `streaming` is false for a model that only answers in one piece; a stop closes its connection as well.
+    The model may call `tools`.
     """
 
     model: str
@@ -47,6 +57,7 @@ class ModelRequest:
     api_base: str | None = None
     timeout_s: float = 600.0
     streaming: bool = True
+    tools: tuple[ToolSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
-from core.cancel import Cancelled, CancelReason, CancelToken
+from core.cancel import Cancelled, CancelReason, CancelToken, Cause
 from core.errors import CaesuraError
 from core.model import Phase
+from core.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,7 +110,11 @@ class StopRecord:
 
 @dataclass(frozen=True, slots=True)
 class OperationView:
-    """A picture of one live operation. `opened_at` is `time.monotonic()` in seconds."""
+    """A picture of one live operation.
+
+    `title` is the tool, the model or the server, `detail` its argument on one line. `opened_at` and
+    `deadline_at` are `time.monotonic()` in seconds. `processes` counts those that are alive.
+    """
 
     session_id: str
     call_id: str
@@ -119,6 +124,10 @@ class OperationView:
     state: OperationState
     phase: Phase
     opened_at: float
+    detail: str = ""
+    deadline_at: float | None = None
+    processes: int = 0
+    forced: bool = False
 
 
 class Operation:
@@ -133,6 +142,9 @@ class Operation:
         self._view = view
         self.token = token
         self.phase = view.phase
+        self.detail = view.detail
+        self.progress = Progress()
+        self._deadline: _Deadline | None = None
         self._state = OperationState.SCHEDULED
         self._phase_at_stop: Phase | None = None
         self._recorded = False
@@ -170,7 +182,28 @@ class Operation:
             self.state,
             self.phase,
             given.opened_at,
+            self.detail,
+            self.deadline_at,
+            self.progress.processes,
+            self.token.forced,
         )
+
+    @property
+    def opened_at(self) -> float:
+        return self._view.opened_at
+
+    @property
+    def deadline_at(self) -> float | None:
+        """`time.monotonic()` at which it will be stopped, if there is such a time."""
+        return None if self._deadline is None else self._deadline.at
+
+    def limit(self, seconds: float) -> None:
+        """Stop it `seconds` from now, instead of at the deadline it had; in the event loop."""
+        if self._deadline is not None:
+            self._deadline.close()
+        if self._state.live and not self.token.cancelled:
+            self._deadline = _Deadline(self.token, seconds)
+            self._registry.tell()
 
     def start(self, phase: Phase) -> None:
         """Go from scheduled to running. Raises `Cancelled` if it was stopped before: it never starts (S4)."""
@@ -194,6 +227,8 @@ class Operation:
             waiters, self._waiters = self._waiters, []
         if self._stop_registration is not None:
             self._stop_registration.close()
+        if self._deadline is not None:
+            self._deadline.close()
         for loop, ended in waiters:
             # A loop that is closed waits for nothing any more.
             with contextlib.suppress(RuntimeError):
@@ -273,6 +308,21 @@ class Operation:
         self._registry.tell()
 
 
+class _Deadline:
+    """Cancels a token at a time, unless it is closed before."""
+
+    def __init__(self, token: CancelToken, seconds: float) -> None:
+        self.at = time.monotonic() + seconds
+        self._token = token
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._expire)
+
+    def _expire(self) -> None:
+        self._token.cancel(CancelReason(Cause.DEADLINE, "its deadline"))
+
+    def close(self) -> None:
+        self._timer.cancel()
+
+
 class Registry:
     """All live operations of the program, by session and call id. Its methods may be called from any thread.
 
@@ -303,6 +353,7 @@ class Registry:
         call_id: str = "",
         parent_id: str | None = None,
         phase: Phase = Phase.BEFORE_REQUEST,
+        detail: str = "",
     ) -> Operation:
         """List a new operation, scheduled, with a token under `parent`.
 
@@ -313,9 +364,17 @@ class Registry:
         with self.lock:
             free = wanted = call_id or f"{kind}-{next(self._numbers)}"
             while (session_id, free) in self._live:
-                free = f"{wanted}#{next(self._numbers)}"
+                free = f"{wanted}_{next(self._numbers)}"
             view = OperationView(
-                session_id, free, parent_id, kind, title, OperationState.SCHEDULED, phase, time.monotonic()
+                session_id,
+                free,
+                parent_id,
+                kind,
+                title,
+                OperationState.SCHEDULED,
+                phase,
+                time.monotonic(),
+                detail,
             )
             operation = Operation(self, view, token)
             self._live[session_id, free] = operation
@@ -350,6 +409,22 @@ class Registry:
         if operation is None or wait == 0 or await operation.wait_ended(wait):
             return result
         return CancelResult(CancelAnswer.TIMEOUT, operation.title)
+
+    def extend(self, session_id: str, call_id: str, seconds: float) -> bool:
+        """Move the deadline of an operation, forward or, with a negative number, back; in the event loop.
+
+        False if it has none or has ended. One that has passed by that stops it at once.
+        """
+        operation = self._live.get((session_id, call_id))
+        if operation is None or operation.deadline_at is None or operation.token.cancelled:
+            return False
+        operation.limit(max(0.0, operation.deadline_at + seconds - time.monotonic()))
+        return True
+
+    def tail(self, session_id: str, call_id: str, lines: int) -> str:
+        """The latest lines of an operation's output; nothing once it has ended."""
+        operation = self._live.get((session_id, call_id))
+        return "" if operation is None else operation.progress.tail(lines)
 
     def cancel_all(self, session_id: str, reason: CancelReason) -> int:
         """Stop everything of one session; the number of operations that had not been stopped before."""

@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from core.messages import AssistantMessage, FinishReason, Part, Reasoning, Text
+from core.messages import (
+    AssistantMessage,
+    FinishReason,
+    Part,
+    Reasoning,
+    Text,
+    ToolCall,
+    read_arguments,
+)
 from core.model import ReasoningDelta, TextDelta, ToolCallDelta
 
 
@@ -26,8 +34,9 @@ class _Run:
 
 @dataclass(slots=True)
 class _Call:
+    given_id: str = ""
     name: str = ""
-    arguments: list[str] = field(default_factory=list)
+    pieces: list[str] = field(default_factory=list)
 
 
 class Reply:
@@ -44,9 +53,19 @@ class Reply:
         return self._shown or bool(self._calls)
 
     @property
-    def call_names(self) -> tuple[str, ...]:
-        """The tools the model asked for, in order."""
-        return tuple(call.name for call in self._calls.values())
+    def call_indexes(self) -> tuple[int, ...]:
+        """The calls as the provider tells them apart, in the order in which it named them."""
+        return tuple(self._calls)
+
+    def given_id(self, index: int) -> str:
+        """The id the provider gave the call; empty if none."""
+        return self._calls[index].given_id
+
+    def call_name(self, index: int) -> str:
+        return self._calls[index].name
+
+    def arguments(self, index: int) -> str:
+        return "".join(self._calls[index].pieces)
 
     def add(self, delta: TextDelta | ReasoningDelta | ToolCallDelta) -> None:
         match delta:
@@ -61,17 +80,27 @@ class Reply:
                 run = self._run(Reasoning)
                 run.pieces.append(text)
                 run.signature = signature or run.signature
-            case ToolCallDelta(index, arguments, _, name):
+            case ToolCallDelta(index, arguments, call_id, name):
                 call = self._calls.setdefault(index, _Call())
+                call.given_id = call_id or call.given_id
                 call.name = name or call.name
-                call.arguments.append(arguments)
+                call.pieces.append(arguments)
 
-    def message(self, *, finish: FinishReason | None, model: str = "") -> AssistantMessage:
+    def message(
+        self, *, finish: FinishReason | None, model: str = "", call_ids: dict[int, str] | None = None
+    ) -> AssistantMessage:
         """What there is of the reply; interrupted if it has no `finish`.
 
-        Calls are not in it: a call without its result must never be sent (H4), and nothing runs calls yet.
+        `call_ids` are the ids under which its calls are known; a call without one is left out. So is a call
+        of an interrupted reply whose arguments had not come to their end.
         """
-        parts = tuple(run.part() for run in self._runs)
+        ids = call_ids or {}
+        calls = tuple(
+            ToolCall(ids[index], call.name, self.arguments(index))
+            for index, call in self._calls.items()
+            if index in ids and (finish is not None or _whole(self.arguments(index)))
+        )
+        parts = (*(run.part() for run in self._runs), *calls)
         return AssistantMessage(parts, model or self._model, finish, interrupted=finish is None)
 
     def _run(self, kind: type[Text] | type[Reasoning]) -> _Run:
@@ -79,3 +108,7 @@ class Reply:
         if not self._runs or self._runs[-1].kind is not kind or self._runs[-1].signature:
             self._runs.append(_Run(kind))
         return self._runs[-1]
+
+
+def _whole(arguments: str) -> bool:
+    return bool(arguments.strip()) and read_arguments(arguments) is not None

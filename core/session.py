@@ -1,4 +1,4 @@
-"""One conversation: its history, its queue, its running turn, and who listens.
+"""One conversation: its history, its queue, its running turn, its background commands, and who listens.
 
 A session belongs to one event loop; only `stop` and `force` may be called from other threads. Front ends call
 its methods and read its events, and never keep a state of their own about what is running (U4). The history
@@ -13,33 +13,50 @@ import logging
 import uuid
 from collections import deque
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
+from core.access import Workspace
+from core.approval import Desk
+from core.background import BackgroundCommands
 from core.cancel import CancelReason, CancelToken, shielded
-from core.engine import Surroundings, Turn, close_unrun, run_turn
+from core.dispatch import FixedTools, ToolSource
+from core.engine import NO_LIMITS, Limits, Surroundings, Turn, close_unrun, run_turn
 from core.errors import CaesuraError
 from core.events import (
+    Answer,
+    CallEnded,
+    CallNamed,
     Event,
+    ModeChanged,
     ModelDescribed,
+    Notice,
     Outcome,
+    Question,
     QueueChanged,
+    Shown,
     Status,
     StepCommitted,
+    StopProof,
     TurnEnded,
     TurnStarted,
 )
-from core.messages import AssistantMessage, Message, Step, Usage, UserMessage, sendable
-from core.model import ModelInfo, ModelProvider, ModelRequest
+from core.listeners import Listeners
+from core.messages import Message, ResultStatus, Step, Usage, UserMessage, sendable
+from core.model import ModelInfo, ModelProvider, ModelRequest, ToolSpec
+from core.permissions import Mode, Permissions
+from core.processes import kill_survivor
+from core.questions import Questions
+from core.supervision import END_OF_PROGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from core.model import Finished
-    from core.operations import Registry
+    from core.operations import CancelResult, OperationView, Registry
 
 log = logging.getLogger(__name__)
 
-CONTINUE_PROMPT = "Continue exactly where your last reply was stopped, without repeating any of it."
+CONTINUE_PROMPT = "Continue exactly where you were stopped, without repeating any of it."
 
 FORCED_S = 1.0
 """How long the end of a turn may take once nothing is waited for any more, in seconds."""
@@ -58,10 +75,63 @@ class ModelChoice:
     system: str | None = None
 
 
+class SessionTools(ToolSource, Protocol):
+    """The tools of one session: a source that knows its servers and can be closed."""
+
+    async def prepare(self) -> None:
+        """Read the settings and import what tools need, in a thread: before a turn has to wait for it."""
+        ...
+
+    def describe_servers(self) -> str:
+        """MCP servers, their tools and states, in words for the person."""
+        ...
+
+    async def aclose(self) -> None:
+        """End the servers; bounded."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NoTools(FixedTools):
+    """For a session that only talks."""
+
+    async def prepare(self) -> None:
+        """Nothing to prepare."""
+
+    def describe_servers(self) -> str:
+        return "There are no tools in this session."
+
+    async def aclose(self) -> None:
+        """Nothing to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """With what, and how far, turns may go. `make_tools` gets the session that it makes them for."""
+
+    permissions: Permissions
+    make_tools: Callable[[Session], SessionTools]
+    limits: Limits = NO_LIMITS
+    mode_chosen: bool = False
+    """The mode is the person's own choice, which no setting changes."""
+
+
+def talk_only() -> Equipment:
+    """No tools, in the current folder."""
+    return Equipment(Permissions(Workspace(Path.cwd())), lambda _: NoTools())
+
+
 class Session:
     """See the module. Make it inside a running event loop; `aclose` ends it."""
 
-    def __init__(self, provider: ModelProvider, registry: Registry, choice: ModelChoice) -> None:
+    def __init__(
+        self,
+        provider: ModelProvider,
+        registry: Registry,
+        choice: ModelChoice,
+        equipment: Equipment | None = None,
+    ) -> None:
+        given = equipment or talk_only()
         self.session_id = uuid.uuid4().hex[:12]
         self.choice = choice
         self.info = ModelInfo(choice.model)
@@ -78,11 +148,17 @@ class Session:
         self._turn: Turn | None = None
         self._task: asyncio.Task[None] | None = None
         self._returned_prompt: str | None = None
-        self._stragglers: set[asyncio.Task[Finished]] = set()
-        self._listeners: list[Callable[[Event], None]] = []
-        self._untold: deque[Event] = deque()
-        self._telling = False
+        self._mode_chosen = given.mode_chosen
+        self._unfinished = False
+        self._open_calls: dict[str, CallNamed] = {}
+        self._stragglers: set[asyncio.Task[Any]] = set()
+        self._reconsidering: set[asyncio.Task[None]] = set()
+        self._listeners = Listeners()
         self._closed = False
+        self._limits = given.limits
+        self._desk = Desk(given.permissions.workspace, given.permissions, Questions())
+        self.background = BackgroundCommands(self.session_id, registry, self._listeners.tell)
+        self._tools = given.make_tools(self)
 
     # -- what there is --
 
@@ -116,18 +192,45 @@ class Session:
     def queue_paused(self) -> bool:
         return self._queue_paused
 
+    @property
+    def workspace(self) -> Workspace:
+        return self._desk.workspace
+
+    @property
+    def permissions(self) -> Permissions:
+        return self._desk.permissions
+
+    @property
+    def mode(self) -> Mode:
+        return self._desk.permissions.mode
+
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """The open questions, in the order in which they were asked."""
+        return self._desk.questions.open
+
+    @property
+    def survivors(self) -> tuple[tuple[int, str], ...]:
+        """Process id and name of what refused to end, as far as it has been seen."""
+        return tuple((pid, survivor.name) for pid, survivor in self._desk.survivors.items())
+
+    def operations(self) -> tuple[OperationView, ...]:
+        """Everything of this session that is alive, oldest first."""
+        return self._registry.snapshot(self.session_id)
+
+    def tail(self, call_id: str, lines: int) -> str:
+        """The latest lines of a live operation's output."""
+        return self._registry.tail(self.session_id, call_id, lines)
+
+    def describe_servers(self) -> str:
+        return self._tools.describe_servers()
+
     def subscribe(self, listener: Callable[[Event], None]) -> Callable[[], None]:
         """Call `listener` with every event from now on, in the session's loop; the result takes it back.
 
         A listener must not wait. What it raises is logged and disturbs neither the turn nor other listeners.
         """
-        self._listeners.append(listener)
-
-        def unsubscribe() -> None:
-            if listener in self._listeners:
-                self._listeners.remove(listener)
-
-        return unsubscribe
+        return self._listeners.subscribe(listener)
 
     # -- what one can do --
 
@@ -179,6 +282,44 @@ class Session:
         turn = self._turn
         return turn is not None and turn.token.force()
 
+    def stop_call(self, call_id: str, reason: CancelReason) -> CancelResult:
+        """Stop one operation; a second time, force it (S2, S11). From any thread."""
+        return self._registry.cancel(self.session_id, call_id, reason)
+
+    async def stop_call_and_wait(self, call_id: str, reason: CancelReason, *, wait: float) -> CancelResult:
+        """`stop_call`, then wait up to `wait` seconds for the real end (S7)."""
+        return await self._registry.cancel_and_wait(self.session_id, call_id, reason, wait=wait)
+
+    def extend(self, call_id: str, seconds: float) -> bool:
+        """Move the deadline of one operation; false if it has none."""
+        return self._registry.extend(self.session_id, call_id, seconds)
+
+    def answer(self, ask_id: str, answer: Answer) -> bool:
+        """Answer an open question; false if it is not open any more."""
+        return self._desk.questions.answer(ask_id, answer)
+
+    def set_mode(self, mode: Mode) -> None:
+        """Change what is done without a question; what is being asked is looked at again."""
+        self._mode_chosen = True
+        if mode is self._desk.permissions.mode:
+            return
+        self._desk.permissions.mode = mode
+        self._listeners.tell(ModeChanged(mode))
+        task = asyncio.create_task(self._desk.questions.reconsider(), name="questions under another mode")
+        self._reconsidering.add(task)
+        task.add_done_callback(self._on_reconsidered)
+
+    async def kill_survivors(self) -> bool:
+        """Kill again what refused to end; whether all of it is gone or out of reach now."""
+        gone = [
+            pid
+            for pid, survivor in tuple(self._desk.survivors.items())
+            if await asyncio.to_thread(kill_survivor, survivor)
+        ]
+        for pid in gone:
+            self._desk.survivors.pop(pid, None)
+        return not self._desk.survivors
+
     def send_queued(self) -> bool:
         """Send the next prompt of a queue that a stop has paused; false when there is none."""
         if self._turn is not None or not self._queue or self._closed:
@@ -195,10 +336,27 @@ class Session:
         self._emit_queue()
         return taken
 
+    async def prepare(self) -> None:
+        """Have the settings read and the tools imported, before a turn has to wait for it."""
+        await self._tools.prepare()
+
+    def configure(self, mode: Mode, limits: Limits) -> None:
+        """Take over what the settings say, unless it was chosen already."""
+        if not self._mode_chosen:
+            self.set_mode(mode)
+        self._limits = Limits(
+            limits.steps if self._limits.steps is None else self._limits.steps,
+            limits.seconds if self._limits.seconds is None else self._limits.seconds,
+        )
+
+    def tell(self, text: str) -> None:
+        """A sentence for the person about the session itself."""
+        self._listeners.tell(Notice(text))
+
     async def describe_model(self) -> None:
         """Ask the catalogue about the model, and tell the listeners."""
         self.info = await self._provider.describe(self.choice.model)
-        self._emit(ModelDescribed(self.info))
+        self._listeners.tell(ModelDescribed(self.info))
 
     async def wait_idle(self) -> None:
         """Wait until no turn is running and none is queued to run."""
@@ -206,10 +364,26 @@ class Session:
             await asyncio.wait({self._task})
 
     async def aclose(self, reason: CancelReason, *, grace_s: float = 3.0) -> None:
-        """Stop what runs and wait for it, for `grace_s` at most; nothing can be submitted any more (Q2)."""
+        """Stop what runs, background commands and servers included, and wait for it (Q2).
+
+        For `grace_s` at most in peace, and once more after a kill. Nothing can be submitted any more.
+        """
         self._closed = True
         self._queue_paused = True
         self.token.cancel(reason)
+        ending = asyncio.create_task(
+            self._end_companions(reason, grace_s), name="end of a session's companions"
+        )
+        await self._end_turn(grace_s)
+        with shielded(2 * grace_s + FORCED_S):
+            await asyncio.wait({ending})
+        ending.cancel()
+
+    async def _end_companions(self, reason: CancelReason, grace_s: float) -> None:
+        await self.background.aclose(reason, grace_s=grace_s)
+        await self._tools.aclose()
+
+    async def _end_turn(self, grace_s: float) -> None:
         with shielded(grace_s):
             if self._task is not None:
                 await asyncio.wait({self._task})
@@ -227,8 +401,7 @@ class Session:
 
     @property
     def _interrupted(self) -> bool:
-        last = self._steps[-1].messages[-1] if self._steps else None
-        return isinstance(last, AssistantMessage) and last.interrupted
+        return self._unfinished and bool(self._steps)
 
     def _begin_or_queue(self, prompt: UserMessage) -> None:
         self._check_open()
@@ -244,10 +417,11 @@ class Session:
 
     def _begin(self, prompt: UserMessage, *, continued: bool = False) -> None:
         number = next(self._turn_numbers)
-        turn = Turn(number, prompt, self.token.child(f"turn {number}"), continued=continued)
+        token = self.token.child(f"turn {number}")
+        turn = Turn(number, prompt, token, self.background.take_notes(), continued=continued)
         self._turn = turn
         self._returned_prompt = None
-        self._emit(TurnStarted(number, prompt.text, turn.started_at, continued))
+        self._listeners.tell(TurnStarted(number, prompt.text, turn.started_at, continued))
         around = self._surroundings()
         task = asyncio.create_task(run_turn(turn, around), name=f"turn {number} of {self.session_id}")
         # Where tasks start eagerly the turn may be over, and the next one begun, by now.
@@ -260,32 +434,90 @@ class Session:
             self.session_id,
             self._provider,
             self._registry,
+            self.choice.model,
+            self._history,
             self._request,
             self._commit,
+            self._spend,
             self._on_event,
             self._stragglers,
+            self._tools,
+            self._desk,
+            self._limits,
         )
 
-    def _request(self, prompt: Message) -> ModelRequest:
-        said = (message for step in self._steps for message in step.messages)
-        messages = sendable((*said, prompt))
-        return ModelRequest(self.choice.model, messages, self.choice.system, self.choice.api_base)
+    @property
+    def surroundings(self) -> Surroundings:
+        """What a turn of this session runs in: for its sub-agents."""
+        return self._surroundings()
+
+    def _history(self) -> tuple[Message, ...]:
+        return tuple(message for step in self._steps for message in step.messages)
+
+    def _request(self, messages: tuple[Message, ...], tools: tuple[ToolSpec, ...]) -> ModelRequest:
+        choice = self.choice
+        return ModelRequest(choice.model, sendable(messages), choice.system, choice.api_base, tools=tools)
 
     def _commit(self, turn_id: int, step: Step) -> None:
         self._steps.append(step)
         if step.usage is not None:
             self.usage += step.usage
             self._last_usage = step.usage
-        self._emit(StepCommitted(turn_id, step.usage, self.usage))
+        self._listeners.tell(StepCommitted(turn_id, step.usage, self.usage))
+
+    def _spend(self, usage: Usage) -> None:
+        self.usage += usage
+
+    def _on_reconsidered(self, task: asyncio.Task[None]) -> None:
+        self._reconsidering.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("open questions could not be looked at again", exc_info=error)
 
     def _on_event(self, event: Event) -> None:
-        if isinstance(event, TurnEnded):
-            self._end(event)
-        else:
-            self._emit(event)
+        """Of the running turn only: what comes after its end, of what was left behind, is dropped (U8)."""
+        if isinstance(event, Notice):
+            self._listeners.tell(event)
+            return
+        if self._turn is None or getattr(event, "turn_id", None) != self._turn.turn_id:
+            log.info("too late to be told: %s", type(event).__name__)
+            return
+        match event:
+            case TurnEnded():
+                self._close_calls(event.turn_id)
+                self._end(event)
+                return
+            case CallNamed():
+                self._open_calls[event.call_id] = event
+            case CallEnded():
+                self._open_calls.pop(event.call_id, None)
+            case _:
+                pass
+        self._listeners.tell(event)
+
+    def _close_calls(self, turn_id: int) -> None:
+        """No card is left open, not even of a sub-agent that could not be waited for."""
+        for call in self._open_calls.values():
+            told = "It had not ended when the turn was over, and its end is not confirmed."
+            proof = StopProof(END_OF_PROGRAM, None, None, (call.name,))
+            self._listeners.tell(
+                CallEnded(
+                    turn_id,
+                    call.call_id,
+                    call.name,
+                    "",
+                    ResultStatus.STOPPED,
+                    Shown(told),
+                    "",
+                    proof=proof,
+                    parent_id=call.parent_id,
+                )
+            )
+        self._open_calls.clear()
 
     def _end(self, ended: TurnEnded) -> None:
         """The session is idle before anybody hears of the end, so that a listener may submit at once."""
+        if self._turn is not None and not self._turn.kept:
+            self.background.give_back_notes(self._turn.notes)
         self._turn = None
         self._task = None
         if ended.returned_prompt == CONTINUE_PROMPT:
@@ -293,8 +525,10 @@ class Session:
             ended = replace(ended, returned_prompt=None)
         self._returned_prompt = ended.returned_prompt
         completed = ended.outcome is Outcome.COMPLETED
+        # A turn of which nothing was kept leaves things as they were, and so what there is to continue.
+        self._unfinished = not completed and (self._unfinished or ended.returned_prompt is None)
         self._queue_paused = bool(self._queue) and (self._queue_paused or not completed)
-        self._emit(ended)
+        self._listeners.tell(ended)
         if self._queue_paused:
             self._emit_queue()
         elif completed:
@@ -307,25 +541,4 @@ class Session:
             self._emit_queue()
 
     def _emit_queue(self) -> None:
-        self._emit(QueueChanged(self.queued, self._queue_paused))
-
-    def _emit(self, event: Event) -> None:
-        """Tell all listeners. What a listener causes is told after what it was just told, to every one."""
-        self._untold.append(event)
-        if self._telling:
-            return
-        self._telling = True
-        try:
-            while self._untold:
-                self._tell(self._untold.popleft())
-        finally:
-            self._telling = False
-
-    def _tell(self, event: Event) -> None:
-        for listener in list(self._listeners):
-            try:
-                listener(event)
-            except (Exception, asyncio.CancelledError):
-                # A front end that fails must not take the turn with it. Nothing is awaited here, so a
-                # CancelledError is such a failure and no cancel of the turn.
-                log.exception("a listener failed at %s", type(event).__name__)
+        self._listeners.tell(QueueChanged(self.queued, self._queue_paused))

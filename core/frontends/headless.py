@@ -21,7 +21,17 @@ from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, assert_never
 
 from core.cancel import CancelReason, Cause
-from core.events import CallRefused, Event, Outcome, TextArrived, TurnEnded
+from core.events import (
+    Answer,
+    AnswerKind,
+    CallEnded,
+    CallStarted,
+    Event,
+    Outcome,
+    QuestionAsked,
+    TextArrived,
+    TurnEnded,
+)
 from core.sanitize import PrintableStream, printable
 
 if TYPE_CHECKING:
@@ -32,6 +42,10 @@ if TYPE_CHECKING:
 LAST_WORDS_S = 1.0
 """How long the end of the reply may take to be written after a stop, and what is said on standard error at
 any end; a reader who is gone takes no more."""
+
+
+NOBODY = "There is nobody to ask here: do it without this, or say what you would have done."
+"""What a model is told whose call would have needed an answer."""
 
 
 class ExitCode(IntEnum):
@@ -103,6 +117,8 @@ class Headless:
         to_terminal = os.isatty(sys.stdout.fileno())
         self._printable = PrintableStream() if to_terminal else None
         self._last = "\n"
+        self._paragraph = ""
+        self._running: dict[str, str] = {}
         self._writer = _Writer(sys.stdout.fileno(), "standard output", self._on_output_closed)
         self._errors = _Writer(sys.stderr.fileno(), "standard error")
 
@@ -154,9 +170,17 @@ class Headless:
         match event:
             case TextArrived(text=text):
                 if self._output is Output.TEXT:
-                    self._write(text)
-            case CallRefused(name=name):
-                self._say(f"the model asked for the tool {name}, but there are no tools yet")
+                    self._write(self._paragraph + text)
+                    self._paragraph = ""
+            case CallStarted(title=title):
+                self._paragraph = "\n\n" if self._last != "\n" else ""
+                self._running[event.call_id] = title
+            case CallEnded(name=name, status=status):
+                title = self._running.pop(event.call_id, event.title)
+                self._say(f"{name} {title}: {status}")
+            case QuestionAsked(question=question):
+                # Nobody is there to answer; after this listener the question is open.
+                self._loop.call_soon(self._session.answer, question.ask_id, Answer(AnswerKind.DENY, NOBODY))
             case TurnEnded():
                 self._ended = event
             case _:

@@ -15,10 +15,17 @@ import anyio
 
 from core.cancel import CancelReason, CancelToken, Cause
 from core.events import (
-    CallRefused,
+    BackgroundEnded,
+    CallEnded,
+    CallNamed,
+    CallStarted,
     Event,
+    ModeChanged,
     ModelDescribed,
+    Notice,
     Outcome,
+    QuestionAsked,
+    QuestionClosed,
     QueueChanged,
     ReasoningArrived,
     StepCommitted,
@@ -27,7 +34,15 @@ from core.events import (
     TurnStarted,
     TurnStopping,
 )
-from core.messages import AssistantMessage, FinishReason, Reasoning, ToolCall, Usage, UserMessage
+from core.messages import (
+    AssistantMessage,
+    FinishReason,
+    Reasoning,
+    ToolResults,
+    Usage,
+    UserMessage,
+    read_arguments,
+)
 from core.model import (
     Closed,
     Closing,
@@ -50,6 +65,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from core.messages import Message
+    from core.session import Equipment
 
 MODEL = "test/model"
 USAGE = Usage(7, 3)
@@ -102,9 +118,9 @@ REPLY: Script = (
     ReasoningDelta("thin"),
     ReasoningDelta("king", "signature"),
     TextDelta("one "),
+    TextDelta(""),
     TextDelta("two"),
-    ToolCallDelta(0, '{"path": ', "call-1", "read"),
-    ToolCallDelta(0, '"x"}'),
+    TextDelta(""),
     DONE,
 )
 REPLY_TEXT = "one two"
@@ -219,10 +235,11 @@ class Conversation:
         *scripts: Script,
         registry: Registry | None = None,
         provider: ScriptedProvider | None = None,
+        equipment: Equipment | None = None,
     ) -> None:
         self.provider = provider or ScriptedProvider(*scripts)
         self.registry = registry or Registry()
-        self.session = Session(self.provider, self.registry, ModelChoice(MODEL))
+        self.session = Session(self.provider, self.registry, ModelChoice(MODEL), equipment)
         self.events: list[Event] = []
         self.session.subscribe(self.events.append)
 
@@ -281,6 +298,7 @@ class Conversation:
 def assert_in_order(events: Iterable[Event], *, still_running: bool = False) -> None:
     """Each turn begins, says what it says and ends once; nothing of it comes later, none overlaps another."""
     running, finished = 0, set[int]()
+    named, open_calls = set[str](), set[str]()
     for event in events:
         match event:
             case TurnStarted(turn_id):
@@ -289,12 +307,30 @@ def assert_in_order(events: Iterable[Event], *, still_running: bool = False) -> 
                 running = turn_id
             case TurnEnded(turn_id):
                 assert running == turn_id, f"turn {turn_id} ended twice, or before its begin"
+                assert not open_calls, f"{open_calls} were left open"
                 finished.add(turn_id)
                 running = 0
-            case TextArrived() | ReasoningArrived() | CallRefused() | StepCommitted() | TurnStopping():
+            case CallNamed(turn_id, call_id) | CallEnded(turn_id, call_id):
+                assert running == turn_id, f"{event} came when its turn was not running"
+                if isinstance(event, CallNamed):
+                    assert call_id not in named, f"{call_id} was named twice"
+                    named.add(call_id)
+                    open_calls.add(call_id)
+                else:
+                    assert call_id in open_calls, f"{call_id} ended twice, or before it was named"
+                    open_calls.remove(call_id)
+            case (
+                TextArrived()
+                | ReasoningArrived()
+                | CallStarted()
+                | QuestionAsked()
+                | QuestionClosed()
+                | StepCommitted()
+                | TurnStopping()
+            ):
                 assert running == event.turn_id, f"{event} came when its turn was not running"
                 assert not isinstance(event, TextArrived | ReasoningArrived) or event.text
-            case QueueChanged() | ModelDescribed():
+            case QueueChanged() | ModelDescribed() | ModeChanged() | BackgroundEnded() | Notice():
                 pass
             case _:
                 assert_never(event)
@@ -305,15 +341,30 @@ def assert_accepted(messages: Iterable[Message]) -> None:
     """What every provider asks of a request: roles take turns, and no reply is empty or only thought."""
     sent = tuple(messages)
     assert sent
-    for number, message in enumerate(sent):
+    # What may come next: the results of these calls, a prompt or, behind a prompt or results, a reply.
+    due: tuple[str, ...] = ()
+    reply_may_follow = False
+    previous: Message | None = None
+    for message in sent:
         match message:
             case UserMessage(text):
-                assert number % 2 == 0
+                assert not due, f"{due} have no results"
+                assert not isinstance(previous, UserMessage)
                 assert text.strip()
+                reply_may_follow = True
             case AssistantMessage(parts):
-                assert number % 2 == 1
-                assert message.text.strip() or any(isinstance(part, ToolCall) for part in parts)
+                assert reply_may_follow, "a reply to nothing"
+                assert message.text.strip() or message.calls
                 assert all(part.signature for part in parts if isinstance(part, Reasoning))
+                assert all(read_arguments(call.arguments) is not None for call in message.calls)
+                due, reply_may_follow = tuple(call.call_id for call in message.calls), False
+            case ToolResults(results):
+                assert tuple(result.call_id for result in results) == due
+                assert due
+                assert all(result.text.strip() for result in results)
+                due, reply_may_follow = (), True
             case _:
                 assert_never(message)
-    assert isinstance(sent[-1], UserMessage)
+        previous = message
+    assert not due
+    assert isinstance(sent[-1], UserMessage | ToolResults)

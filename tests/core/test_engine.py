@@ -9,7 +9,6 @@ import pytest
 import core.engine
 from core.cancel import CancelReason, Cause
 from core.events import (
-    CallRefused,
     Event,
     Outcome,
     ReasoningArrived,
@@ -80,11 +79,10 @@ async def test_a_turn_tells_its_story_and_is_committed() -> None:
         TextArrived(1, "one "),
         TextArrived(1, "two"),
         StepCommitted(1, USAGE, USAGE),
-        CallRefused(1, "read"),
         TurnEnded(1, Outcome.COMPLETED, REPLY_TEXT),
     ]
     assert ended is talk.events[-1]
-    assert statuses == [Status.IDLE, *[Status.RUNNING] * 7, Status.IDLE]
+    assert statuses == [Status.IDLE, *[Status.RUNNING] * 6, Status.IDLE]
     parts = (Reasoning("thinking", "signature"), Text(REPLY_TEXT))
     reply = AssistantMessage(parts, MODEL, FinishReason.STOP)
     assert talk.session.history == (Step((UserMessage("ask"), reply), USAGE),)
@@ -308,7 +306,7 @@ async def test_no_delta_arrives_after_the_outcome(end: Finished | ModelError | H
 
 
 @pytest.mark.promise("U6", "U2")
-@pytest.mark.parametrize("at", [StepCommitted, CallRefused, TurnEnded])
+@pytest.mark.parametrize("at", [StepCommitted, TurnEnded])
 async def test_a_committed_turn_stays_completed(at: type[Event]) -> None:
     talk = Conversation(REPLY)
     answers: list[bool] = []

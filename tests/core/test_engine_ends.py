@@ -6,10 +6,13 @@ import asyncio
 import gc
 import logging
 import weakref
+from pathlib import Path
 
 import pytest
 
 import core.engine
+from core.access import Workspace
+from core.approval import Desk
 from core.cancel import CancelToken, Cause
 from core.engine import Surroundings, Turn, run_turn
 from core.events import (
@@ -26,6 +29,9 @@ from core.model import (
     ModelRequest,
 )
 from core.operations import Registry
+from core.permissions import Permissions
+from core.questions import Questions
+from core.session import NoTools
 from tests.core.blocks import rounds
 from tests.core.providers import (
     DONE,
@@ -46,6 +52,8 @@ from tests.core.providers import (
     assert_in_order,
     say,
 )
+
+WORKSPACE = Workspace(Path.cwd())
 
 # ---- failures
 
@@ -85,10 +93,15 @@ async def test_a_commit_that_fails_is_no_completed_turn(partial: bool) -> None:
         "s",
         ScriptedProvider((*SOME, NO_KEY if partial else DONE)),
         Registry(),
-        lambda prompt: ModelRequest(MODEL, (prompt,)),
+        MODEL,
+        lambda: (),
+        lambda messages, tools: ModelRequest(MODEL, messages, tools=tools),
         commit,
+        lambda _: None,
         events.append,
         set(),
+        NoTools(),
+        Desk(WORKSPACE, Permissions(WORKSPACE), Questions()),
     )
     await run_turn(turn, around)
     ended = events[-1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.messages import AssistantMessage, FinishReason, Part, Reasoning, Text
+from core.messages import AssistantMessage, FinishReason, Part, Reasoning, Text, ToolCall
 from core.model import ReasoningDelta, TextDelta, ToolCallDelta
 from core.reply import Reply
 
@@ -67,4 +67,17 @@ def test_calls_are_told_apart_and_named_in_order() -> None:
         ToolCallDelta(1, "", "b", "write"),
         ToolCallDelta(3, "{}"),
     )
-    assert reply.call_names == ("read", "write")
+    assert [reply.call_name(index) for index in reply.call_indexes] == ["read", "write"]
+    assert reply.given_id(3) == "a"
+    message = reply.message(finish=FinishReason.TOOL_CALLS, call_ids={3: "a", 1: "b_2"})
+    assert message.calls == (ToolCall("a", "read", "{}"), ToolCall("b_2", "write", ""))
+
+
+@pytest.mark.promise("H4")
+@pytest.mark.parametrize(
+    ("arguments", "kept"), [("", False), ("{", False), ("[]", False), ("{}", True), ('{"a": 1}', True)]
+)
+def test_an_interrupted_reply_keeps_only_calls_that_had_come_to_their_end(arguments: str, kept: bool) -> None:
+    reply = grown(ToolCallDelta(0, arguments, "id", "read"))
+    assert bool(reply.message(finish=None, call_ids={0: "id"}).calls) is kept
+    assert reply.message(finish=FinishReason.TOOL_CALLS, call_ids={0: "id"}).calls

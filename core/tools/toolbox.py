@@ -1,0 +1,112 @@
+"""Which tools there are: the one place where a tool is added.
+
+What tools import is heavy, so all of it is loaded in a thread, when the first turn needs it or before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any
+
+from core.dispatch import FixedTools
+from core.engine import Limits
+
+if TYPE_CHECKING:
+    from core.cancel import CancelToken
+    from core.dispatch import Toolset
+    from core.session import Session
+    from core.settings import Settings
+    from core.tools.base import Tool
+    from core.tools.mcp import Servers
+
+
+def builtin_tools(session: Session, settings: Settings) -> tuple[Tool[Any], ...]:
+    """Every tool that Caesura has by itself, in the order in which a model is told of them."""
+    from core.tools.agent import AgentTool
+    from core.tools.background import BackgroundOutputTool, BackgroundStopTool
+    from core.tools.edits import EditFileTool, WriteFileTool
+    from core.tools.files import ReadFileTool
+    from core.tools.search import GrepTool, ListFilesTool
+    from core.tools.shell import ShellTool
+    from core.tools.web import WebFetchTool
+
+    secrets, containment = settings.secrets(), settings.containment_of
+    return (
+        ShellTool(secrets, containment, session.background.launch),
+        BackgroundOutputTool(session.background),
+        BackgroundStopTool(
+            session.background,
+            lambda call_id, reason, seconds: session.stop_call_and_wait(call_id, reason, wait=seconds),
+        ),
+        ReadFileTool(),
+        WriteFileTool(),
+        EditFileTool(),
+        ListFilesTool(secrets),
+        GrepTool(secrets),
+        WebFetchTool(),
+        AgentTool(lambda: session.surroundings),
+    )
+
+
+class Toolbox:
+    """The tools of one session, its MCP servers' included; implements `core.session.SessionTools`."""
+
+    def __init__(self, session: Session, settings: Settings) -> None:
+        self._session = session
+        self._settings = settings
+        self._preparing = asyncio.Lock()
+        self._builtin: tuple[Tool[Any], ...] = ()
+        self._servers: Servers | None = None
+
+    async def prepare(self) -> None:
+        async with self._preparing:
+            if self._servers is not None:
+                return
+            self._builtin, self._servers = await asyncio.to_thread(self._build)
+        self._configure()
+
+    async def load(self, token: CancelToken) -> Toolset:
+        from core.tools.schema import spec_of
+
+        await self.prepare()
+        assert self._servers is not None
+        tools = {tool.name: tool for tool in (*self._builtin, *await self._servers.tools(token))}
+        return FixedTools(tuple(spec_of(tool) for tool in tools.values()), tools)
+
+    def describe_servers(self) -> str:
+        return "The servers are not known yet." if self._servers is None else self._servers.describe()
+
+    async def aclose(self) -> None:
+        if self._servers is not None:
+            await self._servers.aclose()
+
+    def _build(self) -> tuple[tuple[Tool[Any], ...], Servers]:
+        from core.processes import child_environment
+        from core.tools.mcp import McpServerConfig, Servers
+
+        servers = [
+            McpServerConfig(
+                name,
+                command=server.command or None,
+                url=server.url or None,
+                environment=server.env,
+                headers=server.headers,
+                grace_s=server.grace,
+            )
+            for name, server in self._settings.config.mcp.servers.items()
+        ]
+        environment = child_environment(os.environ, self._settings.secrets())
+        built = Servers(servers, self._session.workspace, environment)
+        return builtin_tools(self._session, self._settings), built
+
+    def _configure(self) -> None:
+        """Take the settings over, in the session's loop."""
+        loaded = self._settings.load()
+        permissions, tools = loaded.config.permissions, loaded.config.tools
+        self._session.permissions.adopt(
+            allow=permissions.allow, ask=permissions.ask, deny=permissions.deny, keep=self._settings.keep_rule
+        )
+        self._session.configure(permissions.mode, Limits(tools.max_steps, tools.deadline))
+        if loaded.error is not None:
+            self._session.tell(loaded.error)
