@@ -32,6 +32,7 @@ from providers.demo_wire import (
     MOST_HEADER_BYTES,
     BadRequest,
     ChatRequest,
+    call_deltas,
     chunk,
     closing_chunks,
     completion,
@@ -63,8 +64,10 @@ class Progress:
     """How far an answer has got, kept where it outlives the task that sends it."""
 
     words_in_all: int = 0
+    calls_in_all: int = 0
     moment: Moment = Moment.BEFORE_HEADERS
     words_sent: int = 0
+    call: int = 0
     last_at: float = field(default_factory=time.monotonic)
     last_pieces: tuple[str, ...] = ()
 
@@ -74,11 +77,26 @@ class Progress:
         self.last_at = time.monotonic()
         self.last_pieces = (*self.last_pieces[1 - TOLD_WORDS :], piece)
 
+    def calling(self, call: int) -> None:
+        """A piece of the call with this number was sent, counted from 1."""
+        self.moment = Moment.CALLING
+        self.call = call
+        self.last_at = time.monotonic()
+
     def hang_up(self) -> HangUp:
         at = time.monotonic()
         bare = (word.strip("*_`|#>-") for word in "".join(self.last_pieces).split())
         words = " ".join([word for word in bare if word][-TOLD_WORDS:])
-        return HangUp(at, self.moment, self.words_sent, self.words_in_all, at - self.last_at, words)
+        return HangUp(
+            at,
+            self.moment,
+            self.words_sent,
+            self.words_in_all,
+            at - self.last_at,
+            words,
+            self.call,
+            self.calls_in_all,
+        )
 
 
 class DemoServer:
@@ -182,11 +200,11 @@ class DemoServer:
             async with asyncio.timeout(LINGER_S):
                 await _until_closed(reader)
             return
-        said = answer(request.conversation, self._untold)
+        said = answer(request.conversation, self._untold, request.tools)
         progress = Progress()
         if isinstance(said, Reply):
             self._untold = None
-            progress.words_in_all = len(said.pieces)
+            progress.words_in_all, progress.calls_in_all = len(said.pieces), len(said.calls)
         loop = asyncio.get_running_loop()
         answering = loop.create_task(self._answer(said, request, writer, progress))
         listening = loop.create_task(_until_closed(reader))
@@ -243,6 +261,12 @@ class DemoServer:
             writer.write(event(chunk({"content": piece})))
             await writer.drain()
             progress.sent(piece)
+        for number, call in enumerate(reply.calls, 1):
+            for delta in call_deltas(number - 1, call):
+                await asyncio.sleep(pause_s)
+                writer.write(event(chunk(delta)))
+                await writer.drain()
+                progress.calling(number)
         match reply.ending:
             case Ending.FINISHED:
                 for last in closing_chunks(reply, request):

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from enum import Enum, StrEnum
-from typing import assert_never
+from enum import Enum
+from typing import TYPE_CHECKING, assert_never
 
 from providers import demo_texts as texts
+from providers.demo_conversation import Call, Role, Said, ToolWord, Word, last_asked, without_notes, word_in
+from providers.demo_tools import Script, offered, report, script_for, unanswered
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SEEN = "> **Seen from the server:**"
 QUOTE_LIMIT = 300
@@ -20,23 +25,12 @@ LONG_ANCHOR, SHORT_ANCHOR = 60, 12
 """Characters by which the place of a broken-off reply in its text is found."""
 
 
-class Role(StrEnum):
-    SYSTEM = "system"
-    USER = "user"
-    ASSISTANT = "assistant"
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    role: Role
-    text: str
-
-
 class Moment(Enum):
     """What a reply was doing when its connection was closed from the other side."""
 
     BEFORE_HEADERS = "before headers"
     TALKING = "talking"
+    CALLING = "calling"
     STALLED = "stalled"
 
 
@@ -45,7 +39,8 @@ class HangUp:
     """A connection that the client closed before the reply was over, as the server saw it.
 
     `at` is `time.monotonic()` of the close. `quiet_s` is the time in seconds between the last word sent, or
-    the request if there was none, and the close.
+    the request if there was none, and the close. `call` is the number of the call that was being made,
+    from 1.
     """
 
     at: float
@@ -54,6 +49,8 @@ class HangUp:
     words_in_all: int
     quiet_s: float
     last_words: str
+    call: int = 0
+    calls_in_all: int = 0
 
 
 class Pace(Enum):
@@ -69,9 +66,13 @@ class Ending(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A text to stream, in `pieces`, after `thinking`, which goes through the reasoning channel."""
+    """A text to stream, in `pieces`, after `thinking`, which goes through the reasoning channel.
+
+    `calls` follow; their ids are given when they are sent.
+    """
 
     pieces: tuple[str, ...]
+    calls: tuple[Call, ...] = ()
     thinking: tuple[str, ...] = ()
     pace: Pace = Pace.READABLE
     ending: Ending = Ending.FINISHED
@@ -93,40 +94,26 @@ class Silence:
 Answer = Reply | Refusal | Silence
 
 
-class Word(StrEnum):
-    """What the demo understands."""
-
-    HELLO = "hello"
-    HELP = "help"
-    LONG = "long"
-    MARKDOWN = "markdown"
-    THINK = "think"
-    FAST = "fast"
-    STALL = "stall"
-    SILENT = "silent"
-    ERROR = "error"
-    CUT = "cut"
-    CONTINUE = "continue"
-
-
-NOTE_IN_BRACKETS = re.compile(r"^\[[^\]\n]+\]\n\n")
-"""What a client may have put in front of the words of the user."""
-
-UNDERSTOOD = {word.value: word for word in Word} | {
-    "hi": Word.HELLO,
-    "hey": Word.HELLO,
-    "hallo": Word.HELLO,
-    "tour": Word.HELP,
-    "resume": Word.CONTINUE,
-}
-
-
-def answer(conversation: tuple[Said, ...], hang_up: HangUp | None) -> Answer:
-    """The answer to the last message. `hang_up` is what the client has not been told of yet, if anything."""
+def answer(
+    conversation: tuple[Said, ...], hang_up: HangUp | None, tools: frozenset[str] = frozenset()
+) -> Answer:
+    """The answer to the last message. `hang_up` is what the client has not been told of yet, if anything;
+    `tools` are the names of those that may be called."""
     last = conversation[-1] if conversation else Said(Role.USER, "")
-    if last.role is Role.ASSISTANT:
-        return _continued(conversation, hang_up)
-    asked = NOTE_IN_BRACKETS.sub("", last.text)
+    match last.role:
+        case Role.ASSISTANT:
+            return _continued(conversation, hang_up, tools)
+        case Role.TOOL:
+            return _reply(report(conversation), hang_up)
+        case Role.USER | Role.SYSTEM:
+            return _answer_to(without_notes(last.text), conversation, hang_up, tools)
+        case role:
+            assert_never(role)
+
+
+def _answer_to(
+    asked: str, conversation: tuple[Said, ...], hang_up: HangUp | None, tools: frozenset[str]
+) -> Answer:
     match word_in(asked):
         case Word.HELLO:
             return _reply(texts.GREETING, hang_up)
@@ -149,24 +136,15 @@ def answer(conversation: tuple[Said, ...], hang_up: HangUp | None) -> Answer:
         case Word.CUT:
             return _reply(texts.CUT, hang_up, ending=Ending.CUT)
         case Word.CONTINUE:
-            return _continued(conversation, hang_up)
+            return _continued(conversation, hang_up, tools)
+        case ToolWord() as word:
+            return _played(offered(script_for(word, asked, conversation), tools), hang_up)
         case None:
             first = not any(said.role is Role.ASSISTANT for said in conversation)
             introduction = f"{texts.GREETING}\n" if first and hang_up is None else ""
             return _reply(f"{introduction}{_quoted(asked)}\n\n{texts.SCRIPTED}", hang_up)
         case word:
             assert_never(word)
-
-
-def word_in(message: str) -> Word | None:
-    """The word that a short message consists of or contains; None if it says something else."""
-    if message.strip() == "?":
-        return Word.HELP
-    found = re.findall(r"[a-z]+", message.lower())
-    if found[:1] == ["continue"]:
-        return Word.CONTINUE
-    known = (UNDERSTOOD[name] for name in found if name in UNDERSTOOD)
-    return next(known, None) if len(found) <= 3 else None
 
 
 def describe_hang_up(hang_up: HangUp) -> str:
@@ -177,6 +155,9 @@ def describe_hang_up(hang_up: HangUp) -> str:
             return f"{SEEN} you closed our connection {quiet} after your message, before I said a word.\n\n"
         case Moment.TALKING:
             when = f"{quiet} after I sent word {hang_up.words_sent:,} of {hang_up.words_in_all:,}"
+        case Moment.CALLING:
+            where = f"while I was making call {hang_up.call} of {hang_up.calls_in_all}"
+            return f"{SEEN} you closed our connection {quiet} after my last piece, {where}.\n\n"
         case Moment.STALLED:
             when = f"{quiet} after my last word, number {hang_up.words_sent:,}, while I was stalled"
         case _:
@@ -196,26 +177,55 @@ def _reply(
     return Reply(pieces_of(seen + text), thinking=pieces_of(thinking), ending=ending)
 
 
-def _continued(conversation: tuple[Said, ...], hang_up: HangUp | None) -> Reply:
-    """The rest of the text that was broken off last, found by comparing what was said with what I can say."""
-    for said in reversed(conversation):
-        if said.role is Role.ASSISTANT and (rest := _rest_of(said.text)):
-            return Reply(pieces_of(rest))
+def _played(script: Script, hang_up: HangUp | None) -> Reply:
+    seen = describe_hang_up(hang_up) if hang_up else ""
+    return Reply(pieces_of(seen + script.text), calls=script.calls)
+
+
+def _continued(conversation: tuple[Said, ...], hang_up: HangUp | None, tools: frozenset[str]) -> Reply:
+    """The rest of what was broken off last, found by comparing what was said with what I can say.
+
+    Calls that were all made are not made again: of them there is only to say what became of them.
+    """
+    replied = False
+    for at, said in reversed(list(enumerate(conversation))):
+        if said.role is Role.TOOL and not replied:
+            return _reply(unanswered(conversation[: at + 1]), hang_up)
+        if said.role is Role.ASSISTANT:
+            replied = True
+            if not said.calls and (rest := _rest_of(said.text, conversation[:at])) is not None:
+                return _played(offered(rest, tools), None)
     return _reply(texts.NOTHING_TO_CONTINUE, hang_up)
 
 
-def _rest_of(part: str) -> str | None:
+def _rest_of(part: str, before: tuple[Said, ...]) -> Script | None:
     said = part.strip()
     if said.startswith(SEEN):
         said = said.partition("\n\n")[2].strip()
-    for text in (texts.long_text(), texts.MARKDOWN, texts.GREETING, texts.HELP, texts.THOUGHTS_SHOWN):
+    for script in _scripts(before):
+        text = script.text
         # A long anchor finds the right one of many alike lines, a short one a part that was just begun.
         for anchor in (said[:LONG_ANCHOR], said[:SHORT_ANCHOR]):
             begin = text.find(anchor) if len(anchor) >= SHORT_ANCHOR else -1
             if begin >= 0:
                 rest = text[begin + _shared_length(text[begin:], said) :]
-                return rest if rest.strip() else None
+                return Script(rest, script.calls) if rest.strip() or script.calls else None
     return None
+
+
+def _scripts(before: tuple[Said, ...]) -> Iterator[Script]:
+    """What can have been said after `before`, the likeliest first."""
+    asked = last_asked(before)
+    if isinstance(word := word_in(asked), ToolWord):
+        yield script_for(word, asked, before)
+    results = [at for at, said in enumerate(before) if said.role is Role.TOOL]
+    if results:
+        upto = before[: results[-1] + 1]
+        # In this order: the second contains the first.
+        yield Script(report(upto))
+        yield Script(unanswered(upto))
+    for text in (texts.long_text(), texts.MARKDOWN, texts.GREETING, texts.HELP, texts.THOUGHTS_SHOWN):
+        yield Script(text)
 
 
 def _shared_length(one: str, other: str) -> int:

@@ -39,6 +39,19 @@ WORDS = """\
 | `cut` | hang up in the middle of a reply |
 """
 
+TOOL_WORDS = """\
+| type this | and I will ask to |
+|-----------|-------------------|
+| `tool` | run one command |
+| `three` | run three at the same time, so that you can stop the middle one |
+| `runaway` | run one that floods you with lines |
+| `stubborn` | run one that ignores the signal to end |
+| `background` | start one that outlives the turn |
+| `edit` | write a small file, which shows the change first |
+| `agent` | start a sub-agent with a task: `agent three` |
+| `nested` | start sub-agents, three deep |
+"""
+
 REAL_MODEL = """\
 To talk to a real model, leave with Ctrl+C twice, give Caesura a key and name the model:
 
@@ -66,7 +79,8 @@ it. So when you stop me, I can tell you in my next reply what I saw.
 **Try it now:** type `long`, press Enter, and press **Esc** while I talk. Then say `hello` again.
 
 {WORDS}
-Type `help` to see this table again.
+I can also ask for tools: type `three`, allow the commands, and stop only the middle one. Type `help` to
+see all words.
 """
 )
 
@@ -75,6 +89,10 @@ HELP = _flow(
 ## What you can try here
 
 {WORDS}
+With tools there is more to stop. Each asks you first, unless you have allowed it already, and none does
+harm:
+
+{TOOL_WORDS}
 **Esc** stops me in each of these, at any moment, with one press. After a stop, `/continue` lets me go
 on where I was. Anything else that you type I quote back to you, for I am scripted and understand
 nothing.
@@ -84,8 +102,8 @@ nothing.
 
 SCRIPTED = _flow(
     f"""\
-I have no answer to that, because I am not a language model. I am the demo: a script that knows eight
-words. Type `help` to see them, or `long` for something to stop.
+I have no answer to that, because I am not a language model. I am the demo: a script that knows a
+few words. Type `help` to see them, or `long` for something to stop.
 
 {REAL_MODEL}"""
 )

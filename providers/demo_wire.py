@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import secrets
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from providers.demo_script import Reply, Role, Said
+from providers.demo_conversation import Call, Role, Said
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+    from providers.demo_script import Reply
 
 MOST_HEADER_BYTES = 64 * 1024
 MOST_BODY_BYTES = 32 * 1024 * 1024
@@ -31,9 +35,10 @@ class BadRequest(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """What matters of a request."""
+    """What matters of a request. `tools` are the names of those that may be called."""
 
     conversation: tuple[Said, ...]
+    tools: frozenset[str]
     streaming: bool
     with_usage: bool
 
@@ -81,6 +86,7 @@ def parse_chat(body: bytes) -> ChatRequest:
     options = fields.get("stream_options")
     return ChatRequest(
         conversation=tuple(_said(message) for message in messages),
+        tools=frozenset() if fields.get("tool_choice") == "none" else _tools(fields.get("tools")),
         streaming=fields.get("stream") is True,
         with_usage=isinstance(options, dict) and options.get("include_usage") is True,
     )
@@ -88,8 +94,12 @@ def parse_chat(body: bytes) -> ChatRequest:
 
 def _said(message: object) -> Said:
     match message:
-        case {"role": "user" | "assistant" as role, **fields}:
-            return Said(Role(role), _text(fields.get("content")))
+        case {"role": "assistant", **fields}:
+            return Said(Role.ASSISTANT, _text(fields.get("content")), _calls(fields.get("tool_calls")))
+        case {"role": "tool", **fields}:
+            return Said(Role.TOOL, _text(fields.get("content")), call_id=_name(fields.get("tool_call_id")))
+        case {"role": "user", **fields}:
+            return Said(Role.USER, _text(fields.get("content")))
         case {"role": str(), **fields}:
             return Said(Role.SYSTEM, _text(fields.get("content")))
     raise BadRequest(400, "A message has no role.")
@@ -105,16 +115,59 @@ def _text(content: object) -> str:
     return ""
 
 
+def _tools(tools: object) -> frozenset[str]:
+    """The names of the functions that are offered."""
+    offered = tools if isinstance(tools, list) else []
+    functions = (tool.get("function") for tool in offered if isinstance(tool, dict))
+    return frozenset(_name(function.get("name")) for function in functions if isinstance(function, dict))
+
+
+def _calls(calls: object) -> tuple[Call, ...]:
+    """The calls that an earlier reply has made. Raises `BadRequest`."""
+    if calls is None:
+        return ()
+    if not isinstance(calls, list):
+        raise BadRequest(400, "The tool_calls of a message are no list.")
+    return tuple(_made(call) for call in calls)
+
+
+def _made(call: object) -> Call:
+    match call:
+        case {"id": str(call_id), "function": {"name": str(name), "arguments": str(arguments)}}:
+            return Call(name, arguments, call_id)
+    raise BadRequest(400, "A tool call has no id, no name or no arguments.")
+
+
+def _name(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def call_deltas(index: int, call: Call) -> Iterator[dict[str, object]]:
+    """The deltas of one call: its id and name first, then its arguments piece by piece."""
+    function = {"name": call.name, "arguments": ""}
+    yield {"tool_calls": [{"index": index, "id": new_call_id(), "type": "function", "function": function}]}
+    for piece in re.findall(r"\s*\S{1,12}", call.arguments):
+        yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
+
+
+def new_call_id() -> str:
+    return f"call_{secrets.token_hex(12)}"
+
+
 def closing_chunks(reply: Reply, request: ChatRequest) -> Iterator[dict[str, object]]:
-    yield chunk({}, finish="stop")
+    yield chunk({}, finish=_finish(reply))
     if request.with_usage:
         yield {**chunk({}), "choices": [], "usage": _usage(reply, request)}
 
 
+def _finish(reply: Reply) -> str:
+    return "tool_calls" if reply.calls else "stop"
+
+
 def _usage(reply: Reply, request: ChatRequest) -> dict[str, object]:
     """The demo's own count, in which a word is a token."""
-    asked = sum(len(said.text.split()) for said in request.conversation)
-    told = len(reply.pieces) + len(reply.thinking)
+    asked = sum(len(said.text.split()) + _words_of(said.calls) for said in request.conversation)
+    told = len(reply.pieces) + len(reply.thinking) + _words_of(reply.calls)
     return {
         "prompt_tokens": asked,
         "completion_tokens": told,
@@ -123,7 +176,11 @@ def _usage(reply: Reply, request: ChatRequest) -> dict[str, object]:
     }
 
 
-def chunk(delta: dict[str, str], finish: str | None = None) -> dict[str, object]:
+def _words_of(calls: tuple[Call, ...]) -> int:
+    return sum(1 + len(call.arguments.split()) for call in calls)
+
+
+def chunk(delta: Mapping[str, object], finish: str | None = None) -> dict[str, object]:
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
     return {**_envelope("chat.completion.chunk"), "choices": [choice]}
 
@@ -132,7 +189,16 @@ def completion(reply: Reply, request: ChatRequest) -> dict[str, object]:
     message: dict[str, object] = {"role": "assistant", "content": "".join(reply.pieces)}
     if reply.thinking:
         message["reasoning_content"] = "".join(reply.thinking)
-    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    if reply.calls:
+        message["tool_calls"] = [
+            {
+                "id": new_call_id(),
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in reply.calls
+        ]
+    choice = {"index": 0, "message": message, "finish_reason": _finish(reply)}
     return {**_envelope("chat.completion"), "choices": [choice], "usage": _usage(reply, request)}
 
 

@@ -15,20 +15,17 @@ from hypothesis import strategies as st
 
 from providers import demo_texts as texts
 from providers.demo import DemoServer
+from providers.demo_conversation import Role, Said, ToolWord, Word, word_in
 from providers.demo_script import (
     SEEN,
     HangUp,
     Moment,
     Refusal,
     Reply,
-    Role,
-    Said,
     Silence,
-    Word,
     answer,
     describe_hang_up,
     pieces_of,
-    word_in,
 )
 
 if TYPE_CHECKING:
@@ -148,11 +145,11 @@ def test_long_is_long() -> None:
     assert "".join(pieces_of(LONG)) == LONG
 
 
-@pytest.mark.parametrize("word", Word)
-def test_every_word_is_understood_and_explained(word: Word) -> None:
+@pytest.mark.parametrize("word", [*Word, *ToolWord])
+def test_every_word_is_understood_and_explained(word: Word | ToolWord) -> None:
     assert word_in(f" {word.upper()}! ") is word
     if word not in (Word.HELLO, Word.HELP, Word.CONTINUE):
-        assert f"`{word}`" in texts.WORDS
+        assert f"`{word}`" in texts.HELP
 
 
 def test_a_sentence_is_not_a_word() -> None:
