@@ -127,7 +127,7 @@ class BackgroundCommands:
             after = (end.at if end is not None else time.monotonic()) - reason.at
             ended = 0 if end is None else end.ended
             proof = StopProof(reason.source, None if alive else max(0.0, after), None, (), ended, alive)
-            words = f" The user says: {reason.words}" if reason.words else ""
+            words = f' The user says: "{reason.words}".' if reason.words else ""
             reminder = f" {REMINDER}" if reason.remind else ""
             self._notes.append(f"[{name} was stopped by the user.{words}{reminder}]")
         elif error is not None:

@@ -309,9 +309,8 @@ class _Run:
         count = 0
         while not turn.committed:
             if limit is not None and count >= limit and turn.kept:
-                raise LimitReached(
-                    f"The turn has taken {count} steps, as many as it may. /continue goes on from here."
-                )
+                steps = "1 step" if count == 1 else f"{count} steps"
+                raise LimitReached(f"The turn has taken {steps}, as many as it may: /continue goes on.")
             count += 1
             # A turn that is stopped already comes no further than the check within the stream's operation,
             # which leaves the record of that stop (T9).

@@ -48,7 +48,7 @@ def failed(error: str, progress: Progress | None = None) -> Told:
 
 def denied(error: Denied) -> Told:
     """It never ran: a person or a rule said no."""
-    words = f" The user says: {error.words}" if error.words else ""
+    words = f' The user says: "{error.words}".' if error.words else ""
     text = f"Denied, it did not run: {error}{words}"
     return Told(ResultStatus.DENIED, text, Shown(f"{error}{words}"))
 
@@ -93,7 +93,7 @@ def _who(reason: CancelReason | None, *, alone: bool) -> str:
 def _request(reason: CancelReason | None, *, alone: bool) -> str:
     if reason is None or not alone or reason.cause is Cause.DEADLINE:
         return ""
-    words = f" The user says: {reason.words}" if reason.words else ""
+    words = f' The user says: "{reason.words}".' if reason.words else ""
     return words + (f" {REMINDER}" if reason.remind else "")
 
 
