@@ -38,6 +38,10 @@ class Part(StrEnum):
     INFO = "info"
     STOPPED = "stopped"
     ERROR = "error"
+    TOOL = "tool"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    DENIED = "denied"
 
 
 class Look(NamedTuple):
@@ -145,4 +149,24 @@ class Blank:
     prefix: Prefix = NO_PREFIX
 
 
-Block: TypeAlias = Prose | Code | Table | Rule | Blank
+@dataclass(frozen=True, slots=True)
+class CardRow:
+    """A call on one row, whatever the width. Where there is no room `title` gives way first, then `ending`,
+    which says what has become of the call; `part` colours it and the `mark`. `arrow` shows that it unfolds.
+    """
+
+    mark: str
+    name: str
+    title: str = ""
+    ending: str = ""
+    part: Part = Part.INFO
+    arrow: str = ""
+    prefix: Prefix = NO_PREFIX
+
+    @property
+    def text(self) -> str:
+        """All of it, as it would be with room enough."""
+        return "  ".join([part for part in (f"{self.mark} {self.name}", self.title, self.ending) if part])
+
+
+Block: TypeAlias = Prose | Code | Table | Rule | Blank | CardRow

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tui.blocks import CODE, Look, Part
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
     from tui.blocks import Code, Span, Spans
 
-WARM_LANGUAGES = ("python", "bash", "json", "javascript", "typescript", "html", "yaml", "diff")
+WARM_LANGUAGES = ("python", "bash", "json", "javascript", "typescript", "html", "yaml")
+DIFF = "diff"
+"""Coloured by the signs at the beginning of its lines, without a lexer: ready at once, for any length."""
 
 _LONGEST_LINE = 400
 _LANGUAGE = re.compile(r"[\w+#.-]{1,40}")
@@ -82,7 +85,7 @@ def still_open(language: str, text: str, opened_by: str) -> str:
 
 
 def is_loaded(language: str) -> bool:
-    return not language or language in _lexers
+    return not language or language == DIFF or language in _lexers
 
 
 def load_lexer(language: str) -> None:
@@ -102,6 +105,8 @@ def load_lexer(language: str) -> None:
 def highlight(code: Code) -> list[Spans]:
     """The lines of `code`, coloured if its language is loaded and its lines are of sane length."""
     lines = code.source.split("\n")
+    if code.language == DIFF:
+        return [_diff_line(line, after) for line, after in pairwise([*lines, ""])]
     lexer = _lexers.get(code.language)
     if lexer is None or max(map(len, lines)) > _LONGEST_LINE:
         return [((line, CODE),) if line else () for line in lines]
@@ -111,6 +116,15 @@ def highlight(code: Code) -> list[Spans]:
     text = f"{begin}\n{code.source}\n{end}" if begin else f"{code.source}\n{end}"
     coloured = _lines(lexer, text)[1 if begin else 0 :]
     return coloured[: len(lines)] if len(coloured) >= len(lines) else [((line, CODE),) for line in lines]
+
+
+def _diff_line(line: str, after: str) -> Spans:
+    """`after`, the next line, tells the name of a file from a removed line that begins with dashes."""
+    if line.startswith(("+++ ", "@@", "diff --git ")) or (line.startswith("--- ") and after[:4] == "+++ "):
+        part = Part.CODE_NAME
+    else:
+        part = {"+": Part.CODE_INSERTED, "-": Part.CODE_DELETED}.get(line[:1], Part.CODE)
+    return ((line, Look(part)),) if line else ()
 
 
 def _lines(lexer: Lexer, text: str) -> list[Spans]:

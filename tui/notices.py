@@ -1,4 +1,4 @@
-"""What the screen says about the end of a turn, in words (E6).
+"""What the screen says about the end of a turn or of a call, in words (E6).
 
 Pure functions of the event: nothing is claimed here that the engine did not report.
 """
@@ -9,19 +9,38 @@ from typing import TYPE_CHECKING, assert_never
 
 from core.events import Outcome
 from core.model import Closing
+from tui.output import one_line
 
 if TYPE_CHECKING:
     from core.events import StopProof, TurnEnded
 
-_SOURCES = {"escape": "Esc", "ctrl+c": "Ctrl+C"}
+_SOURCES = {"escape": "Esc", "ctrl+c": "Ctrl+C", "end of the program": "the end of the program"}
+_NAMED = 5
 
 
 def stop_notice(ended: TurnEnded, *, returned: bool) -> str:
-    """That the turn was stopped, by what, how long it took, what has become of the connection, what next."""
+    """That the turn was stopped, by what, how long it took, what has become of all that lived, what next."""
     assert ended.proof is not None
-    word = "Timed out" if ended.outcome is Outcome.TIMEOUT else "Stopped"
-    source = _SOURCES.get(ended.proof.source, ended.proof.source)
-    told = f"{word} by {source}{_after(ended.proof)}: {_connection(ended.proof)}."
+    told = f"{_by(ended.proof)}: {_what_became(ended.proof, nothing=_nothing(ended))}."
+    told = f"Time is up: {told}" if ended.outcome is Outcome.TIMEOUT else told[0].upper() + told[1:]
+    return told + refusal(ended.proof) + _next(ended, returned=returned)
+
+
+def limit_notice(ended: TurnEnded, *, returned: bool) -> str:
+    """That a turn has come to a limit, and how to go on. The engine's own sentence says both."""
+    if ended.error is not None:
+        return ended.error
+    match ended.outcome:
+        case Outcome.MAX_TURNS_REACHED:
+            told = "The turn has taken as many steps as it may."
+        case Outcome.MAX_BUDGET_REACHED:
+            told = "The turn has used up its budget."
+        case Outcome.TIMEOUT:
+            told = "Time is up."
+        case Outcome.COMPLETED | Outcome.CANCELLED | Outcome.ERROR:
+            raise ValueError(f"{ended.outcome} is no limit")
+        case _:
+            assert_never(ended.outcome)
     return told + _next(ended, returned=returned)
 
 
@@ -31,39 +50,82 @@ def failure_notice(ended: TurnEnded, *, returned: bool) -> str:
     return f"{ended.error}{kept or _next(ended, returned=returned)}"
 
 
+def stop_words(proof: StopProof) -> str:
+    """The stop of one call for its card: by what, after what time, what has become of it."""
+    became = _what_became(proof, nothing="")
+    return f"{_by(proof)}: {became}" if became else _by(proof)
+
+
+def refusal(proof: StopProof) -> str:
+    """Who refused to end, and how to kill it: a sentence with a blank before it, or nothing."""
+    if not proof.alive:
+        return ""
+    names = _listed([f"{one_line(name, 40)} (pid {pid})" for pid, name in proof.alive])
+    return f" {names} refused to end: /kill kills {'it' if len(proof.alive) == 1 else 'them'}."
+
+
 def duration(seconds: float) -> str:
     """A measured time in the unit that suits it.
 
-    >>> duration(0.0042), duration(0.26), duration(3.2)
-    ('4.2 ms', '260 ms', '3.2 s')
+    >>> duration(0.0042), duration(0.26), duration(3.2), duration(65.2)
+    ('4.2 ms', '260 ms', '3.2 s', '1 min 05 s')
     """
     ms = seconds * 1000
     # The limits are where rounding reaches the next unit: never `10.0 ms` or `1000 ms`.
     if ms < 9.95:
         return f"{ms:.1f} ms"
-    return f"{ms:.0f} ms" if ms < 999.5 else f"{seconds:.1f} s"
+    if seconds < 59.95:
+        return f"{ms:.0f} ms" if ms < 999.5 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
-def _after(proof: StopProof) -> str:
-    return "" if proof.after_s is None else f" after {duration(proof.after_s)}"
+def _by(proof: StopProof) -> str:
+    after = "" if proof.after_s is None else f" after {duration(proof.after_s)}"
+    source = _SOURCES.get(proof.source, one_line(proof.source, 40))
+    return f"stopped by {source}{after}"
 
 
-def _connection(proof: StopProof) -> str:
+def _what_became(proof: StopProof, *, nothing: str) -> str:
+    """What is known to have ended, and what is not; `nothing` where there was nothing to end."""
+    known = [_connection(proof.closing)]
+    if proof.processes or proof.alive:
+        ended = "1 process" if proof.processes == 1 else f"{proof.processes} processes"
+        known.append(f"{ended} ended, {len(proof.alive)} alive")
+    clauses = [", ".join(filter(None, known))]
     if proof.unconfirmed:
-        return f"{', '.join(proof.unconfirmed)} has not confirmed its end and was left behind"
-    match proof.closing:
+        one = len(proof.unconfirmed) == 1
+        names = _listed([one_line(name, 80) for name in proof.unconfirmed])
+        words = "has not confirmed its end and was" if one else "have not confirmed their end and were"
+        clauses.append(f"{names} {words} left behind")
+    elif proof.closing is Closing.UNCONFIRMED:
+        clauses.append("its end is not confirmed")
+    return "; ".join(filter(None, clauses)) or nothing
+
+
+def _connection(closing: Closing | None) -> str:
+    match closing:
         case Closing.CLOSED:
             return "connection closed"
         case Closing.KILLED:
             return "the model process did not answer and was killed, its connection with it"
         case Closing.FINISHED:
             return "the reply had just ended by itself"
-        case Closing.NEVER_OPENED | None:
-            return "nothing had been sent"
-        case Closing.UNCONFIRMED:
-            return "its end is not confirmed"
+        case Closing.NEVER_OPENED | Closing.UNCONFIRMED | None:
+            return ""
         case _:
-            assert_never(proof.closing)
+            assert_never(closing)
+
+
+def _nothing(ended: TurnEnded) -> str:
+    """In a turn of several steps much may have been sent before one that has no connection to speak of."""
+    kept = ended.returned_prompt is None
+    return "nothing of it is running any more" if kept else "nothing had been sent"
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _next(ended: TurnEnded, *, returned: bool) -> str:
@@ -71,4 +133,5 @@ def _next(ended: TurnEnded, *, returned: bool) -> str:
         return " Your prompt is back below."
     if ended.returned_prompt is not None:
         return " Up brings the prompt back, /continue sends it again."
-    return " /continue goes on."
+    anew = "; the time begins anew" if ended.outcome is Outcome.TIMEOUT else ""
+    return f" /continue goes on{anew}."

@@ -10,13 +10,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from core.events import (
-    CallRefused,
+    BackgroundEnded,
+    CallEnded,
+    CallNamed,
+    CallStarted,
     Event,
+    ModeChanged,
     ModelDescribed,
+    Notice,
     Outcome,
+    QuestionAsked,
+    QuestionClosed,
     QueueChanged,
     ReasoningArrived,
     StepCommitted,
@@ -26,7 +33,8 @@ from core.events import (
     TurnStopping,
 )
 from core.session import CONTINUE_PROMPT
-from tui.notices import failure_notice, stop_notice
+from tui.notices import failure_notice, limit_notice, stop_notice
+from tui.turn_cards import TurnCards
 from tui.widgets.transcript import NoticeKind, Transcript
 
 if TYPE_CHECKING:
@@ -38,6 +46,10 @@ log = logging.getLogger(__name__)
 
 FRAME_S = 1 / 30
 
+CallEvent: TypeAlias = CallNamed | CallStarted | QuestionAsked | QuestionClosed | CallEnded
+
+_LIMITS = (Outcome.MAX_TURNS_REACHED, Outcome.MAX_BUDGET_REACHED)
+
 
 class Pump:
     """Feeds one transcript from one session. `return_prompt(text)` gives a prompt back to an empty composer
@@ -48,7 +60,7 @@ class Pump:
         self._return_prompt = return_prompt
         self._prompt: PromptHandle | None = None
         self._committed = False
-        self._refused: list[str] = []
+        self._cards = TurnCards(transcript)
         self._loop = asyncio.get_running_loop()
         self._flush_at = 0.0
         self._flush: asyncio.TimerHandle | None = None
@@ -76,16 +88,13 @@ class Pump:
                 self._prompt = self._transcript.add_prompt(asked)
                 self._transcript.begin_reply()
                 self._committed = False
-                self._refused.clear()
+                self._cards.begin_turn()
             case TextArrived(text=text):
                 self._transcript.append_text(text)
                 self._plan_flush()
             case ReasoningArrived(text=text):
                 self._transcript.append_reasoning(text)
                 self._plan_flush()
-            case CallRefused(name=name):
-                # Told at the end of the turn, which is near: an open reply would go on below a notice.
-                self._refused.append(name)
             case StepCommitted():
                 self._committed = True
             case TurnEnded():
@@ -93,8 +102,30 @@ class Pump:
                 # Its end is told by callback: an eager task may be over before it is assigned here.
                 self._finishing = self._loop.create_task(self._finish(event), name="end of a reply")
                 self._finishing.add_done_callback(self._on_finished)
-            case TurnStopping() | QueueChanged() | ModelDescribed():
+            case CallNamed() | CallStarted() | QuestionAsked() | QuestionClosed() | CallEnded():
+                self._show_call(event)
+                self._plan_flush()
+            case BackgroundEnded():
+                self._cards.add_background(event)
+            case Notice(text):
+                self._transcript.add_notice(text, NoticeKind.INFO)
+            case TurnStopping() | QueueChanged() | ModelDescribed() | ModeChanged():
                 pass
+            case _:
+                assert_never(event)
+
+    def _show_call(self, event: CallEvent) -> None:
+        match event:
+            case CallNamed():
+                self._cards.name(event)
+            case CallStarted():
+                self._cards.start(event)
+            case QuestionAsked():
+                self._cards.ask(event)
+            case QuestionClosed():
+                self._cards.answer(event)
+            case CallEnded():
+                self._cards.end(event)
             case _:
                 assert_never(event)
 
@@ -110,20 +141,19 @@ class Pump:
             self._show(self._waiting.popleft())
 
     def _conclude(self, ended: TurnEnded) -> None:
-        self._transcript.end_reply(interrupted=ended.outcome is not Outcome.COMPLETED and bool(ended.text))
+        transcript, cards = self._transcript, self._cards
+        cards.end_turn()
+        transcript.end_reply(interrupted=ended.outcome is not Outcome.COMPLETED and bool(ended.text))
         returned = ended.returned_prompt is not None and self._return_prompt(ended.returned_prompt)
-        if not self._committed and ended.error is None and self._prompt is not None:
+        if not (self._committed or cards.any_shown or ended.error) and self._prompt is not None:
             # Rolled back: it is no part of the history, whether or not a draft kept it from returning.
-            self._transcript.remove_prompt(self._prompt)
-        for name in self._refused:
-            self._transcript.add_notice(
-                f"The model asked for the tool {name or 'without a name'}, but there are no tools yet.",
-                NoticeKind.INFO,
-            )
+            transcript.remove_prompt(self._prompt)
         if ended.proof is not None:
-            self._transcript.add_notice(stop_notice(ended, returned=returned), NoticeKind.STOPPED)
-        if ended.error is not None:
-            self._transcript.add_notice(failure_notice(ended, returned=returned), NoticeKind.ERROR)
+            transcript.add_notice(stop_notice(ended, returned=returned), NoticeKind.STOPPED)
+        if ended.outcome in _LIMITS:
+            transcript.add_notice(limit_notice(ended, returned=returned), NoticeKind.STOPPED)
+        elif ended.error is not None:
+            transcript.add_notice(failure_notice(ended, returned=returned), NoticeKind.ERROR)
 
     def _plan_flush(self) -> None:
         if self._flush is None:

@@ -9,12 +9,14 @@ import pytest
 
 from core import engine
 from core.cancel import CancelReason, Cause
-from core.events import Event, TurnEnded
+from core.engine import NO_LIMITS, Limits
+from core.events import Event, Outcome, StopProof, TurnEnded
 from core.model import Closing, FailureKind, ModelError
 from core.operations import Registry
 from core.session import ModelChoice, Session
+from tests.core.tools_played import equipped
 from tests.tui.scripted import BOUND_S, MODEL, Deaf, HandPlayedModel, Manner, Obedient, Stubborn
-from tui.notices import duration, failure_notice, stop_notice
+from tui.notices import duration, failure_notice, limit_notice, stop_notice
 
 ESCAPE = CancelReason(Cause.USER, "escape")
 
@@ -56,9 +58,10 @@ STOPS = {
     ),
     "timeout": Stop(
         Obedient(),
-        "Timed out by deadline after 1.2 ms: connection closed. /continue goes on.",
+        "Time is up: stopped by the deadline of 30 s after 1.2 ms: connection closed. "
+        "/continue goes on; the time begins anew.",
         cause=Cause.DEADLINE,
-        source="deadline",
+        source="the deadline of 30 s",
     ),
     "signal": Stop(
         Obedient(),
@@ -73,10 +76,10 @@ STOPS = {
 class Listened:
     """A session with a model played by hand, and the ends of its turns."""
 
-    def __init__(self, manner: Manner) -> None:
+    def __init__(self, manner: Manner, limits: Limits = NO_LIMITS) -> None:
         self.model = HandPlayedModel()
         self.model.manner = manner
-        self.session = Session(self.model, Registry(), ModelChoice(MODEL))
+        self.session = Session(self.model, Registry(), ModelChoice(MODEL), equipped(limits=limits))
         self.events: list[Event] = []
         self.session.subscribe(self.events.append)
 
@@ -127,6 +130,75 @@ async def test_a_stop_before_any_request_says_that_nothing_was_sent() -> None:
     assert told.endswith(": nothing had been sent. Up brings the prompt back, /continue sends it again.")
 
 
+ESC = "Stopped by Esc"
+PROOFS = {
+    "stream": (
+        StopProof("escape", 0.0021, Closing.CLOSED),
+        f"{ESC} after 2.1 ms: connection closed. /continue goes on.",
+    ),
+    "stream and processes": (
+        StopProof("escape", 0.02, Closing.CLOSED, processes=4),
+        f"{ESC} after 20 ms: connection closed, 4 processes ended, 0 alive. /continue goes on.",
+    ),
+    "processes": (
+        StopProof("escape", 0.02, None, processes=1),
+        f"{ESC} after 20 ms: 1 process ended, 0 alive. /continue goes on.",
+    ),
+    "nothing to prove": (
+        StopProof("escape", 0.02, None),
+        f"{ESC} after 20 ms: nothing of it is running any more. /continue goes on.",
+    ),
+    "one refused": (
+        StopProof("escape", None, Closing.NEVER_OPENED, processes=3, alive=((4711, "sl\neep\x1b[31m"),)),
+        f"{ESC}: 3 processes ended, 1 alive. sl ↵ eep (pid 4711) refused to end: /kill kills it. "
+        "/continue goes on.",
+    ),
+    "many refused": (
+        StopProof("escape", None, None, alive=tuple((pid, "yes") for pid in range(7))),
+        f"{ESC}: 0 processes ended, 7 alive. yes (pid 0), yes (pid 1), yes (pid 2), yes (pid 3), yes (pid 4) "
+        "and 2 more refused to end: /kill kills them. /continue goes on.",
+    ),
+    "unconfirmed": (
+        StopProof("escape", None, Closing.CLOSED, ("github.search", "docs.fetch"), 2),
+        f"{ESC}: connection closed, 2 processes ended, 0 alive; github.search, docs.fetch have not confirmed "
+        "their end and were left behind. /continue goes on.",
+    ),
+}
+
+
+@pytest.mark.promise("E6", "U10")
+@pytest.mark.parametrize(("proof", "said"), PROOFS.values(), ids=PROOFS)
+def test_the_proof_covers_all_that_was_alive(proof: StopProof, said: str) -> None:
+    ended = TurnEnded(1, Outcome.CANCELLED, "some text", proof=proof)
+    assert stop_notice(ended, returned=False) == said
+
+
+@pytest.mark.promise("U9")
+@pytest.mark.parametrize(
+    ("outcome", "error", "said"),
+    [
+        (Outcome.MAX_TURNS_REACHED, "That were 8 steps. /continue does more.", ""),
+        (Outcome.MAX_TURNS_REACHED, None, "The turn has taken as many steps as it may. /continue goes on."),
+        (Outcome.MAX_BUDGET_REACHED, None, "The turn has used up its budget. /continue goes on."),
+        (Outcome.TIMEOUT, None, "Time is up. /continue goes on; the time begins anew."),
+    ],
+)
+def test_a_limit_is_told_with_what_to_do_next(outcome: Outcome, error: str | None, said: str) -> None:
+    ended = TurnEnded(1, outcome, "some text", error)
+    assert limit_notice(ended, returned=False) == (error or said)
+
+
+@pytest.mark.promise("U9", "H1")
+async def test_a_turn_without_any_time_says_that_nothing_was_sent() -> None:
+    listened = Listened(Obedient(), Limits(seconds=0))
+    listened.session.submit("hello")
+    ended = await listened.end()
+    assert listened.model.requests == []
+    told = stop_notice(ended, returned=True)
+    assert told.startswith("Time is up: stopped by the deadline of 0 s after ")
+    assert told.endswith(": nothing had been sent. Your prompt is back below.")
+
+
 @pytest.mark.parametrize(
     ("said", "returned", "after"),
     [
@@ -156,6 +228,8 @@ async def test_a_failure_is_told_with_what_became_of_the_prompt(
         (0.26, "260 ms"),
         (0.9999, "1.0 s"),
         (3.25, "3.2 s"),
+        (59.96, "1 min 00 s"),
+        (3_599.7, "1 h 00 min"),
     ],
 )
 def test_a_duration(seconds: float, words: str) -> None:

@@ -3,22 +3,49 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 from textual.app import App, ComposeResult
+from textual.selection import SELECT_ALL
 
 from core.cancel import CancelReason, Cause
-from core.events import Event, ReasoningArrived, TextArrived, TurnEnded, TurnStarted
-from core.model import FailureKind, ModelError, TextDelta, ToolCallDelta
-from core.session import CONTINUE_PROMPT
-from tests.tui.scripted import BOUND_S, Deaf, Stage, staged
+from core.engine import Limits
+from core.events import (
+    Answer,
+    AnswerKind,
+    BackgroundEnded,
+    CallEnded,
+    CallNamed,
+    CallStarted,
+    Event,
+    Notice,
+    Outcome,
+    QuestionAsked,
+    ReasoningArrived,
+    Shown,
+    TextArrived,
+    TurnEnded,
+    TurnStarted,
+)
+from core.messages import AssistantMessage, FinishReason, ResultStatus
+from core.model import FailureKind, Finished, ModelError, TextDelta, ToolCallDelta
+from core.operations import Registry
+from core.session import CONTINUE_PROMPT, ModelChoice, Session
+from tests.core.tools_played import AskingTool, PlayedTool, equipped
+from tests.tui.scripted import BOUND_S, MODEL, Deaf, HandPlayedModel, Stage, staged
 from tui.interrupt import InterruptKey
 from tui.pump import Pump
 from tui.widgets.transcript import Transcript
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from textual.pilot import Pilot
+
+    from core.session import Equipment
 
 PIECES = tuple(f"piece {number} of many.\n" for number in range(20_000))
 LAST = PIECES[-1].strip()
@@ -90,8 +117,9 @@ async def test_after_a_stop_nothing_streams_on() -> None:
         assert stage.transcript == before
         assert "ghost" not in before
         # What was received and what is shown are the same.
-        kept = stage.session.history[-1].messages[-1].text
-        assert " ".join(kept.split()) in _joined(stage)
+        kept = stage.session.history[-1].messages[-1]
+        assert isinstance(kept, AssistantMessage)
+        assert " ".join(kept.text.split()) in _joined(stage)
 
 
 def _joined(stage: Stage) -> str:
@@ -248,16 +276,221 @@ async def test_help_during_a_stall_is_shown_at_once_and_the_reply_is_still_marke
         assert_in_order(stage, "Esc stops the reply", "x = 1\n# no title\n┄ interrupted", "Stopped by Esc")
 
 
-async def test_a_call_of_a_tool_that_there_is_not_is_told_below_the_reply() -> None:
-    async with staged() as stage:
-        await stage.ask("hello")
-        stage.model.say("Let me look")
-        stage.model.give(ToolCallDelta(0, "{}", "call-1", "read_file"))
-        stage.model.finish()
-        await stage.until_said("The model asked for the tool read_file, but there are no tools yet.")
-        assert_in_order(stage, "Let me look", "The model asked")
-        await stage.ask("next")
-        stage.model.say("works")
-        stage.model.finish()
-        await stage.until(lambda: len(stage.session.history) == 2 and "works" in stage.transcript)
-        assert stage.transcript.count("The model asked") == 1
+class Talk:
+    """A session with tools, its model played by hand, and the transcript that a pump feeds from it."""
+
+    def __init__(self, transcript: Transcript, pilot: Pilot[None], equipment: Equipment) -> None:
+        self.transcript = transcript
+        self.model = HandPlayedModel()
+        self.registry = Registry()
+        self.session = Session(self.model, self.registry, ModelChoice(MODEL), equipment)
+        self.pump = Pump(transcript, lambda _: False)
+        self.events: list[Event] = []
+        self._pilot = pilot
+        self.session.subscribe(self.events.append)
+        self.session.subscribe(self.pump.on_event)
+
+    @property
+    def said(self) -> str:
+        text, _ = self.transcript.get_selection(SELECT_ALL) or ("", "")
+        return text
+
+    @property
+    def rows(self) -> list[str]:
+        return [row for row in self.said.split("\n") if row]
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(BOUND_S):
+            while not condition():
+                await self._pilot.pause()
+
+    async def until_said(self, words: str) -> None:
+        await self.until(lambda: words in self.said)
+
+    def call(self, *calls: tuple[str, str, str]) -> None:
+        """End the reply with these calls: id, tool, and what it does."""
+        for index, (call_id, tool, do) in enumerate(calls):
+            arguments = json.dumps({"do": do, "say": call_id})
+            self.model.give(ToolCallDelta(index, arguments, call_id, tool))
+        self.model.give(Finished(FinishReason.TOOL_CALLS, None, MODEL))
+
+
+@asynccontextmanager
+async def talking(*tools: PlayedTool, limits: Limits | None = None) -> AsyncIterator[Talk]:
+    app = PumpApp()
+    async with app.run_test(size=(100, 40)) as pilot:
+        talk = Talk(app.query_one(CountingTranscript), pilot, equipped(*tools, limits=limits, agents=True))
+        yield talk
+        await talk.session.aclose(CancelReason(Cause.QUIT, "end of the program"))
+        await talk.pump.aclose()
+
+
+@pytest.mark.promise("S5", "H5", "E6", "U8")
+async def test_of_three_calls_the_middle_one_is_stopped_and_the_turn_goes_on() -> None:
+    async with talking(tool := PlayedTool("read")) as talk:
+        talk.session.submit("hello")
+        await talk.model.asked()
+        talk.model.say("Let me look.")
+        talk.call(("one", "read", "hold"), ("two", "read", "hold"), ("three", "read", "return"))
+        await talk.until(lambda: "✓ read  return three" in talk.said and "● read  hold two" in talk.said)
+        talk.session.stop_call("two", CancelReason(Cause.USER, "click"))
+        await talk.until_said("■ read  hold two  stopped by click after ")
+        assert "● read  hold one  running" in talk.rows
+        talk.session.stop_call("one", CancelReason(Cause.USER, "/stop"))
+        await talk.model.asked()
+        talk.model.say("That is how it is.")
+        talk.model.finish()
+        await talk.until_said("That is how it is.")
+        starts = ["hello", "Let me look.", "■ read  hold one", "■ read  hold two", "✓ read  return three"]
+        assert [row[: len(start)] for row, start in zip(talk.rows, starts, strict=False)] == starts
+        assert talk.rows[-1] == "That is how it is."
+        assert tool.running == []
+
+
+@pytest.mark.promise("E10")
+async def test_a_backlog_stands_before_the_call_that_followed_it() -> None:
+    async with talking(PlayedTool("read")) as talk:
+        talk.session.submit("hello")
+        await talk.model.asked()
+        talk.model.think("hm")
+        talk.model.say(*PIECES)
+        talk.call(("one", "read", "return"))
+        await talk.model.asked()
+        talk.model.say("after")
+        talk.model.finish()
+        await talk.until_said("after")
+        rows = talk.rows
+        assert rows[:2] == ["hello", "Thought (1 word) ▸"]
+        assert "".join(rows[2:-2]).replace("piece", " piece").split() == "".join(PIECES).split()
+        assert rows[-2].startswith("✓ read  return one")
+
+
+@pytest.mark.promise("E10", "E6", "H5")
+async def test_a_stop_during_calls_shows_what_became_of_each_and_the_backlog_before_them() -> None:
+    async with talking(PlayedTool("write", changing=True)) as talk:
+        talk.session.submit("hello")
+        await talk.model.asked()
+        talk.model.say(*PIECES)
+        talk.call(("one", "write", "hold"), ("two", "write", "hold"))
+        await talk.until(lambda: any(isinstance(event, CallStarted) for event in talk.events))
+        talk.session.stop(CancelReason(Cause.USER, "escape"))
+        await talk.until_said("/continue goes on.")
+        rows = talk.rows
+        assert rows[-4] == LAST
+        assert rows[-3].startswith("■ write  hold one  stopped by Esc after ")
+        assert rows[-2].startswith("○ write  not started") or rows[-2].startswith("○ write  hold two  not")
+        assert rows[-1].startswith("Stopped by Esc after ")
+        assert ": nothing of it is running any more. /continue" in rows[-1]
+        assert "interrupted" not in talk.said
+
+
+@pytest.mark.promise("E4", "H5")
+async def test_a_call_that_is_asked_about_says_so_and_a_denial_is_no_stop() -> None:
+    async with talking(AskingTool("shell")) as talk:
+        talk.session.submit("hello")
+        await talk.model.asked()
+        talk.call(("one", "shell", "return"), ("two", "shell", "return"))
+        await talk.until_said("? shell  return one  waits for your answer")
+        (question,) = [event.question for event in talk.events if isinstance(event, QuestionAsked)]
+        talk.session.answer(question.ask_id, Answer(AnswerKind.DENY, "not now"))
+        await talk.until_said("? shell  return two  waits for your answer")
+        assert "⊘ shell  return one  denied ▸" in talk.rows
+        talk.session.stop(CancelReason(Cause.USER, "escape"))
+        await talk.until_said("Stopped by Esc")
+        assert "○ shell  return two  not started ▸" in talk.rows
+        talk.transcript.toggle_cards()
+        assert "not now" in talk.said
+
+
+async def test_a_call_of_a_tool_that_there_is_not_fails_and_the_model_is_told() -> None:
+    async with talking() as talk:
+        talk.session.submit("hello")
+        await talk.model.asked()
+        talk.call(("one", "fly\x1b[31m", "return"))
+        await talk.model.asked()
+        talk.model.finish()
+        await talk.until_said("✗ fly  failed: There is no tool")
+        assert "\x1b" not in talk.said
+
+
+@pytest.mark.promise("X5")
+async def test_the_calls_of_a_sub_agent_stand_in_its_card() -> None:
+    async with talking(PlayedTool("read")) as talk:
+        talk.session.submit("hello")
+        await talk.model.asked()
+        prompt = json.dumps({"task": "find it"})
+        talk.model.give(ToolCallDelta(0, prompt, "agent-1", "agent"))
+        talk.model.give(Finished(FinishReason.TOOL_CALLS, None, MODEL))
+        await talk.model.asked()
+        talk.call(("one", "read", "return"), ("two", "read", "hold"))
+        await talk.until_said("2 calls, running")
+        assert [row for row in talk.rows if "read" in row] == []
+        talk.session.stop(CancelReason(Cause.USER, "escape"))
+        await talk.until_said("Stopped by Esc")
+        talk.transcript.toggle_cards()
+        await talk.until_said("■ read  hold two  stopped by Esc")
+        rows = talk.rows
+        assert rows[1].startswith("■ agent")
+        assert rows[2].startswith("✓ read  return one")
+
+
+@pytest.mark.promise("U9")
+async def test_a_turn_that_has_taken_all_its_steps_says_how_to_go_on() -> None:
+    async with talking(PlayedTool("read"), limits=Limits(steps=1)) as talk:
+        talk.session.submit("hello")
+        await talk.model.asked()
+        talk.call(("one", "read", "return"))
+        await talk.until_said("/continue goes on")
+        assert talk.rows[-1].startswith("The turn has taken 1 step")
+
+
+NOTHING = Shown("")
+
+
+def ending(call_id: str, status: ResultStatus = ResultStatus.COMPLETED) -> CallEnded:
+    return CallEnded(1, call_id, "shell", "sleep 1", status, NOTHING, "{}", 1.0)
+
+
+@pytest.mark.promise("U8", "H5")
+async def test_no_card_is_left_open_and_none_changes_after_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    async with talking() as talk:
+        show = talk.pump.on_event
+        show(TurnStarted(1, "hello", 0.0))
+        for call_id in ("ended", "running", "queued"):
+            show(CallNamed(1, call_id, "shell"))
+            if call_id != "queued":
+                show(CallStarted(1, call_id, "sleep 1"))
+        show(ending("ended", ResultStatus.STOPPED))
+        show(ending("ended"))
+        show(TurnEnded(1, Outcome.COMPLETED, ""))
+        show(ending("running"))
+        show(CallStarted(1, "queued", "sleep 1"))
+        show(CallNamed(1, "late", "shell"))
+        await talk.pump.aclose()
+        assert talk.rows == [
+            "hello",
+            "■ shell  sleep 1  stopped ▸",
+            "! shell  sleep 1  its end was never reported",
+            "○ shell  not started",
+        ]
+        assert "the call running of shell has no end" in caplog.text
+        assert "the call ended of shell" not in caplog.text
+        before = talk.said
+        show(ending("queued"))
+        await talk.until(lambda: not talk.transcript._feed.waiting)
+        assert talk.said == before
+
+
+async def test_a_background_command_that_ends_within_a_reply_leaves_it_whole() -> None:
+    async with talking() as talk:
+        talk.session.submit("hello")
+        await talk.model.asked()
+        talk.model.say("```\nx = 1\n")
+        await talk.until_said("x = 1")
+        talk.pump.on_event(BackgroundEnded("b", "npm start", 0, Shown("listening")))
+        talk.pump.on_event(Notice("The rule could not be kept."))
+        talk.model.say("# no title\n")
+        talk.model.finish()
+        await talk.until_said("# no title")
+        card = "✓ background  npm start  ended, exit code 0 ▸"
+        assert talk.rows == ["hello", card, "The rule could not be kept.", "x = 1", "# no title"]

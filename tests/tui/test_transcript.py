@@ -14,7 +14,11 @@ from textual.events import MouseScrollDown
 from textual.geometry import Offset
 from textual.selection import SELECT_ALL, Selection
 
+from core.events import CallEnded, Shown
+from core.messages import ResultStatus
+from tui.cards import Card
 from tui.widgets.transcript import NoticeKind, Transcript
+from tui.widgets.transcript_feed import CARDS_TOGGLED
 from tui.widgets.transcript_pages import PAGE_ROWS, PAGES_LAID_OUT
 
 if TYPE_CHECKING:
@@ -163,6 +167,179 @@ async def test_a_prompt_can_be_taken_away_again() -> None:
         assert screen_of(transcript) == before
         transcript.remove_prompt(handle)
         assert screen_of(transcript) == before
+
+
+def running(name: str = "shell", title: str = "sleep 300") -> Card:
+    card = Card(name)
+    card.start(title)
+    return card
+
+
+def end(card: Card, shown: str = "12 passed") -> None:
+    card.end(CallEnded(1, "call", card.name, card.title, ResultStatus.COMPLETED, Shown(shown), "{}", 4.2))
+
+
+def rows_of(transcript: Transcript) -> list[str]:
+    return "\n".join(screen_of(transcript)).rstrip().split("\n")
+
+
+async def test_calls_stand_between_the_texts_that_came_before_and_after_them() -> None:
+    async with shown(40, 20) as (transcript, _, _):
+        transcript.begin_reply()
+        transcript.append_reasoning("hm")
+        transcript.append_text("before")
+        transcript.flush()
+        cards = [running(), running("grep", "word")]
+        handles = [transcript.add_card(card) for card in cards]
+        transcript.append_text("\n\n")
+        transcript.add_card(Card("agent"))
+        transcript.append_text("after")
+        transcript.end_reply(interrupted=False)
+        around = ["Thought (1 word) ▸", "", "before", ""], ["◌ agent  queued", "", "after"]
+        assert rows_of(transcript) == [
+            *around[0],
+            "● shell  sleep 300  running",
+            "● grep  word  running",
+            *around[1],
+        ]
+        end(cards[0])
+        transcript.change_card(handles[0])
+        assert transcript.flush() is False
+        assert rows_of(transcript) == [
+            *around[0],
+            "✓ shell  sleep 300  4.2 s ▸",
+            "● grep  word  running",
+            *around[1],
+        ]
+
+
+@pytest.mark.promise("E10")
+async def test_a_card_waits_for_the_text_before_it_and_blocks_nothing() -> None:
+    async with shown() as (transcript, _, _):
+        transcript.begin_reply()
+        transcript.append_text("word\n\n" * 20_000)
+        card = running()
+        handle = transcript.add_card(card)
+        assert transcript.flush()
+        assert "shell" not in "\n".join(screen_of(transcript))
+        end(card)
+        transcript.change_card(handle)
+        transcript.append_text("after")
+        await transcript.drain()
+        assert screen_of(transcript)[-5:] == ["word", "", "✓ shell  sleep 300  4.2 s ▸", "", "after"]
+
+
+async def test_a_card_that_changes_draws_nothing_else_anew() -> None:
+    async with shown(40, 100) as (transcript, _, _):
+        cards = [running(title=f"sleep {number}") for number in range(60)]
+        handles = [transcript.add_card(card) for card in cards]
+        transcript.flush()
+        pages = {page: page.lines for page in transcript._feed.document.pages()}
+        end(cards[30])
+        transcript.change_card(handles[30])
+        transcript.flush()
+        assert [page for page in pages if page.lines is not pages[page]] == [handles[30].page]
+
+
+async def test_a_card_unfolds_by_click_and_all_by_key() -> None:
+    async with shown(40, 10) as (transcript, pilot, _):
+        cards = [running(), running("grep", "word"), running("shell", "yes")]
+        for card in cards:
+            transcript.add_card(card)
+        for card in cards[:2]:
+            end(card, shown="one\ntwo")
+        transcript.flush()
+        folded = ["✓ shell  sleep 300  4.2 s ▸", "✓ grep  word  4.2 s ▸", "● shell  yes  running"]
+        assert rows_of(transcript) == folded
+        await pilot.pause()
+        assert await pilot.click(Transcript, offset=(3, 1))
+        opened = ["✓ grep  word  4.2 s ▾", "  output", "   one", "   two"]
+        assert rows_of(transcript) == [folded[0], *opened, folded[2]]
+        # A click into what is shown is for selecting it, and a running card has nothing to show yet.
+        for row in (3, 5):
+            assert await pilot.click(Transcript, offset=(3, row))
+        assert rows_of(transcript) == [folded[0], *opened, folded[2]]
+        assert await pilot.click(Transcript, offset=(3, 1))
+        assert rows_of(transcript) == folded
+        transcript.toggle_cards()
+        assert rows_of(transcript) == ["✓ shell  sleep 300  4.2 s ▾", *opened[1:], *opened, folded[2]]
+        transcript.toggle_cards()
+        assert rows_of(transcript) == folded
+
+
+async def test_a_card_that_is_unfolded_stays_where_it_was_clicked() -> None:
+    async with shown() as (transcript, pilot, _):
+        reply(transcript, numbered(0, 50))
+        card = running()
+        transcript.add_card(card)
+        end(card, shown=numbered(0, 30))
+        transcript.flush()
+        assert screen_of(transcript)[-1] == "✓ shell  sleep 300  4.2 s ▸"
+        await pilot.pause()
+        assert await pilot.click(Transcript, offset=(3, 9))
+        assert screen_of(transcript)[-1] == "✓ shell  sleep 300  4.2 s ▾"
+        assert transcript.new_lines == 0
+        transcript.action_scroll_end()
+        assert screen_of(transcript)[-1] == "   line 29"
+        transcript.toggle_cards()
+        assert screen_of(transcript)[-1] == "✓ shell  sleep 300  4.2 s ▸"
+        reply(transcript, "the end is followed again")
+        assert screen_of(transcript)[-1] == "the end is followed again"
+
+
+async def test_blanks_before_a_call_leave_no_gap() -> None:
+    async with shown() as (transcript, _, _):
+        transcript.add_prompt("go")
+        for _ in range(3):
+            transcript.begin_reply()
+            transcript.append_text("\n\n")
+            transcript.add_card(running())
+            transcript.flush()
+        assert rows_of(transcript) == ["❯ go", "", *["● shell  sleep 300  running"] * 3]
+        transcript.append_text("\n\n")
+        transcript.flush()
+        transcript.end_reply(interrupted=False)
+        assert transcript._feed.document.height == 5
+        assert transcript._feed.document.at(5) is None
+
+
+async def test_a_card_aside_leaves_an_open_reply_whole() -> None:
+    async with shown() as (transcript, _, _):
+        transcript.begin_reply()
+        transcript.append_text("```\nx = 1\n")
+        transcript.flush()
+        card = running("background", "npm start")
+        end(card)
+        transcript.add_card_aside(card)
+        transcript.append_text("# no title\n```\nend")
+        transcript.end_reply(interrupted=False)
+        expected = ["✓ background  npm start  4.2 s ▸", "", " x = 1", " # no title", "", "end"]
+        assert rows_of(transcript) == expected
+
+
+async def test_one_key_unfolds_a_bounded_number_of_cards() -> None:
+    async with shown() as (transcript, _, _):
+        for number in range(3 * CARDS_TOGGLED):
+            card = running(title=f"sleep {number}")
+            transcript.add_card(card)
+            end(card)
+        await transcript.drain()
+        transcript.toggle_cards()
+        text, _ = transcript.get_selection(SELECT_ALL) or ("", "")
+        assert text.count("12 passed") == CARDS_TOGGLED
+        assert screen_of(transcript)[-1] == "   12 passed"
+
+
+async def test_a_card_is_copied_whole_though_it_is_not_shown_whole() -> None:
+    async with shown(40, 20) as (transcript, _, _):
+        card = running(title="漢字 " * 30)
+        transcript.add_card(card)
+        end(card, shown="漢字" * 30)
+        transcript.flush()
+        transcript.toggle_cards()
+        text, _ = transcript.get_selection(SELECT_ALL) or ("", "")
+        assert "漢字" * 30 in text
+        assert "…" in text.split("\n")[0]
 
 
 _NOTICES = ["· help", "", "· more"]

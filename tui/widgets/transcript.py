@@ -26,8 +26,10 @@ from textual.strip import Strip
 from tui.blocks import Look, Part
 from tui.highlight import WARM_LANGUAGES, load_lexer
 from tui.markdown_inline import inline_spans
-from tui.widgets.transcript_feed import Channel, Feed, NoticeKind, PromptHandle
+from tui.widgets.transcript_entries import CardHandle, PromptHandle
+from tui.widgets.transcript_feed import Channel, Feed, NoticeKind
 from tui.widgets.transcript_selection import line_id, mark_selected, selected_text
+from tui.widgets.transcript_style import COMPONENT_CLASSES, CSS
 from tui.wrap import cells
 
 if TYPE_CHECKING:
@@ -36,9 +38,10 @@ if TYPE_CHECKING:
     from textual.selection import Selection
 
     from tui.blocks import Line
+    from tui.cards import Card
     from tui.widgets.transcript_pages import Page
 
-__all__ = ["NoticeKind", "PromptHandle", "Transcript", "warm_up"]
+__all__ = ["CardHandle", "NoticeKind", "PromptHandle", "Transcript", "warm_up"]
 
 NARROWEST = 4
 STRIPS_KEPT = 256
@@ -60,41 +63,8 @@ class Transcript(ScrollView, can_focus=False):
     """
 
     ALLOW_SELECT = True
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"transcript--{part}" for part in Part} | {
-        "transcript--new-lines"
-    }
-    DEFAULT_CSS = """
-    Transcript {
-        overflow-x: hidden;
-        overflow-y: scroll;
-        scrollbar-size-vertical: 1;
-        background: $background;
-        color: $foreground;
-        & .transcript--prompt { color: $foreground; text-style: bold; background: $surface; }
-        & .transcript--prompt-mark { color: $text-accent; text-style: bold; background: $surface; }
-        & .transcript--reasoning { color: $foreground 60%; text-style: italic; }
-        & .transcript--title { color: $primary; text-style: bold underline; }
-        & .transcript--heading { color: $primary; text-style: bold; }
-        & .transcript--mark { color: $text-accent; }
-        & .transcript--quote { color: $secondary; }
-        & .transcript--rule { color: $foreground 35%; }
-        & .transcript--link { color: $primary; text-style: underline; }
-        & .transcript--inline-code { color: $text-accent; background: $surface; }
-        & .transcript--code { color: $foreground; background: $surface; }
-        & .transcript--code-comment { color: $foreground 60%; background: $surface; text-style: italic; }
-        & .transcript--code-keyword { color: $text-accent; background: $surface; }
-        & .transcript--code-string { color: $text-success; background: $surface; }
-        & .transcript--code-number { color: $text-warning; background: $surface; }
-        & .transcript--code-name { color: $text-primary; background: $surface; }
-        & .transcript--code-type { color: $text-secondary; background: $surface; }
-        & .transcript--code-inserted { color: $text-success; background: $surface; }
-        & .transcript--code-deleted { color: $text-error; background: $surface; }
-        & .transcript--info { color: $foreground 70%; }
-        & .transcript--stopped { color: $text-warning; }
-        & .transcript--error { color: $text-error; }
-        & .transcript--new-lines { text-style: bold reverse; }
-    }
-    """
+    COMPONENT_CLASSES: ClassVar[set[str]] = COMPONENT_CLASSES
+    DEFAULT_CSS = CSS
 
     class NewLines(Message):
         """How many rows stand below what is shown since the user left the end; 0 when back at the end."""
@@ -143,6 +113,19 @@ class Transcript(ScrollView, can_focus=False):
         self._feed.add_notice(text, kind)
         self._update()
 
+    def add_card(self, card: Card) -> CardHandle:
+        """Show a call below all that was appended so far; shown by the next `flush`."""
+        return self._feed.add_card(card)
+
+    def add_card_aside(self, card: Card) -> None:
+        """Show a card that is no part of the reply, at once. An open reply goes on below it, undisturbed."""
+        self._feed.add_card_aside(card)
+        self._update()
+
+    def change_card(self, handle: CardHandle) -> None:
+        """The card has changed: shown by the next `flush`, which draws that card anew and nothing else."""
+        self._feed.change_card(handle)
+
     def begin_reply(self) -> None:
         """What is appended from now on is a new reply."""
         self._feed.end_section()
@@ -178,11 +161,12 @@ class Transcript(ScrollView, can_focus=False):
 
     def toggle_reasoning(self) -> None:
         """Unfold all reasoning; fold all if the last one is unfolded."""
-        thoughts = self._feed.thoughts
-        if thoughts:
-            folded = not thoughts[-1].body.folded
-            for thought in thoughts:
-                self._feed.fold(thought, folded=folded)
+        if self._feed.toggle_thoughts():
+            self._update()
+
+    def toggle_cards(self) -> None:
+        """Unfold the latest 50 cards; fold them if the last one is unfolded."""
+        if self._feed.toggle_cards():
             self._update()
 
     # Where we are.
@@ -292,10 +276,17 @@ class Transcript(ScrollView, can_focus=False):
             self.action_scroll_end()
             return
         place = self._feed.document.at(self.scroll_offset.y + offset.y)
-        for thought in self._feed.thoughts:
-            if place is not None and thought.head is place[0]:
-                self._feed.fold(thought, folded=not thought.body.folded)
-                self._update()
+        if place is not None and self._feed.toggle_at(*place):
+            self._stay()
+
+    def _stay(self) -> None:
+        """Show a change where the user has made it, and do not go to the end for it."""
+        self._following = False
+        self._left_at = self._feed.document.height
+        self._update()
+        if self.scroll_offset.y >= self.max_scroll_y:
+            self._following = True
+            self._update()
 
     # Painting.
 

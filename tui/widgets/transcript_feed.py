@@ -7,22 +7,29 @@ as Markdown and put into pages. Nothing here knows the screen.
 from __future__ import annotations
 
 from collections import deque
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from core.sanitize import PrintableStream, printable
 from tui.blocks import PLAIN, Blank, Code, Look, Part, Prefix, Prose
 from tui.highlight import is_loaded
 from tui.markdown import MarkdownStream
+from tui.widgets.transcript_entries import CardHandle, PromptHandle, Thought
 from tui.widgets.transcript_pages import Document, Entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tui.blocks import Block
+    from tui.cards import Card
     from tui.widgets.transcript_pages import Page
 
+CARDS_TOGGLED = 50
+"""How many cards are unfolded at once, the latest: what one press of a key may cost is bounded."""
+_CARD_COST = 256
 SLICE = 16_384
 """Characters that are read at a time; takes some milliseconds."""
 _PLAIN_PIECE = 2_000
@@ -54,34 +61,6 @@ class Channel(Enum):
     REASONING = auto()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PromptHandle:
-    """A prompt in the transcript, so that it can be taken away again."""
-
-    entry: Entry
-
-
-@dataclass(slots=True, eq=False)
-class Thought:
-    """Reasoning that is folded under one line, which stands on the page `head`."""
-
-    head: Page
-    body: Entry
-    words: int = 0
-    over: bool = False
-    _in_word: bool = False
-
-    def count(self, text: str) -> None:
-        if text:
-            self.words += len(text.split()) - (self._in_word and not text[0].isspace())
-            self._in_word = not text[-1].isspace()
-
-    def line(self) -> Prose:
-        arrow = "▸" if self.body.folded else "▾"
-        text = f"{'Thought' if self.over else 'Thinking…'} ({self.words:,} words) {arrow}"
-        return Prose(text, look=Look(Part.REASONING), markdown=False)
-
-
 @dataclass(slots=True, eq=False)
 class _Section:
     """A run of text or of reasoning that is being received, and the page where it stands.
@@ -104,14 +83,16 @@ class Feed:
     def __init__(self, width: int) -> None:
         self.document = Document(width)
         self.thoughts: list[Thought] = []
-        self._waiting: deque[tuple[Channel, str]] = deque()
+        self.cards: dict[Page, CardHandle] = {}
+        self._waiting: deque[tuple[Channel, str] | CardHandle] = deque()
+        self._changed: dict[CardHandle, None] = {}
         self._section: _Section | None = None
         self._languages: set[str] = set()
 
     @property
     def waiting(self) -> int:
-        """How many slices were received and not read yet."""
-        return len(self._waiting)
+        """How many slices and cards were received, or have changed, and were not read yet."""
+        return len(self._waiting) + len(self._changed)
 
     def receive(self, channel: Channel, text: str) -> None:
         """Keep `text` for the next `read`."""
@@ -121,6 +102,11 @@ class Feed:
     def read(self, limit: int = SLICE) -> bool:
         """Read up to `limit` characters of what was received; True if more is waiting."""
         while self._waiting and limit > 0:
+            if isinstance(handle := self._waiting[0], CardHandle):
+                self._waiting.popleft()
+                limit -= _CARD_COST
+                self._place_card(handle)
+                continue
             channel, text = self._next(limit)
             limit -= len(text)
             if self._section is None or self._section.channel is not channel:
@@ -130,6 +116,9 @@ class Feed:
         if self._section is not None:
             self._show_tail(self._section)
             self._show_head(self._section)
+        changed, self._changed = self._changed, {}
+        for handle in changed:
+            self._show_card(handle)
         return bool(self._waiting)
 
     def end_reply(self, *, interrupted: bool) -> None:
@@ -160,27 +149,62 @@ class Feed:
         self.document.remove(handle.entry)
 
     def add_notice(self, text: str, kind: NoticeKind) -> None:
-        """Show it at once. What is still open of a reply moves below it, and is read on as if it were not
-        there: a reply may stall, so no notice waits for its end."""
+        """Show it at once, above what is still open of a reply."""
         self.read()
-        section = self._section
-        if section is not None:
-            self.document.set_tail(section.page, [])
-            if section.thought is None and not section.is_begun:
-                # Nothing but the gap is left of it.
-                self.document.remove(section.page.entry)
-        entry, _ = self._begin_entry()
         glyph, look = _NOTICES[kind]
-        self.document.extend(entry, _plain(text, look, Prefix(((glyph, look),), (("  ", PLAIN),))))
-        if section is not None:
-            # Reasoning stays one entry, which is folded as a whole.
-            section.page = self.document.begin(section.thought.body if section.thought else Entry())
-            section.is_begun, section.needs_gap = False, True
-            self._show_tail(section)
+        prefix = Prefix(((glyph, look),), (("  ", PLAIN),))
+        with self._above_what_is_open():
+            entry, _ = self._begin_entry()
+            self.document.extend(entry, _plain(text, look, prefix))
 
-    def fold(self, thought: Thought, *, folded: bool) -> None:
-        self.document.fold(thought.body, folded=folded)
-        self.document.set_tail(thought.head, [thought.line()])
+    def add_card(self, card: Card) -> CardHandle:
+        """The next `read` ends with the reply so far and shows `card` below it."""
+        handle = CardHandle(card)
+        self._waiting.append(handle)
+        return handle
+
+    def add_card_aside(self, card: Card) -> CardHandle:
+        """Show a card that is no part of the reply: at once, above what is still open of it."""
+        self.read()
+        handle = CardHandle(card)
+        with self._above_what_is_open():
+            self._begin_card(handle)
+        return handle
+
+    def change_card(self, handle: CardHandle) -> None:
+        """The next `read` shows the card as it is then."""
+        if handle.page is not None:
+            self._changed[handle] = None
+
+    def toggle_thoughts(self) -> bool:
+        """Unfold all reasoning; fold it if the last one is unfolded. False if there is none."""
+        if self.thoughts:
+            folded = not self.thoughts[-1].body.folded
+            for thought in self.thoughts:
+                self._fold_thought(thought, folded=folded)
+        return bool(self.thoughts)
+
+    def toggle_cards(self) -> bool:
+        """Unfold the latest cards, `CARDS_TOGGLED` of them; fold them if the last one is unfolded."""
+        found = (handle for handle in reversed(self.cards.values()) if handle.card.unfolds)
+        latest = list(islice(found, CARDS_TOGGLED))
+        if latest:
+            folded = not latest[0].folded
+            for handle in latest:
+                self._fold_card(handle, folded=folded)
+        return bool(latest)
+
+    def toggle_at(self, page: Page, line: int) -> bool:
+        """Fold or unfold what has its row there; False if nothing has."""
+        handle = self.cards.get(page)
+        first = len(page.blocks)
+        if handle is not None and handle.card.unfolds and page.starts[first : first + 1] == [line]:
+            self._fold_card(handle, folded=not handle.folded)
+            return True
+        thought = next((thought for thought in self.thoughts if thought.head is page), None)
+        if thought is not None:
+            self._fold_thought(thought, folded=not thought.body.folded)
+        return thought is not None
 
     def take_languages(self) -> set[str]:
         """Languages of fences that came up and whose colours are not loaded."""
@@ -189,12 +213,18 @@ class Feed:
 
     def _next(self, limit: int) -> tuple[Channel, str]:
         """The next text of one channel, up to `limit` characters of it."""
-        channel, text = self._waiting.popleft()
+        first = self._waiting.popleft()
+        assert not isinstance(first, CardHandle)
+        channel, text = first
         parts = [text]
         size = len(text)
-        while size < limit and self._waiting and self._waiting[0][0] is channel:
-            parts.append(self._waiting.popleft()[1])
-            size += len(parts[-1])
+        while size < limit and self._waiting:
+            following = self._waiting[0]
+            if isinstance(following, CardHandle) or following[0] is not channel:
+                break
+            self._waiting.popleft()
+            parts.append(following[1])
+            size += len(following[1])
         text = "".join(parts)
         if size > limit:
             self._waiting.appendleft((channel, text[limit:]))
@@ -238,6 +268,51 @@ class Feed:
             self.document.extend(entry, [Blank()])
         return entry, page
 
+    @contextmanager
+    def _above_what_is_open(self) -> Iterator[None]:
+        """What is still open of a reply moves below what is added meanwhile, and is read on as if that were
+        not there: a reply may stall, so nothing of ours waits for its end."""
+        section = self._section
+        if section is not None:
+            self.document.set_tail(section.page, [])
+            self._drop_if_empty(section)
+        yield
+        if section is not None:
+            # Reasoning stays one entry, which is folded as a whole.
+            section.page = self.document.begin(section.thought.body if section.thought else Entry())
+            section.is_begun, section.needs_gap = False, True
+            self._show_tail(section)
+
+    def _place_card(self, handle: CardHandle) -> None:
+        self._close_section()
+        self._begin_card(handle)
+
+    def _begin_card(self, handle: CardHandle) -> None:
+        """Cards that follow each other stand without a gap."""
+        last = self.document.last
+        _, handle.page = self._begin_entry(gap=last not in self.cards)
+        self.cards[handle.page] = handle
+        self._show_card(handle)
+
+    def _show_card(self, handle: CardHandle) -> None:
+        assert handle.page is not None
+        blocks = handle.card.blocks(folded=handle.folded)
+        self.document.set_tail(handle.page, blocks)
+        self._note_languages(blocks)
+
+    def _fold_card(self, handle: CardHandle, *, folded: bool) -> None:
+        handle.folded = folded
+        self._show_card(handle)
+
+    def _fold_thought(self, thought: Thought, *, folded: bool) -> None:
+        self.document.fold(thought.body, folded=folded)
+        self.document.set_tail(thought.head, [thought.line()])
+
+    def _drop_if_empty(self, section: _Section) -> None:
+        """A section of blanks alone leaves no gap behind."""
+        if section.thought is None and not section.is_begun:
+            self.document.retract()
+
     def _begin_section(self, channel: Channel) -> _Section:
         _, page = self._begin_entry()
         match channel:
@@ -258,6 +333,7 @@ class Feed:
         last = section.printable.close()
         self._extend(section, section.markdown.feed(last) + section.markdown.close())
         self.document.set_tail(section.page, [])
+        self._drop_if_empty(section)
         if section.thought is not None:
             section.thought.count(last)
             section.thought.over = True

@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
-from tui.blocks import CODE, PLAIN, Align, Blank, Block, Code, Line, Look, Part, Prefix, Prose, Rule, Table
+from tui.blocks import (
+    CODE,
+    PLAIN,
+    Align,
+    Blank,
+    Block,
+    CardRow,
+    Code,
+    Line,
+    Look,
+    Part,
+    Prefix,
+    Prose,
+    Rule,
+    Table,
+)
 from tui.highlight import highlight
 from tui.markdown_inline import close_marks, inline_spans
 from tui.wrap import cells, cut, plain, slice_spans, snap, text_cells, wrap
@@ -15,6 +30,8 @@ if TYPE_CHECKING:
 _RULE = Look(Part.RULE)
 _SEPARATOR: Spans = ((" │ ", _RULE),)
 _MIN_COLUMN = 4
+_MIN_TITLE = 12
+_TOOL = Look(Part.TOOL)
 
 
 class Carry(NamedTuple):
@@ -50,6 +67,8 @@ def lay_out(block: Block, width: int, carry: Carry | None = None) -> Laid:
         case Blank():
             first = _within(block.prefix, width).first
             return Laid([Line(first, margin=len(plain(first)))], None)
+        case CardRow():
+            return Laid([_card_row(block, width)], None)
         case _:
             assert_never(block)
 
@@ -121,6 +140,33 @@ def _code(block: Code, width: int) -> list[Line]:
             lines.append(Line(row, joint, len(plain(prefix)) + 1, Part.CODE))
             prefix, joint = rest, ""
     return lines
+
+
+def _card_row(block: CardRow, width: int) -> Line:
+    first = _within(block.prefix, width).first
+    look = Look(block.part)
+    arrow = f" {block.arrow}" if block.arrow else ""
+    spans: Spans = (*first, (f"{block.mark} ", look), (block.name, _TOOL))
+    room = width - cells(spans) - text_cells(arrow)
+    ending = 2 + text_cells(block.ending) if block.ending else 0
+    title = _elide(block.title, max(min(_MIN_TITLE, room), room - ending) - 2)
+    if title:
+        spans += ((f"  {title}", PLAIN),)
+        room -= 2 + text_cells(title)
+    if words := _elide(block.ending, room - 2):
+        spans += ((f"  {words}", look),)
+    spans = cut(snap(spans), width - text_cells(arrow))
+    return Line((*spans, (arrow, _RULE)) if arrow else spans, margin=len(plain(first)))
+
+
+def _elide(text: str, room: int) -> str:
+    """`text` in `room` cells, its end left out if need be; nothing where nothing can be read."""
+    if text_cells(text) <= room:
+        return text
+    if room < 3:
+        return ""
+    _, end = wrap(text, room - 1, at_words=False)[0]
+    return f"{text[:end].rstrip()}…"
 
 
 def _table(block: Table, width: int) -> list[Line]:

@@ -12,7 +12,7 @@ import pickle
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
-from tui.blocks import Blank, Code, Prose, Rule, Table
+from tui.blocks import Blank, CardRow, Code, Prose, Rule, Table
 from tui.widgets.transcript_layout import lay_out
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def _weight(block: Block) -> tuple[int, int]:
             return source.count("\n") + 1, len(source)
         case Table(rows=rows):
             return len(rows) + 2, sum([len(cell) for row in rows for cell in row])
-        case Rule() | Blank():
+        case Rule() | Blank() | CardRow():
             return 1, 0
 
 
@@ -188,6 +188,10 @@ class Document:
     @property
     def is_empty(self) -> bool:
         return not self._pages
+
+    @property
+    def last(self) -> Page | None:
+        return self._pages[-1] if self._pages else None
 
     @property
     def height(self) -> int:
@@ -239,6 +243,13 @@ class Document:
         self._pages = [page for page in self._pages if page.entry is not entry]
         self._laid = {page: None for page in self._laid if page.entry is not entry}
         self._changed(0)
+
+    def retract(self) -> None:
+        """Take the last page away."""
+        page = self._pages.pop()
+        self._laid.pop(page, None)
+        del self._tops[len(self._pages) :]
+        self._changed(len(self._pages))
 
     def fold(self, entry: Entry, *, folded: bool) -> None:
         entry.folded = folded

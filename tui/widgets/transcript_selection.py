@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 
-from tui.blocks import Blank, Code, Prose, Rule, Table
+from tui.blocks import Blank, CardRow, Code, Prose, Rule, Table
 
 if TYPE_CHECKING:
     from rich.style import Style
@@ -66,6 +66,8 @@ def _source(block: Block) -> str:
             return ("" if block.continues else "\n") + source
         case Table(rows=rows):
             return "".join(["\n" + " | ".join(row) for row in rows])
+        case CardRow(text=text):
+            return "\n" + text
         case Rule() | Blank():
             return "\n"
 
