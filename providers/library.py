@@ -14,6 +14,7 @@ import logging
 import os
 import sys
 import types
+import uuid
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,7 @@ def load() -> None:
     # Else the first request to Azure imports it, on the event loop, for half a second.
     importlib.import_module("openai")
     _be_strict()
+    _keep_calls_apart()
     _without_gateway()
     _library = litellm
 
@@ -99,6 +101,7 @@ class Call:
     """One call of litellm, in the dialect that the model is asked in. `model` has the provider's prefix."""
 
     request: ModelRequest
+    provider: str
     model: str
     key: str | None
     where: Endpoint
@@ -111,6 +114,10 @@ class Call:
     def _is_responses(self) -> bool:
         return protocols.responses_model(self.request.model) is not None
 
+    @property
+    def _is_gemini(self) -> bool:
+        return self.provider in ("gemini", "vertex_ai", "vertex_ai_beta") and "gemini" in self.model
+
     async def start(self) -> Any:
         """litellm's stream, or its whole answer; after the headers have come."""
         request = self.request
@@ -119,6 +126,7 @@ class Call:
                 model=self.model,
                 input=protocols.responses_input(request.messages),
                 instructions=request.system,
+                tools=protocols.responses_tools(request.tools) or None,
                 include=["reasoning.encrypted_content"],
                 store=False,
                 **self._common(),
@@ -126,7 +134,9 @@ class Call:
         usage = {"stream_options": {"include_usage": True}} if self.streaming else {}
         return await _library.acompletion(
             model=self.model,
-            messages=protocols.chat_messages(request.messages, request.system),
+            messages=protocols.chat_messages(request.messages, request.system, for_gemini=self._is_gemini),
+            # An empty list is an error to OpenAI.
+            tools=protocols.chat_tools(request.tools) or None,
             **usage,
             **self._common(),
         )
@@ -228,8 +238,53 @@ def _be_strict() -> None:
         setattr(owner, name, changed)
 
 
+def _keep_calls_apart() -> None:
+    from litellm.llms.ollama.chat.transformation import (
+        OllamaChatCompletionResponseIterator,
+        OllamaChatConfig,
+    )
+    from litellm.llms.vertex_ai.gemini import transformation as gemini
+
+    parse_ollama = OllamaChatCompletionResponseIterator.chunk_parser
+    ask_ollama = OllamaChatConfig.transform_request
+
+    def identified(self: Any, chunk: dict[str, Any]) -> Any:
+        """Each call of Ollama's with an id: litellm gives none to those without arguments, and they merge."""
+        for call in (chunk.get("message") or {}).get("tool_calls") or ():
+            call["id"] = f"call_{uuid.uuid4().hex[:24]}"
+        return parse_ollama(self, chunk)
+
+    def named(self: Any, model: str, messages: Any, *args: Any, **kwargs: Any) -> Any:
+        """Each result with its tool's name, by which Ollama tells results apart: it knows no ids of calls."""
+        asked = ask_ollama(self, model, messages, *args, **kwargs)
+        names = {
+            call["id"]: call["function"]["name"]
+            for message in messages
+            for call in message.get("tool_calls") or ()
+        }
+        for sent in asked["messages"]:
+            if (call_id := sent.pop("tool_call_id", None)) is not None:
+                sent["tool_name"] = names.get(call_id, "")
+        return asked
+
+    def never_there(*_: Any, **__: Any) -> bool:
+        """Two equal calls of one reply are two: litellm sends Gemini the first alone, with two results."""
+        return False
+
+    changes: tuple[tuple[Any, str, Any], ...] = (
+        (OllamaChatCompletionResponseIterator, "chunk_parser", identified),
+        (OllamaChatConfig, "transform_request", named),
+        (gemini, "check_if_part_exists_in_parts", never_there),
+    )
+    for owner, name, changed in changes:
+        setattr(owner, name, changed)
+
+
 def _without_gateway() -> None:
-    """Spare the Responses API its import of an MCP gateway: a second's stall, 20 MB, and a package more."""
+    """Spare every request with tools, and the Responses API, litellm's MCP gateway, which is never used here.
+
+    Its import takes half a second on the event loop, and 270 modules with the package `mcp` among them.
+    """
     gateway = types.ModuleType("litellm.responses.mcp.litellm_proxy_mcp_handler")
     never = staticmethod(lambda tools=None: False)
     vars(gateway)["LiteLLM_Proxy_MCP_Handler"] = type(

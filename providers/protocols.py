@@ -7,22 +7,26 @@ plain values and duck-typed chunks; litellm itself is never imported here.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 from core.messages import (
     AssistantMessage,
     FinishReason,
     Message,
+    Part,
     Reasoning,
     Text,
     ToolCall,
+    ToolResults,
     Usage,
     UserMessage,
 )
-from core.model import ReasoningDelta, TextDelta, ToolCallDelta
+from core.model import ReasoningDelta, TextDelta, ToolCallDelta, ToolSpec
 
 ContentDelta = TextDelta | ReasoningDelta | ToolCallDelta
 
@@ -63,31 +67,127 @@ class Tally:
     finish: FinishReason | None = None
     usage: Usage | None = None
     model: str = ""
-    call_ids: dict[int, str] = field(default_factory=dict)
+    call_ids: list[str | None] = field(default_factory=list)
+    open_calls: dict[int, int] = field(default_factory=dict)
 
     def index_of(self, given: int, call_id: str | None) -> int:
         """The index of a call, apart from those of all others: some providers give each of theirs a 0."""
-        if call_id is not None and self.call_ids.get(given, call_id) != call_id:
-            given = max(self.call_ids) + 1
-        if call_id is not None:
-            self.call_ids[given] = call_id
-        return given
+        index = self.open_calls.get(given)
+        if index is None or (call_id is not None and self.call_ids[index] not in (None, call_id)):
+            index = self.open_calls[given] = len(self.call_ids)
+            self.call_ids.append(None)
+        self.call_ids[index] = call_id or self.call_ids[index]
+        return index
+
+
+# -- what all take back --
+
+CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
+"""Anthropic's alphabet, OpenAI's length."""
+
+STRANGE_IN_A_NAME = re.compile(r"[^A-Za-z0-9_-]")
+NAME_LIMIT = 64
+
+UNUSUAL = re.compile(r"\\u[dD][89a-fA-F]|NaN|Infinity")
+
+THOUGHT = "__thought__"
+"""Between a call's id and Gemini's signature of the thought behind it, which litellm keeps in the id."""
+
+
+def acceptable(messages: tuple[Message, ...], *, keep_thoughts: bool = False) -> tuple[Message, ...]:
+    """`messages` with calls in a form that every provider takes back, also from another provider.
+
+    An id is unique in the whole conversation, as Anthropic demands; what has to change does so in the same
+    way each time, so that a prompt's begin stays in the provider's cache. Gemini's signatures of thoughts,
+    each as long as a page, go back to Gemini alone: `keep_thoughts`.
+    """
+    used: set[str] = set()
+    renamed: dict[str, str] = {}
+    sent: list[Message] = []
+    for message in messages:
+        match message:
+            case AssistantMessage(parts=parts):
+                renamed = {call.call_id: _fitting(call.call_id, used) for call in message.calls}
+                if keep_thoughts:
+                    renamed = {given: fit + _thought(given) for given, fit in renamed.items()}
+                sent.append(replace(message, parts=tuple(_renamed(part, renamed) for part in parts)))
+            case ToolResults(results):
+                fit = (replace(it, call_id=renamed.get(it.call_id, it.call_id)) for it in results)
+                sent.append(ToolResults(tuple(fit)))
+            case UserMessage():
+                sent.append(message)
+            case _:
+                assert_never(message)
+    return tuple(sent)
+
+
+def _fitting(call_id: str, used: set[str]) -> str:
+    fit = call_id.partition(THOUGHT)[0]
+    if not CALL_ID.fullmatch(fit) or fit in used:
+        fit = "call_" + hashlib.sha256(f"{len(used)}:{call_id}".encode("utf-8", "replace")).hexdigest()[:24]
+    used.add(fit)
+    return fit
+
+
+def _thought(call_id: str) -> str:
+    _, mark, signature = call_id.partition(THOUGHT)
+    return mark + signature
+
+
+def _renamed(part: Part, ids: Mapping[str, str]) -> Part:
+    if not isinstance(part, ToolCall):
+        return part
+    name = STRANGE_IN_A_NAME.sub("_", part.name)[:NAME_LIMIT] or "nameless"
+    return replace(part, call_id=ids[part.call_id], name=name, arguments=_in_plain_json(part.arguments))
+
+
+def _in_plain_json(arguments: str) -> str:
+    """`arguments`, an object in JSON, without what Python reads as JSON and providers do not.
+
+    That is NaN and its like, and half a surrogate pair in an escape. Where an object is sent and not its text
+    a provider would refuse the request, and each later one.
+    """
+    if not UNUSUAL.search(arguments):
+        return arguments
+    read = json.loads(arguments, parse_constant=str)
+    return json.dumps(read, ensure_ascii=False).encode("utf-8", "replace").decode()
 
 
 # -- chat completions --
 
 
-def chat_messages(messages: tuple[Message, ...], system: str | None) -> list[dict[str, Any]]:
-    head = [] if system is None else [{"role": "system", "content": system}]
-    return head + [_chat_message(message) for message in messages]
+def chat_messages(
+    messages: tuple[Message, ...], system: str | None, *, for_gemini: bool = False
+) -> list[dict[str, Any]]:
+    sent = [
+        item for message in acceptable(messages, keep_thoughts=for_gemini) for item in _chat_items(message)
+    ]
+    if for_gemini:
+        for item in sent:
+            if item["role"] == "tool":
+                # litellm takes apart a text that is JSON or a picture; what it finds in here stays as it is.
+                item["content"] = json.dumps({"output": item["content"]})
+    return sent if system is None else [{"role": "system", "content": system}, *sent]
 
 
-def _chat_message(message: Message) -> dict[str, Any]:
+def chat_tools(tools: tuple[ToolSpec, ...]) -> list[dict[str, Any]]:
+    return [{"type": "function", "function": _function(tool)} for tool in tools]
+
+
+def _function(tool: ToolSpec) -> dict[str, Any]:
+    return {
+        "name": tool.name, "description": tool.description, "parameters": json.loads(tool.parameters)
+    }  # fmt: skip
+
+
+def _chat_items(message: Message) -> Iterator[dict[str, Any]]:
     match message:
-        case UserMessage(text):
-            return {"role": "user", "content": text}
+        case UserMessage(prompt):
+            yield {"role": "user", "content": prompt}
         case AssistantMessage(parts=parts):
-            sent: dict[str, Any] = {"role": "assistant", "content": message.text}
+            # Not an empty text: Gemini refuses it, and for Anthropic litellm writes one of its own.
+            text = message.text if message.text.strip() else None
+            sent: dict[str, Any] = {"role": "assistant", "content": text}
             if calls := [_chat_call(part) for part in parts if isinstance(part, ToolCall)]:
                 sent["tool_calls"] = calls
             signed = [part for part in parts if isinstance(part, Reasoning) and part.signature]
@@ -96,7 +196,10 @@ def _chat_message(message: Message) -> dict[str, Any]:
                     {"type": "thinking", "thinking": part.text, "signature": part.signature}
                     for part in signed
                 ]
-            return sent
+            yield sent
+        case ToolResults(results):
+            for result in results:
+                yield {"role": "tool", "tool_call_id": result.call_id, "content": result.text}
         case _:
             assert_never(message)
 
@@ -160,7 +263,12 @@ def _detail(usage: Any, group: str, name: str) -> int:
 
 
 def responses_input(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
-    return [item for message in messages for item in _responses_items(message)]
+    return [item for message in acceptable(messages) for item in _responses_items(message)]
+
+
+def responses_tools(tools: tuple[ToolSpec, ...]) -> list[dict[str, Any]]:
+    # Strict schemas must name every property as required, which ours do not.
+    return [{"type": "function", **_function(tool), "strict": False} for tool in tools]
 
 
 def _responses_items(message: Message) -> Iterator[dict[str, Any]]:
@@ -168,10 +276,13 @@ def _responses_items(message: Message) -> Iterator[dict[str, Any]]:
         case UserMessage(text):
             yield {"role": "user", "content": text}
         case AssistantMessage(parts=parts):
-            for part in parts:
+            # Reasoning is refused without what it led to, which a stop may have cut off.
+            last = max((n for n, part in enumerate(parts) if not isinstance(part, Reasoning)), default=-1)
+            for part in parts[: last + 1]:
                 match part:
                     case Text(text):
-                        yield {"role": "assistant", "content": text}
+                        if text.strip():
+                            yield {"role": "assistant", "content": text}
                     case Reasoning(_, signature):
                         yield from _reasoning_item(signature)
                     case ToolCall(call_id, name, arguments):
@@ -180,6 +291,9 @@ def _responses_items(message: Message) -> Iterator[dict[str, Any]]:
                         }  # fmt: skip
                     case _:
                         assert_never(part)
+        case ToolResults(results):
+            for result in results:
+                yield {"type": "function_call_output", "call_id": result.call_id, "output": result.text}
         case _:
             assert_never(message)
 

@@ -16,8 +16,11 @@ from core.messages import (
     FinishReason,
     Message,
     Reasoning,
+    ResultStatus,
     Text,
     ToolCall,
+    ToolResult,
+    ToolResults,
     Usage,
     UserMessage,
 )
@@ -32,6 +35,7 @@ from core.model import (
     ReasoningDelta,
     TextDelta,
     ToolCallDelta,
+    ToolSpec,
 )
 
 
@@ -123,7 +127,11 @@ def dump_to_child(message: ToChild) -> bytes:
             # Not `asdict`, which would copy the whole conversation once more.
             fields = {field.name: getattr(request, field.name) for field in dataclasses.fields(request)}
             fields["messages"] = [_dump_message(item) for item in request.messages]
-            return _line("open", stream_id, fields)
+            fields["tools"] = [[tool.name, tool.description, tool.parameters] for tool in request.tools]
+            # Half a surrogate pair, a model's or a tool's, becomes a question mark: else a provider refuses
+            # this request, and each later one that contains it.
+            opened = json.dumps(["open", stream_id, fields], separators=(",", ":"), ensure_ascii=False)
+            return opened.encode("utf-8", "replace") + b"\n"
         case Cancel(stream_id):
             return _line("cancel", stream_id)
         case Describe(stream_id, model):
@@ -137,6 +145,7 @@ def load_to_child(line: bytes) -> ToChild:
     match json.loads(line):
         case ["open", int(stream_id), dict(fields)]:
             fields["messages"] = tuple(_load_message(item) for item in fields["messages"])
+            fields["tools"] = tuple(ToolSpec(*item) for item in fields["tools"])
             return Open(stream_id, ModelRequest(**fields))
         case ["cancel", int(stream_id)]:
             return Cancel(stream_id)
@@ -213,6 +222,8 @@ def _dump_message(message: Message) -> list[Any]:
             return ["user", text]
         case AssistantMessage(parts, model, finish, interrupted):
             return ["assistant", [_dump_part(part) for part in parts], model, finish, interrupted]
+        case ToolResults(results):
+            return ["results", [[it.call_id, it.name, it.status, it.text] for it in results]]
         case _:
             assert_never(message)
 
@@ -224,6 +235,10 @@ def _load_message(value: list[Any]) -> Message:
         case ["assistant", list(parts), str(model), finish, bool(interrupted)]:
             reason = None if finish is None else FinishReason(finish)
             return AssistantMessage(tuple(_load_part(part) for part in parts), model, reason, interrupted)
+        case ["results", list(results)]:
+            return ToolResults(
+                tuple(ToolResult(of, name, ResultStatus(status), text) for of, name, status, text in results)
+            )
     raise ValueError(f"no message of a conversation: {value!r:.80}")
 
 

@@ -310,7 +310,7 @@ class Worker:
         if isinstance(key, KeyProblem):
             raise failures.no_key(key, stream.provider)
         stream.secrets = () if key.value is None else (key.value,)
-        return library.Call(request, model, key.value, where)
+        return library.Call(request, stream.provider, model, key.value, where)
 
     # -- the library --
 

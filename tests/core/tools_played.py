@@ -1,4 +1,4 @@
-"""Tools for the tests of dispatch and engine: they do what their arguments say and end through the token only."""
+"""Tools for the tests of dispatch and engine: they do what their arguments say, and end by the token only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.dispatch import FixedTools
 from core.events import Shown
 from core.permissions import Mode, Permissions
 from core.session import Equipment, NoTools
-from core.tools.agent import AgentTool
+from core.tools.agent import SubAgent
 from core.tools.base import ToolContext, ToolError, ToolOutput
 from core.tools.schema import spec_of
 
@@ -143,7 +143,7 @@ def equipped(
     def make(session: Session) -> NoTools:
         table: dict[str, Any] = {tool.name: tool for tool in tools}
         if agents:
-            table["agent"] = AgentTool(lambda: session.surroundings)
+            table["agent"] = SubAgent(lambda: session.surroundings)
         return NoTools(tuple(spec_of(tool) for tool in table.values()), table)
 
     permissions = Permissions(WORKSPACE, mode=mode)

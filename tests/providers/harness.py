@@ -21,7 +21,16 @@ from typing import TYPE_CHECKING
 
 from core.cancel import Cancelled, CancelReason, CancelToken, Cause
 from core.messages import UserMessage
-from core.model import Closed, Delta, Finished, ModelError, ModelRequest, PhaseChanged, TextDelta
+from core.model import (
+    Closed,
+    Delta,
+    Finished,
+    ModelError,
+    ModelRequest,
+    PhaseChanged,
+    TextDelta,
+    ToolCallDelta,
+)
 from providers.process import ModelProcess
 from tests.servers.registry import PROTOCOLS, WireProtocol
 from tests.servers.script import Oversized, Refusal, Refuse, Script, Silence, Stall
@@ -77,6 +86,18 @@ def request(
     if protocol.uses_responses:
         model = model.replace("/", "/responses/")
     return ModelRequest(model, (UserMessage(text),), api_base=url, streaming=streaming, timeout_s=timeout_s)
+
+
+def calls_of(deltas: list[Delta]) -> list[tuple[str, str, str]]:
+    """(id, name, arguments) of each call, folded as the engine folds them."""
+    folded: dict[int, list[str]] = {}
+    for delta in deltas:
+        if isinstance(delta, ToolCallDelta):
+            call = folded.setdefault(delta.index, ["", "", ""])
+            call[0] += delta.call_id or ""
+            call[1] += delta.name or ""
+            call[2] += delta.arguments
+    return [(call_id, name, arguments) for call_id, name, arguments in folded.values()]
 
 
 class Asked:
@@ -220,15 +241,25 @@ def alive_in_child(pid: int, report: Path) -> Alive:
 
     The threads of its pool do not count: there are as many as were ever busy at once.
     """
+    told = _ask_child(pid, report)
+    threads = Counter(name for name in told["threads"] if not name.startswith("worker_"))
+    return Alive(descriptors(pid), threads, Counter(told["tasks"]))
+
+
+def _ask_child(pid: int, report: Path) -> dict[str, list[str]]:
     report.unlink(missing_ok=True)
     os.kill(pid, signal.SIGUSR1)
     deadline = time.monotonic() + DEADLINE_S
     while not report.exists():
         assert time.monotonic() < deadline
         time.sleep(0.001)
-    told = json.loads(report.read_text())
-    threads = Counter(name for name in told["threads"] if not name.startswith("worker_"))
-    return Alive(descriptors(pid), threads, Counter(told["tasks"]))
+    told: dict[str, list[str]] = json.loads(report.read_text())
+    return told
+
+
+def modules_in_child(pid: int, report: Path) -> set[str]:
+    """The packages that the model process has imported, like `alive_in_child`."""
+    return set(_ask_child(pid, report)["modules"])
 
 
 def descriptors(pid: int) -> Counter[str]:

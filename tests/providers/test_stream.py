@@ -19,9 +19,8 @@ from core.model import (
     PhaseChanged,
     ReasoningDelta,
     TextDelta,
-    ToolCallDelta,
 )
-from tests.providers.harness import Asked, request, until
+from tests.providers.harness import Asked, calls_of, request, until
 from tests.servers.base import ThreadedServer
 from tests.servers.openai import OpenAIServer
 from tests.servers.registry import PROTOCOLS, WireProtocol
@@ -60,18 +59,6 @@ COUNTS_NO_REASONING = {"anthropic", "ollama"}
 COUNTS_NO_CACHE = {"ollama"}
 GIVES_NO_IDS = {"gemini", "ollama"}
 both_forms = pytest.mark.parametrize("streaming", [True, False], ids=["stream", "whole"])
-
-
-def calls_of(deltas: list[Delta]) -> list[tuple[str, str, str]]:
-    """(id, name, arguments) of each call, folded as the engine folds them."""
-    folded: dict[int, list[str]] = {}
-    for delta in deltas:
-        if isinstance(delta, ToolCallDelta):
-            call = folded.setdefault(delta.index, ["", "", ""])
-            call[0] += delta.call_id or ""
-            call[1] += delta.name or ""
-            call[2] += delta.arguments
-    return [(call_id, name, arguments) for call_id, name, arguments in folded.values()]
 
 
 def proof_of_reasoning(protocol: WireProtocol, deltas: list[Delta]) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from core.messages import FinishReason
@@ -63,7 +62,7 @@ class AnthropicServer(Server):
             index += 1
         yield _event("ping", {})
         for number, call in enumerate(script.calls, index):
-            tool: Json = {"type": "tool_use", "id": call.call_id, "name": call.name, "input": {}}
+            tool: Json = {"type": "tool_use", "id": call.call_id or "", "name": call.name, "input": {}}
             arguments = ({"type": "input_json_delta", "partial_json": piece} for piece in call.arguments)
             yield from _block(number, tool, arguments)
         ending = {"stop_reason": STOP_REASONS[script.reason], "stop_sequence": None}
@@ -80,13 +79,16 @@ class AnthropicServer(Server):
         if script.text:
             blocks.append({"type": "text", "text": "".join(script.text)})
         for call in script.calls:
-            arguments = json.loads("".join(call.arguments))
-            blocks.append({"type": "tool_use", "id": call.call_id, "name": call.name, "input": arguments})
+            use: Json = {"type": "tool_use", "id": call.call_id or "", "name": call.name}
+            blocks.append({**use, "input": call.value})
         return {**_message(request, script), "content": blocks}
 
     def refusal(self, refuse: Refuse, status: int, request: Request) -> Json:
         kind, message = ERRORS[refuse.refusal]
         return {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_1"}
+
+    def rejection(self, complaint: str) -> Json:
+        return {"type": "error", "error": {"type": "invalid_request_error", "message": complaint}}
 
     def error_event(self, refusal: Refusal, request: Request) -> bytes:
         kind, message = ERRORS[refusal]

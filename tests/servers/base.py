@@ -19,6 +19,7 @@ from tests.servers.http import Wire
 from tests.servers.record import Connection, Exchange, Record, Request, Seen
 from tests.servers.reply import Reply
 from tests.servers.script import ErrorEvent, Refusal, Refuse, Script, Silence
+from tests.servers.strict import complaint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,7 +47,8 @@ class Server(ABC):
 
     `script` is what every request gets, or a function that chooses per request; it may be assigned at any
     time. `exchanges`, `connections` and the `wait_*` methods may be used from any thread; in the server's own
-    loop only `until` waits without blocking it.
+    loop only `until` waits without blocking it. A `strict` server answers 400 to what a real provider would
+    refuse, and keeps why in `complaints`; the script is not used up by it.
     """
 
     stream_type: ClassVar[str] = "text/event-stream; charset=utf-8"
@@ -58,9 +60,11 @@ class Server(ABC):
         *,
         port: int = 0,
         observer: Callable[[Seen], None] | None = None,
+        strict: bool = True,
     ) -> None:
         self.script: Script | Callable[[Request], Script] = script or Script()
         self.port = port
+        self.strict = strict
         self._record = Record(observer)
         self._wires: list[Wire] = []
 
@@ -79,6 +83,10 @@ class Server(ABC):
     @abstractmethod
     def refusal(self, refuse: Refuse, status: int, request: Request) -> Json:
         """The provider's body for an error status."""
+
+    @abstractmethod
+    def rejection(self, complaint: str) -> Json:
+        """The provider's body for a request that it does not accept."""
 
     @abstractmethod
     def error_event(self, refusal: Refusal, request: Request) -> bytes:
@@ -101,6 +109,11 @@ class Server(ABC):
     @property
     def exchanges(self) -> list[Exchange]:
         return self._record.exchanges
+
+    @property
+    def complaints(self) -> list[str]:
+        """Why requests were refused, in their order; empty as long as all were sound."""
+        return [exchange.complaint for exchange in self.exchanges if exchange.complaint is not None]
 
     @property
     def open_connections(self) -> int:
@@ -174,6 +187,10 @@ class Server(ABC):
                 await reply.send_json(404, {"error": f"no such address: {request.method} {request.path}"})
             case Aside(body):
                 await Reply(self._record, wire, exchange, Script()).send_json(200, body)
+            case Form() if self.strict and (why := complaint(request)) is not None:
+                self._record.complained(exchange, why)
+                reply = Reply(self._record, wire, exchange, Script())
+                await reply.send_json(400, self.rejection(why))
             case Form() as form:
                 script = self.script if isinstance(self.script, Script) else self.script(request)
                 await self._perform(Reply(self._record, wire, exchange, script), form)

@@ -5,7 +5,6 @@ A function call always comes whole, in one part; the stream has no end mark but 
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from itertools import chain
@@ -97,6 +96,9 @@ class GeminiServer(Server):
             details.append(_detail("RetryInfo", {"retryDelay": f"{refuse.retry_after}s"}))
         return _error(refuse.refusal, status, details)
 
+    def rejection(self, complaint: str) -> Json:
+        return {"error": {"code": 400, "message": complaint, "status": "INVALID_ARGUMENT"}}
+
     def error_event(self, refusal: Refusal, request: Request) -> bytes:
         return sse(_error(refusal, self.status(refusal), []))
 
@@ -120,7 +122,7 @@ def _text_parts(script: Script) -> Iterator[Json]:
 
 def _call_part(call: Call, script: Script) -> Json:
     """Only the first call of a reply carries the signature of the thoughts that led to it."""
-    function: Json = {"name": call.name, "args": json.loads("".join(call.arguments))}
+    function: Json = {"name": call.name, "args": call.value}
     if script.reasoning and call is script.calls[0]:
         return {"functionCall": function, "thoughtSignature": script.signature}
     return {"functionCall": function}

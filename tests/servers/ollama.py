@@ -5,7 +5,6 @@ A tool call always comes whole and has no id.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from core.messages import FinishReason
@@ -80,6 +79,9 @@ class OllamaServer(Server):
     def refusal(self, refuse: Refuse, status: int, request: Request) -> Json:
         return {"error": ERRORS[refuse.refusal]}
 
+    def rejection(self, complaint: str) -> Json:
+        return {"error": complaint}
+
     def error_event(self, refusal: Refusal, request: Request) -> bytes:
         return ndjson({"error": ERRORS[refusal]})
 
@@ -107,5 +109,4 @@ def _reply(request: Request, message: Json, *, ending: Script | None = None) -> 
 
 
 def _call(index: int, call: Call) -> Json:
-    arguments = json.loads("".join(call.arguments))
-    return {"function": {"index": index, "name": call.name, "arguments": arguments}}
+    return {"function": {"index": index, "name": call.name, "arguments": call.value}}

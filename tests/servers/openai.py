@@ -67,8 +67,13 @@ class OpenAIServer(Server):
             yield delta({"reasoning_content": piece})
         for piece in script.text_pieces():
             yield delta({"content": piece})
-        for index, call in enumerate(script.calls):
-            yield Frame(sse(_chunk(request, [_choice({"delta": {"tool_calls": [_opened(index, call)]}})])))
+        for place, call in enumerate(script.calls):
+            index = place if call.index is None else call.index
+            if call.opened_whole:
+                yield delta({"tool_calls": [{"index": index, **_call(call, call.text)}]})
+                continue
+            opened: Json = {"tool_calls": [{"index": index, **_call(call, "")}]}
+            yield Frame(sse(_chunk(request, [_choice({"delta": opened})])))
             for piece in call.arguments:
                 yield delta({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
         yield Frame(sse(_chunk(request, [_choice({"delta": {}}, finish=script.reason)])))
@@ -81,7 +86,7 @@ class OpenAIServer(Server):
         if script.reasoning:
             message["reasoning_content"] = "".join(script.reasoning)
         if script.calls:
-            message["tool_calls"] = [_whole_call(call) for call in script.calls]
+            message["tool_calls"] = [_call(call, call.text) for call in script.calls]
         choice = _choice({"message": message}, finish=script.reason)
         return {
             **_chunk(request, [choice]), "object": "chat.completion", "usage": usage(script.usage),
@@ -90,8 +95,15 @@ class OpenAIServer(Server):
     def refusal(self, refuse: Refuse, status: int, request: Request) -> Json:
         return openai_error(refuse.refusal)
 
+    def rejection(self, complaint: str) -> Json:
+        return openai_rejection(complaint)
+
     def error_event(self, refusal: Refusal, request: Request) -> bytes:
         return sse(openai_error(refusal))
+
+
+def openai_rejection(complaint: str) -> Json:
+    return {"error": {"message": complaint, "type": "invalid_request_error", "param": None, "code": None}}
 
 
 def openai_error(refusal: Refusal) -> Json:
@@ -120,11 +132,6 @@ def _choice(content: Json, *, finish: str | None = None) -> Json:
     return {"index": 0, **content, "finish_reason": finish}
 
 
-def _opened(index: int, call: Call) -> Json:
-    function = {"name": call.name, "arguments": ""}
-    return {"index": index, "id": call.call_id, "type": "function", "function": function}
-
-
-def _whole_call(call: Call) -> Json:
-    function = {"name": call.name, "arguments": "".join(call.arguments)}
-    return {"id": call.call_id, "type": "function", "function": function}
+def _call(call: Call, arguments: str) -> Json:
+    given: Json = {"type": "function", "function": {"name": call.name, "arguments": arguments}}
+    return given if call.call_id is None else {"id": call.call_id, **given}

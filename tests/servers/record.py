@@ -14,8 +14,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from tests.servers.conversation import read_conversation
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from tests.servers.conversation import Conversation
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,11 @@ class Request:
     @property
     def model(self) -> str:
         return str(self.body.get("model", ""))
+
+    @property
+    def conversation(self) -> Conversation:
+        """What it says, in the form common to all protocols. Raises for a request of another kind."""
+        return read_conversation(self.path, self.body)
 
 
 @dataclass(slots=True, eq=False)
@@ -49,7 +58,11 @@ class Connection:
 
 @dataclass(slots=True, eq=False)
 class Exchange:
-    """A request and how far its answer got. `completed_at` is set once all of it was handed to the socket."""
+    """A request and how far its answer got.
+
+    `completed_at` is set once all of it was handed to the socket. `complaint` is why the request was answered
+    with 400 instead of the script: see `tests.servers.strict`.
+    """
 
     index: int
     connection: Connection
@@ -58,6 +71,7 @@ class Exchange:
     headers_at: float | None = None
     completed_at: float | None = None
     deltas_sent: int = 0
+    complaint: str | None = None
     released: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
     @property
@@ -138,6 +152,10 @@ class Record:
             self._exchanges.append(exchange)
         self._report_exchange(Moment.REQUEST, now, exchange)
         return exchange
+
+    def complained(self, exchange: Exchange, complaint: str) -> None:
+        with self._change():
+            exchange.complaint = complaint
 
     def headers_sent(self, exchange: Exchange) -> None:
         with self._change() as exchange.headers_at:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from core.messages import FinishReason
 from tests.servers.base import Form, Server
 from tests.servers.frames import Frame, Json, sse
-from tests.servers.openai import openai_error
+from tests.servers.openai import openai_error, openai_rejection
 from tests.servers.script import Refusal
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ class ResponsesServer(Server):
                 }
             }  # fmt: skip
         return openai_error(refuse.refusal)
+
+    def rejection(self, complaint: str) -> Json:
+        return openai_rejection(complaint)
 
     def error_event(self, refusal: Refusal, request: Request) -> bytes:
         """The API sends both: an `error` event and the failed response."""
@@ -162,8 +165,8 @@ def _message_item(script: Script) -> Json:
 
 def _call_item(call: Call) -> Json:
     return {
-        "id": f"fc_{call.call_id}", "type": "function_call", "status": "completed", "call_id": call.call_id,
-        "name": call.name, "arguments": "".join(call.arguments),
+        "id": f"fc_{call.call_id}", "type": "function_call", "status": "completed",
+        "call_id": call.call_id or "", "name": call.name, "arguments": call.text,
     }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ know a protocol.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import chain, repeat
@@ -21,11 +22,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A tool call. `arguments` are the pieces in which its JSON text is streamed, where the protocol can."""
+    """A tool call, sound or not.
 
-    call_id: str
+    `call_id` None leaves the id out; Gemini and Ollama have none anyway. `arguments` are the pieces in which
+    its JSON text is streamed, where the protocol can; where they must be an object, a text that is none
+    stands in its place. OpenAI and Azure alone heed the rest: `opened_whole` puts id, name and all arguments
+    into one delta, and `index` is the call's number among its siblings, which some servers get wrong.
+    """
+
+    call_id: str | None
     name: str
     arguments: tuple[str, ...] = ("{}",)
+    opened_whole: bool = False
+    index: int | None = None
+
+    @property
+    def text(self) -> str:
+        return "".join(self.arguments)
+
+    @property
+    def value(self) -> object:
+        """The arguments as an object, or their text when they are none; no text is an empty object."""
+        try:
+            value: object = json.loads(self.text or "{}")
+        except ValueError:
+            return self.text
+        return value if isinstance(value, dict) else self.text
 
 
 class Refusal(Enum):

@@ -48,7 +48,11 @@ ENDPOINTS = {
 }
 HTTP_END = b"\r\n0\r\n\r\n"
 SIGNS = {"anthropic", "gemini", "responses"}
-BODY = {"model": "m", "stream": True, "messages": []}
+BODY = {
+    "model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}],
+    "contents": [{"role": "user", "parts": [{"text": "hi"}]}], "input": "hi",
+}  # fmt: skip
+"""A prompt in every protocol at once."""
 RICH = Script(
     reasoning=("Let me ", "think."),
     calls=(
@@ -263,7 +267,10 @@ def test_a_server_process_reports_and_ends_with_its_parent() -> None:
         assert process.stdout is not None
         port = json.loads(process.stdout.readline())["port"]
         with socket.create_connection(("127.0.0.1", port)) as client:
-            client.sendall(b'POST /chat/completions HTTP/1.1\r\ncontent-length: 15\r\n\r\n{"stream":true}')
+            body = json.dumps(BODY).encode()
+            client.sendall(
+                b"POST /chat/completions HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+            )
             client.recv(65536)
         events = [json.loads(process.stdout.readline()) for _ in range(4)]
         assert [event["event"] for event in events] == ["accepted", "request", "headers", "closed"]

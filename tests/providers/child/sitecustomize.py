@@ -15,6 +15,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from pathlib import Path
@@ -48,7 +49,8 @@ def report(*_: object) -> None:
     path = Path(os.environ["CAESURA_CHILD_REPORT"])
     draft = path.with_suffix(".draft")
     threads = [thread.name for thread in threading.enumerate()]
-    draft.write_text(json.dumps({"tasks": tasks, "threads": threads}))
+    modules = sorted({name.partition(".")[0] for name in sys.modules})
+    draft.write_text(json.dumps({"tasks": tasks, "threads": threads, "modules": modules}))
     draft.rename(path)
 
 

@@ -1,0 +1,125 @@
+"""What a provider refuses: histories that are no conversation, and calls that it would not take back.
+
+Every server applies it, so that a request which a real provider answers with 400 cannot pass a test. It is as
+strict as the strictest provider, also where the one at hand lets things pass: the contract (H4) is the same
+for all. Its complaints are in the words of none of them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import chain, pairwise
+from typing import TYPE_CHECKING, Any
+
+from tests.servers.conversation import Conversation, Role, Sent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.servers.record import Request
+
+CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def complaint(request: Request) -> str | None:
+    """Why a provider refuses `request`; None when it does not."""
+    try:
+        conversation = request.conversation
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
+        return f"the request cannot be read: {error!r}"
+    return next(chain(_of_order(conversation), _of_calls(conversation), _of_shape(request)), None)
+
+
+def _of_order(conversation: Conversation) -> Iterator[str]:
+    """Roles take turns, results stand directly after their calls, and nothing is blank."""
+    messages = conversation.messages
+    if not messages:
+        yield "messages: there is none"
+        return
+    if messages[0].role is not Role.USER:
+        yield f"messages.0: the first message is the user's, not {messages[0].role}"
+    for number, (before, after) in enumerate(pairwise(messages), 1):
+        if before.role is after.role:
+            yield f"messages.{number}: two messages of one role, {after.role}, in a row"
+        if before.calls and after.role is not Role.RESULTS:
+            yield f"messages.{number}: calls without results: {[call.call_id for call in before.calls]}"
+        if after.role is Role.RESULTS:
+            yield from _of_results(before, after, number)
+    if messages[-1].role is Role.ASSISTANT:
+        yield "messages: the last message is the assistant's"
+    for number, message in enumerate(messages):
+        if message.role is Role.USER and not message.text.strip():
+            yield f"messages.{number}: an empty prompt"
+        if message.role is Role.ASSISTANT and not message.text.strip() and not message.calls:
+            yield f"messages.{number}: an empty reply"
+
+
+def _of_results(before: Sent, after: Sent, number: int) -> Iterator[str]:
+    if before.role is not Role.ASSISTANT:
+        yield f"messages.{number}: results without calls"
+        return
+    called, given = before.calls, after.results
+    asked: list[str | None] = [call.call_id for call in called]
+    told = [result.call_id for result in given]
+    if not any(asked) and not any(told):
+        # The protocol knows no ids of calls; it goes by name, and then by place.
+        asked, told = [call.name for call in called], [result.name for result in given]
+    if asked != told:
+        yield f"messages.{number}: results of {told} to calls of {asked}"
+
+
+def _of_calls(conversation: Conversation) -> Iterator[str]:
+    ids = [call.call_id for call in conversation.calls if call.call_id is not None]
+    if len(set(ids)) < len(ids):
+        yield f"the ids of calls are not unique: {ids}"
+    yield from (f"no id of a call: {call_id!r}" for call_id in ids if not CALL_ID.fullmatch(call_id))
+    names = [call.name for call in conversation.calls] + [tool.name for tool in conversation.tools]
+    yield from (f"no name of a tool: {name!r}" for name in names if not NAME.fullmatch(name))
+    for call in conversation.calls:
+        if not isinstance(call.arguments, dict):
+            yield f"the arguments of {call.name} are no object: {call.arguments!r}"
+    if conversation.calls and not conversation.tools:
+        yield "there are calls, but no tools are defined"
+    told = [tool.name for tool in conversation.tools]
+    if len(set(told)) < len(told):
+        yield f"the names of tools are not unique: {told}"
+    for tool in conversation.tools:
+        if tool.parameters.get("type") != "object":
+            yield f"the parameters of {tool.name} are no object's schema"
+
+
+def _of_shape(request: Request) -> Iterator[str]:
+    """What only the protocol itself shows."""
+    body = request.body
+    try:
+        json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
+    except ValueError as error:
+        yield f"the request is no JSON: {error}"
+    if body.get("tools") == []:
+        yield "tools: an empty list"
+    for message in body.get("messages") or ():
+        if isinstance(content := message.get("content"), list):
+            yield from _of_blocks(content)
+    for content in body.get("contents") or ():
+        if any(part.get("text") == "" for part in content["parts"]):
+            yield "contents: a part without anything in it"
+    items: list[dict[str, Any]] = [item for item in body.get("input") or () if isinstance(item, dict)]
+    for item, following in pairwise([*items, {}]):
+        of_reply = following.get("role") == "assistant" or following.get("type") in (
+            "function_call",
+            "reasoning",
+        )
+        if item.get("type") == "reasoning" and not of_reply:
+            yield "input: reasoning without the item that follows it"
+
+
+def _of_blocks(blocks: list[dict[str, Any]]) -> Iterator[str]:
+    kinds = [block["type"] for block in blocks]
+    if "tool_result" in kinds and "text" in kinds[: len(kinds) - kinds[::-1].index("tool_result")]:
+        yield "messages: results come before text"
+    if "thinking" in kinds and (kinds[-1] == "thinking" or kinds[0] != "thinking"):
+        yield "messages: thinking comes first, and something after it"
+    if any(block["type"] == "text" and not block["text"].strip() for block in blocks):
+        yield "messages: text blocks must hold text"
