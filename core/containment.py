@@ -1,0 +1,86 @@
+"""How a command is kept together with all it starts: what this machine can do, found out once.
+
+A namespace is asked of `bwrap`, which is allowed to make one where others are not, else of `unshare`. The
+keeper becomes its first process. What is found is proven by running it, for much may forbid it (a container,
+a kernel setting, a security module) without saying so beforehand.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from enum import StrEnum
+from typing import Literal
+
+log = logging.getLogger(__name__)
+
+PROBE_WITHIN_S = 5.0
+
+
+class Containment(StrEnum):
+    """What holds the processes of a command together.
+
+    `NAMESPACE`: a PID namespace; nothing can leave it, and its end is the end of all in it. A command does
+    not see the user's other processes, and with bwrap `sudo` does not work in it.
+    `GROUP`: a session of its own and, on Linux, a keeper that inherits orphans; what is not allowed to be
+    killed (`sudo`) lives on and is named.
+    """
+
+    NAMESPACE = "namespace"
+    GROUP = "group"
+
+
+BWRAP = ("bwrap", "--dev-bind", "/", "/", "--unshare-pid", "--as-pid-1", "--proc", "/proc", "--")
+UNSHARE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
+UNSHARE_AS_USER = ("unshare", "--user", "--map-current-user", *UNSHARE[1:])
+
+
+def available_containment() -> Containment:
+    """The best there is. It runs programs when called first, so call it in a thread."""
+    return Containment.NAMESPACE if namespace_prefix() is not None else Containment.GROUP
+
+
+@functools.cache
+def namespace_prefix() -> tuple[str, ...] | None:
+    """What to put before a command so that it is the first process of a PID namespace; None: impossible."""
+    return prefix_by("bwrap") or prefix_by("unshare")
+
+
+@functools.cache
+def prefix_by(program: Literal["bwrap", "unshare"]) -> tuple[str, ...] | None:
+    """The same, by this program alone."""
+    if sys.platform != "linux":
+        return None
+    if program == "bwrap":
+        return _proven(BWRAP)
+    return _proven(UNSHARE if os.geteuid() == 0 else UNSHARE_AS_USER)
+
+
+def _proven(prefix: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The prefix with the program's full path, if it does what is asked of it."""
+    program = shutil.which(prefix[0])
+    if program is None:
+        return None
+    found = (program, *prefix[1:])
+    script = "echo $$ && test -r /proc/1/stat"
+    try:
+        done = subprocess.run(
+            [*found, "/bin/sh", "-c", script],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PROBE_WITHIN_S,
+            start_new_session=True,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        log.info("%s cannot be used: %s", prefix[0], error)
+        return None
+    if done.returncode != 0 or done.stdout != "1\n":
+        log.info("%s makes no namespace: %s", prefix[0], done.stderr.strip())
+        return None
+    return found

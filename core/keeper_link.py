@@ -1,0 +1,388 @@
+"""Caesura's end of one keeper: starts it, speaks to it, reads what it and its command say, buries it.
+
+Speaking works from any thread and never waits; everything else belongs to the thread of the event loop,
+except `launch`, which runs programs and so has a thread of its own. Whatever happens to this side, its socket
+closes with it, and that alone makes the keeper end the command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.cancel import shielded
+from core.containment import Containment, namespace_prefix
+from core.errors import CaesuraError
+from core.keeper import Order
+from core.process_table import Process, descendants, everyone, marked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+log = logging.getLogger(__name__)
+
+CHUNK_BYTES = 64 * 1024
+PAUSE_S = 0.01
+"""Between two reads of the output: what floods is slowed down by its full pipe, and costs us little."""
+
+DRAIN_BYTES = 1024 * 1024
+"""More than a pipe holds: what is read at the end is what was written before it."""
+
+COUNT_EVERY_S = 0.5
+BURY_WITHIN_S = 1.0
+_PAUSES_S = tuple(0.0005 * 2**n for n in range(12))
+FORCE_WITHIN_S = 0.5
+
+MARK = "CAESURA_COMMAND"
+"""In the environment of everything that a command starts, so that it is found should its keeper be killed."""
+
+_ROOT = str(Path(__file__).resolve().parent.parent)
+_BOOT = "import sys; sys.path.append(sys.argv[1]); from core.keeper import main; main(int(sys.argv[2]))"
+_KEEPER_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+"""The keeper needs nothing more, and the command can read what its keeper has."""
+
+
+class CommandError(CaesuraError):
+    """A command could not be started; nothing of it has run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to run: `argv[0]` is looked up in the PATH of `environment`, which is all the command gets."""
+
+    argv: tuple[str, ...]
+    cwd: Path
+    environment: Mapping[str, str]
+    containment: Containment | None = None
+    """None: the best there is. A namespace that cannot be had becomes a group; the end tells which it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinalReport:
+    """The keeper's last words. `alive` has pids as the keeper sees them, in its own namespace."""
+
+    at: float
+    ended: int
+    left_behind: int
+    alive: tuple[Process, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    process: subprocess.Popen[bytes]
+    containment: Containment
+
+
+class KeeperLink:
+    """One use: `start`, then `wait_ended`, then `close`, whatever happened in between."""
+
+    def __init__(self, on_output: Callable[[bytes], None]) -> None:
+        """Open the ways of talking to a keeper. Raises `CommandError` when there are no descriptors left."""
+        self._loop = asyncio.get_running_loop()
+        self._on_output = on_output
+        # A socket and not a pipe: whoever is late to stop finds it closed, and not some other file.
+        self._socket, self._their_socket, self._output, self._their_output = _open_ways()
+        self._socket.setblocking(False)
+        os.set_blocking(self._output, False)
+        self._mark = os.urandom(8).hex()
+        self._called = ""
+        self._starting: asyncio.Future[Launched] | None = None
+        self._ended = asyncio.Event()
+        self._pause: asyncio.TimerHandle | None = None
+        self._partial = b""
+        self._asked_at = -COUNT_EVERY_S
+        self.launched: Launched | None = None
+        self.started_at: float | None = None
+        self.exit_code: int | None = None
+        self.count = 0
+        self.failure: int | None = None
+        self.final: FinalReport | None = None
+
+    # -- from any thread --
+
+    def stop(self) -> None:
+        """Ask the keeper to end the tree, with the grace for those who can use it."""
+        self._say(b"s")
+
+    def kill(self) -> None:
+        """Have the keeper kill the tree now."""
+        self._say(b"k")
+
+    def ask_count(self) -> None:
+        """Have the keeper count, unless it was asked just now."""
+        now = time.monotonic()
+        if now - self._asked_at >= COUNT_EVERY_S:
+            self._asked_at = now
+            self._say(b"c")
+
+    def _say(self, word: bytes) -> None:
+        # A closed socket has nobody at its other end; a full one is full of words that say the same.
+        with contextlib.suppress(OSError):
+            self._socket.send(word)
+
+    # -- the loop's thread --
+
+    @property
+    def ended(self) -> bool:
+        """Whether the keeper has nothing more to say."""
+        return self._ended.is_set()
+
+    @property
+    def containment(self) -> Containment | None:
+        return None if self.launched is None else self.launched.containment
+
+    def error(self) -> CommandError | None:
+        """Why the command has not run, if it has not."""
+        if self.failure is not None:
+            return CommandError(f"{self._called} could not be started: {os.strerror(self.failure)}.")
+        if self.launched is not None and self.started_at is None and self.final is None:
+            return CommandError(f"{self._called} could not be started: its keeper ended. The log has more.")
+        return None
+
+    async def start(self, command: Command) -> None:
+        """Start the keeper and listen to it. Raises `CommandError`."""
+        self._called = _called(command)
+        self._starting = self._loop.run_in_executor(
+            None, launch, command, self._mark, self._their_socket, self._their_output
+        )
+        self._loop.add_reader(self._socket, self._read_reports)
+        self._loop.add_reader(self._output, self._read_output)
+        self.launched = await asyncio.shield(self._starting)
+
+    async def wait_ended(self) -> None:
+        """Wait for the final report, or for the end of a keeper that gives none."""
+        if self._starting is not None:
+            await asyncio.wait([self._starting])
+            if self._starting.exception() is not None:
+                return
+            self.launched = self._starting.result()
+        await self._ended.wait()
+
+    async def close(self) -> None:
+        """Read what is left of the output, take note of the keeper's end, and give everything back."""
+        try:
+            if self.launched is not None:
+                await self._bury(self.launched.process)
+        finally:
+            self._drain()
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_reader(self._output)
+            if self._pause is not None:
+                self._pause.cancel()
+            self._socket.close()
+            os.close(self._output)
+            if self._starting is None:
+                self._their_socket.close()
+                os.close(self._their_output)
+            elif self.launched is None:
+                self._starting.add_done_callback(_disown)
+
+    async def end_by_force(self) -> tuple[Process, ...]:
+        """Kill all that can be found without the keeper, itself included; return what lives on."""
+        assert self.launched is not None
+        ending = self._loop.run_in_executor(None, end_by_force, self.launched.process.pid, self._mark)
+        return await asyncio.shield(ending)
+
+    async def survivors(self) -> tuple[Process, ...]:
+        """Whom the keeper could not end, with the pids by which everyone else knows them."""
+        if self.final is None or not self.final.alive:
+            return ()
+        if self.launched is None or self.launched.containment is Containment.GROUP:
+            return self.final.alive
+        # A namespace has pids of its own; the time of the start is the same everywhere.
+        known = {(process.name, process.started) for process in self.final.alive}
+        listing = await asyncio.shield(self._loop.run_in_executor(None, everyone))
+        return tuple(process for process in listing if (process.name, process.started) in known)
+
+    def _read_reports(self) -> None:
+        try:
+            data = self._socket.recv(CHUNK_BYTES)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            data = b""
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        for line in lines:
+            self._take(line.decode())
+        if not data:
+            self._loop.remove_reader(self._socket)
+            self._ended.set()
+
+    def _take(self, line: str) -> None:
+        match line.split():
+            case ["started", _, at]:
+                self.started_at = float(at)
+                self.count = 1
+            case ["failed", number]:
+                self.failure = int(number)
+            case ["count", number]:
+                self.count = int(number)
+            case ["exited", code]:
+                self.exit_code = int(code)
+            case ["end", at, ended, left_behind, *alive]:
+                self.final = FinalReport(
+                    float(at), int(ended), int(left_behind), tuple(_load_process(one) for one in alive)
+                )
+                self._ended.set()
+            case _:
+                log.error("a keeper said what cannot be read: %r", line)
+
+    def _read_output(self) -> None:
+        self._loop.remove_reader(self._output)
+        if self._read_chunk() is not None:
+            self._pause = self._loop.call_later(PAUSE_S, self._resume)
+
+    def _resume(self) -> None:
+        self._loop.add_reader(self._output, self._read_output)
+
+    def _read_chunk(self) -> int | None:
+        """Take what is there; how much it was, None when nothing can come any more."""
+        try:
+            data = os.read(self._output, CHUNK_BYTES)
+        except BlockingIOError:
+            return 0
+        if data:
+            self._on_output(data)
+        return len(data) or None
+
+    def _drain(self) -> None:
+        left = DRAIN_BYTES
+        while left > 0 and (read := self._read_chunk()):
+            left -= read
+
+    async def _bury(self, process: subprocess.Popen[bytes]) -> None:
+        self._socket.shutdown(socket.SHUT_WR)
+        try:
+            with shielded(BURY_WITHIN_S):
+                for pause in _PAUSES_S:
+                    if process.poll() is not None:
+                        break
+                    await asyncio.sleep(pause)
+        finally:
+            # In the kernel's hands, as on a network disk that does not answer, or nobody lets us wait for it.
+            if process.poll() is None:
+                _wait_for(process)
+
+
+def launch(command: Command, mark: str, control: socket.socket, output: int) -> Launched:
+    """Start the keeper of a command, with `control` and `output` as its ends, which are closed here.
+
+    It runs programs, so call it in a thread. Raises `CommandError`.
+    """
+    with control, open(output, "wb", buffering=0):
+        order = _order(command, mark)
+        prefix = None if command.containment is Containment.GROUP else namespace_prefix()
+        try:
+            process = subprocess.Popen(
+                [*(prefix or ()), sys.executable, "-I", "-S", "-c", _BOOT, _ROOT, str(control.fileno())],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                bufsize=0,
+                pass_fds=(control.fileno(),),
+                start_new_session=True,
+                env={name: os.environ[name] for name in _KEEPER_VARIABLES if name in os.environ},
+            )
+        except OSError as error:
+            raise CommandError(
+                f"{_called(command)} could not be started: {error.strerror}. Try again."
+            ) from None
+    assert process.stdin is not None
+    # A keeper that is killed already shows that by its socket.
+    with contextlib.suppress(BrokenPipeError), process.stdin:
+        process.stdin.write(order.dump())
+    return Launched(process, Containment.GROUP if prefix is None else Containment.NAMESPACE)
+
+
+def end_by_force(root: int, mark: str) -> tuple[Process, ...]:
+    """Kill the tree below `root`, `root` and everything with the mark; return what lives on. In a thread."""
+    deadline = time.monotonic() + FORCE_WITHIN_S
+    while True:
+        found = [*descendants(root), *marked(f"{MARK}={mark}")]
+        for pid in {root, *(process.pid for process in found)}:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        alive = {process.pid: process for process in found if process.alive}
+        if not alive or time.monotonic() > deadline:
+            return tuple(alive.values())
+        time.sleep(0.005)
+
+
+def _open_ways() -> tuple[socket.socket, socket.socket, int, int]:
+    with contextlib.ExitStack() as undo:
+        try:
+            ours, theirs = socket.socketpair()
+            undo.callback(ours.close)
+            undo.callback(theirs.close)
+            output, their_output = os.pipe()
+        except OSError as error:
+            raise CommandError(
+                f"No command can be started ({error.strerror}): stop others, then try again."
+            ) from None
+        undo.pop_all()
+        return ours, theirs, output, their_output
+
+
+def _order(command: Command, mark: str) -> Order:
+    environment = {**command.environment, MARK: mark}
+    if any("\0" in text for text in (*command.argv, str(command.cwd), *environment, *environment.values())):
+        raise CommandError(
+            f"{_called(command)} was not started: it contains a NUL, which no program can get."
+        )
+    try:
+        return Order(
+            os.fsencode(_executable(command)),
+            os.fsencode(command.cwd),
+            [os.fsencode(argument) for argument in command.argv],
+            {os.fsencode(name): os.fsencode(value) for name, value in environment.items()},
+        )
+    except UnicodeEncodeError:
+        raise CommandError(
+            f"{_called(command)} was not started: it contains a character that cannot be encoded."
+        ) from None
+
+
+def _executable(command: Command) -> str:
+    """The full path of the program. Raises `CommandError` when there is nothing to run, or nowhere to."""
+    if not command.cwd.exists():
+        raise CommandError(f"{_called(command)} was not started: there is no folder {command.cwd}.")
+    if not command.cwd.is_dir():
+        raise CommandError(f"{_called(command)} was not started: {command.cwd} is not a folder.")
+    name = command.argv[0] if command.argv else ""
+    path = str(command.cwd / name) if "/" in name else name
+    found = shutil.which(path, path=command.environment.get("PATH", os.defpath))
+    if found is None:
+        raise CommandError(f"{_called(command)} was not found: check the name, or install it.")
+    return str(command.cwd / found)
+
+
+def _called(command: Command) -> str:
+    name = command.argv[0] if command.argv else ""
+    return f"The command “{name.encode('utf-8', 'replace').decode()}”"
+
+
+def _load_process(text: str) -> Process:
+    pid, started, name = text.split(":")
+    return Process(int(pid), bytes.fromhex(name).decode("utf-8", "replace"), "?", 0, 0, int(started))
+
+
+def _disown(starting: asyncio.Future[Launched]) -> None:
+    """Nobody waits for this start any more. Its socket is closed, which ends the keeper; only note that."""
+    if not starting.cancelled() and starting.exception() is None:
+        _wait_for(starting.result().process)
+
+
+def _wait_for(process: subprocess.Popen[bytes]) -> None:
+    threading.Thread(target=process.wait, name=f"bury-{process.pid}", daemon=True).start()
