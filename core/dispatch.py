@@ -358,7 +358,6 @@ class Calls:
         progress = call.operation.progress
         named = (*((call.title or call.name,) if unconfirmed else ()), *progress.unconfirmed)
         ended = progress.ended
-        self._home.desk.survivors.update((survivor.pid, survivor) for survivor in progress.survivors)
         at = call.ended_at or time.monotonic()
         after = None if named or ended.alive else max(0.0, at - reason.at)
         return StopProof(reason.source, after, None, named, ended.processes, ended.alive)
@@ -372,6 +371,8 @@ class Calls:
         if call.told is not None or self._closed:
             return
         call.told = told
+        survivors = call.operation.progress.survivors
+        self._home.desk.survivors.update((survivor.pid, survivor) for survivor in survivors)
         call.done.set()
         if call.drop is not None:
             call.drop.close()

@@ -13,15 +13,14 @@ import logging
 import uuid
 from collections import deque
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from core.access import Workspace
 from core.approval import Desk
 from core.background import BackgroundCommands
 from core.cancel import CancelReason, CancelToken, shielded
-from core.dispatch import FixedTools, ToolSource
-from core.engine import NO_LIMITS, Limits, Surroundings, Turn, close_unrun, run_turn
+from core.engine import Limits, Surroundings, Turn, close_unrun, run_turn
+from core.equipment import Equipment, talk_only
 from core.errors import CaesuraError
 from core.events import (
     Answer,
@@ -73,52 +72,6 @@ class ModelChoice:
     model: str
     api_base: str | None = None
     system: str | None = None
-
-
-class SessionTools(ToolSource, Protocol):
-    """The tools of one session: a source that knows its servers and can be closed."""
-
-    async def prepare(self) -> None:
-        """Read the settings and import what tools need, in a thread: before a turn has to wait for it."""
-        ...
-
-    def describe_servers(self) -> str:
-        """MCP servers, their tools and states, in words for the person."""
-        ...
-
-    async def aclose(self) -> None:
-        """End the servers; bounded."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class NoTools(FixedTools):
-    """For a session that only talks."""
-
-    async def prepare(self) -> None:
-        """Nothing to prepare."""
-
-    def describe_servers(self) -> str:
-        return "There are no tools in this session."
-
-    async def aclose(self) -> None:
-        """Nothing to end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Equipment:
-    """With what, and how far, turns may go. `make_tools` gets the session that it makes them for."""
-
-    permissions: Permissions
-    make_tools: Callable[[Session], SessionTools]
-    limits: Limits = NO_LIMITS
-    mode_chosen: bool = False
-    """The mode is the person's own choice, which no setting changes."""
-
-
-def talk_only() -> Equipment:
-    """No tools, in the current folder."""
-    return Equipment(Permissions(Workspace(Path.cwd())), lambda _: NoTools())
 
 
 class Session:

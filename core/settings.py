@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import threading
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
 
-    from core.config import Config, Loaded
+    from core.config import Config, ContainmentChoice, Loaded
     from core.containment import Containment
     from core.permissions import Rule
 
@@ -49,17 +49,16 @@ class Settings:
         from core.containment import Containment
         from core.tools.shell_syntax import commands
 
-        try:
-            parsed = commands(line)
-        except ValueError:
-            parsed = None
-        match self.config.tools.containment_of(line, parsed):
+        chosen = self.config.tools.containment_of(line, commands(line))
+        match chosen:
             case ContainmentChoice.AUTO:
                 return None
             case ContainmentChoice.NAMESPACE:
                 return Containment.NAMESPACE
             case ContainmentChoice.GROUP:
                 return Containment.GROUP
+            case _:
+                assert_never(chosen)
 
     @property
     def keep_rule(self) -> Callable[[Rule], object]:
@@ -67,3 +66,18 @@ class Settings:
         from core.config import add_allow_rule, config_folder
 
         return partial(add_allow_rule, config_folder() / "config.toml", self.workspace)
+
+
+def _containment(choice: ContainmentChoice) -> Containment | None:
+    from core.config import ContainmentChoice
+    from core.containment import Containment
+
+    match choice:
+        case ContainmentChoice.AUTO:
+            return None
+        case ContainmentChoice.NAMESPACE:
+            return Containment.NAMESPACE
+        case ContainmentChoice.GROUP:
+            return Containment.GROUP
+        case _:
+            assert_never(choice)

@@ -90,6 +90,12 @@ def key_variables(provider: str) -> tuple[str, ...]:
     return KEY_VARIABLES.get(provider, (f"{_shout(provider)}_API_KEY",))
 
 
+def all_key_variables() -> frozenset[str]:
+    """Every variable that is known to hold a key: no child that runs a command gets one of them."""
+    known = (name for names in KEY_VARIABLES.values() for name in names)
+    return frozenset((*known, "OPENAI_API_KEY", "ANTHROPIC_API_KEY"))
+
+
 def endpoint(provider: str, api_base: str | None, environment: Mapping[str, str] = os.environ) -> Endpoint:
     """The address to use: `api_base` if given, else the provider's usual environment variables."""
     variables = BASE_VARIABLES.get(provider, (f"{_shout(provider)}_API_BASE",))

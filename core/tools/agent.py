@@ -62,14 +62,14 @@ class _Nested:
     """The tools of a sub-agent: those of its parent, but with an agent tool of its own."""
 
     source: ToolSource
-    agent: AgentTool
+    agent: SubAgent
 
     async def load(self, token: CancelToken) -> Toolset:
         outer = await self.source.load(token)
-        tools = {name: tool for name, tool in outer.tools.items() if name != AgentTool.name}
-        specs = tuple(spec for spec in outer.specs if spec.name != AgentTool.name)
+        tools = {name: tool for name, tool in outer.tools.items() if name != SubAgent.name}
+        specs = tuple(spec for spec in outer.specs if spec.name != SubAgent.name)
         if self.agent.depth < DEEPEST:
-            tools[AgentTool.name] = self.agent
+            tools[SubAgent.name] = self.agent
             specs = (*specs, spec_of(self.agent))
         return _Tools(specs, tools)
 
@@ -119,7 +119,7 @@ class _Conversation:
         return "" if last is None else last.text
 
 
-class AgentTool:
+class SubAgent:
     """Hands a task to a sub-agent. `around` gives the surroundings of the turn that its call belongs to."""
 
     name = "agent"
@@ -161,7 +161,7 @@ class AgentTool:
             parent_id=context.call_id,
             agent=self.title(arguments, context.workspace)[:60],
         )
-        around = replace(around, tools=_Nested(outer.tools, AgentTool(lambda: around, self.depth + 1)))
+        around = replace(around, tools=_Nested(outer.tools, SubAgent(lambda: around, self.depth + 1)))
         task = asyncio.create_task(run_turn(turn, around), name=f"sub-agent {context.call_id}")
         try:
             await asyncio.wait({task})

@@ -49,7 +49,7 @@ class _BackgroundTool:
         return None
 
 
-class BackgroundOutputTool(_BackgroundTool):
+class BackgroundOutput(_BackgroundTool):
     """Reads what a background command has said."""
 
     name = "background_output"
@@ -65,7 +65,7 @@ class BackgroundOutputTool(_BackgroundTool):
         return ToolOutput(f"{self._commands.describe(arguments.id)}\n{output}", Shown(output))
 
 
-class BackgroundStopTool(_BackgroundTool):
+class BackgroundStop(_BackgroundTool):
     """Stops a background command for the model, and waits for its end."""
 
     name = "background_stop"

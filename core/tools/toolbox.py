@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from typing import TYPE_CHECKING, Any
 
 from core.dispatch import FixedTools
@@ -23,34 +24,34 @@ if TYPE_CHECKING:
 
 def builtin_tools(session: Session, settings: Settings) -> tuple[Tool[Any], ...]:
     """Every tool that Caesura has by itself, in the order in which a model is told of them."""
-    from core.tools.agent import AgentTool
-    from core.tools.background import BackgroundOutputTool, BackgroundStopTool
-    from core.tools.edits import EditFileTool, WriteFileTool
-    from core.tools.files import ReadFileTool
-    from core.tools.search import GrepTool, ListFilesTool
-    from core.tools.shell import ShellTool
-    from core.tools.web import WebFetchTool
+    from core.tools.agent import SubAgent
+    from core.tools.background import BackgroundOutput, BackgroundStop
+    from core.tools.edits import EditFile, WriteFile
+    from core.tools.files import ReadFile
+    from core.tools.search import Grep, ListFiles
+    from core.tools.shell import Shell
+    from core.tools.web import WebFetch
 
-    secrets, containment = settings.secrets(), settings.containment_of
+    secrets, containment = settings.secrets(), settings.containment
     return (
-        ShellTool(secrets, containment, session.background.launch),
-        BackgroundOutputTool(session.background),
-        BackgroundStopTool(
+        Shell(session.background.launch, secrets=secrets, containment=settings.containment_of),
+        BackgroundOutput(session.background),
+        BackgroundStop(
             session.background,
             lambda call_id, reason, seconds: session.stop_call_and_wait(call_id, reason, wait=seconds),
         ),
-        ReadFileTool(),
-        WriteFileTool(),
-        EditFileTool(),
-        ListFilesTool(secrets),
-        GrepTool(secrets),
-        WebFetchTool(),
-        AgentTool(lambda: session.surroundings),
+        ReadFile(),
+        WriteFile(),
+        EditFile(),
+        ListFiles(secrets=secrets, containment=containment),
+        Grep(secrets=secrets, containment=containment, ripgrep=shutil.which("rg") or ""),
+        WebFetch(secrets=secrets, containment=containment),
+        SubAgent(lambda: session.surroundings),
     )
 
 
 class Toolbox:
-    """The tools of one session, its MCP servers' included; implements `core.session.SessionTools`."""
+    """The tools of one session, its MCP servers' included; implements `core.equipment.SessionTools`."""
 
     def __init__(self, session: Session, settings: Settings) -> None:
         self._session = session

@@ -1,4 +1,4 @@
-"""What the four benchmarks share: the program on a pty, a server in a process of its own, and figures.
+"""What the benchmarks share: the program on a pty, a server in a process of its own, and figures.
 
 Why it exists: a figure is only worth its way of measuring, so there is one. Keys are written to a real
 terminal, the end is what a server's socket or the terminal's output says, and both are times of
@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, TYPE_CHECKING, Final, Self
+from typing import IO, TYPE_CHECKING, Final, Protocol, Self
 
 import psutil  # type: ignore[import-untyped]
 
@@ -51,6 +51,13 @@ PLACEHOLDER: Final = b"sk anything"
 """Without its first letter, which stands under the cursor and is drawn by itself."""
 
 
+class Served(Protocol):
+    """A model's server, in whatever process."""
+
+    @property
+    def url(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
     """How the program under test is started, without the options that choose the model."""
@@ -58,8 +65,10 @@ class Program:
     command: tuple[str, ...]
 
     @contextmanager
-    def run(self, server: Server, *, kitty: bool = False) -> Iterator[Terminal]:
+    def run(self, server: Served, *more: str, kitty: bool = False, config: str = "") -> Iterator[Terminal]:
         """The program on a terminal of its own, in a home of its own, with `server` as its model.
+
+        `more` are options of its command line, `config` is its config.toml.
 
         Quits it and waits until none of its processes is left.
         """
@@ -71,7 +80,10 @@ class Program:
                 "OPENAI_API_KEY": "sk-benchmark",
                 **{f"XDG_{name}_HOME": f"{home}/{name}" for name in ("CONFIG", "DATA", "STATE", "CACHE")},
             }
-            argv = [*self.command, "--model", "openai/gpt-4o", "--api-base", server.url]
+            settings = Path(home, "CONFIG", "caesura", "config.toml")
+            settings.parent.mkdir(parents=True)
+            settings.write_text(config)
+            argv = [*self.command, "--model", "openai/gpt-4o", "--api-base", server.url, *more]
             terminal = stack.enter_context(
                 Terminal(argv, env=environment, columns=COLUMNS, lines=LINES, kitty=kitty, emulate=False)
             )

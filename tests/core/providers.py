@@ -64,8 +64,8 @@ from core.session import ModelChoice, Session
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from core.equipment import Equipment
     from core.messages import Message
-    from core.session import Equipment
 
 MODEL = "test/model"
 USAGE = Usage(7, 3)

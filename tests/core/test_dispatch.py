@@ -11,6 +11,7 @@ import pytest
 import core.dispatch
 from core.cancel import CancelReason, Cause
 from core.engine import Limits
+from core.equipment import NoTools
 from core.events import (
     Answer,
     AnswerKind,
@@ -24,7 +25,6 @@ from core.messages import AssistantMessage, FinishReason, ResultStatus, ToolResu
 from core.model import Finished, Phase, TextDelta, ToolCallDelta
 from core.operations import CancelAnswer, OperationKind, OperationState
 from core.results import REMINDER
-from core.session import NoTools
 from tests.core.providers import (
     ESCAPE,
     MODEL,

@@ -15,6 +15,7 @@ from core.access import Workspace
 from core.approval import Desk
 from core.cancel import CancelToken, Cause
 from core.engine import Surroundings, Turn, run_turn
+from core.equipment import NoTools
 from core.events import (
     Event,
     Outcome,
@@ -31,7 +32,6 @@ from core.model import (
 from core.operations import Registry
 from core.permissions import Permissions
 from core.questions import Questions
-from core.session import NoTools
 from tests.core.blocks import rounds
 from tests.core.providers import (
     DONE,

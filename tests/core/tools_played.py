@@ -12,9 +12,9 @@ from pydantic import BaseModel
 
 from core.access import Access, AccessKind, Workspace
 from core.dispatch import FixedTools
+from core.equipment import Equipment, NoTools
 from core.events import Shown
 from core.permissions import Mode, Permissions
-from core.session import Equipment, NoTools
 from core.tools.agent import SubAgent
 from core.tools.base import ToolContext, ToolError, ToolOutput
 from core.tools.schema import spec_of

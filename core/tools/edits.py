@@ -1,0 +1,211 @@
+"""`write_file` and `edit_file`: a file is replaced whole or left as it was, never half written.
+
+What a person was shown before is what is done: if the file has changed since, the call is refused. Files are
+read, compared and written in a thread; see `core.tools.regular_files` for what that can and cannot promise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+from weakref import WeakKeyDictionary
+
+from pydantic import BaseModel, Field
+
+from core.events import ShownKind
+from core.tools.base import Access, AccessKind, Shown, ToolContext, ToolError, ToolOutput, Workspace
+from core.tools.diff import unified_diff
+from core.tools.regular_files import (
+    GRACE_S,
+    Commit,
+    GivenPath,
+    Signature,
+    commit_in_thread,
+    describe_missing,
+    in_thread,
+    open_regular,
+    replace_file,
+)
+from core.tools.text_edit import EditableText, replace_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from core.progress import Progress
+
+EDIT_BYTES = 10 * 1024 * 1024
+"""Larger files are not edited, and not compared when they are replaced."""
+
+
+class WriteFileArguments(BaseModel):
+    path: GivenPath = Field(
+        min_length=1,
+        description="The file; relative paths start at the workspace. Missing folders are made.",
+    )
+    content: str = Field(description="The whole content. It replaces what is there.")
+
+
+class EditFileArguments(BaseModel):
+    path: GivenPath = Field(min_length=1, description="The file; relative paths start at the workspace.")
+    old: str = Field(
+        min_length=1,
+        description="The text to replace, exactly as it is in the file, white space included, with enough "
+        "lines around it to occur only once.",
+    )
+    new: str = Field(description="What stands there afterwards. Empty removes the text.")
+    replace_all: bool = Field(default=False, description="Replace every occurrence instead of the only one.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """The file as it was found. `content` is None if there was none, or more than `EDIT_BYTES`."""
+
+    target: Path
+    signature: Signature | None
+    content: bytes | None
+
+    @property
+    def basis(self) -> object:
+        """Equal for the same content at the same place."""
+        known = self.signature if self.content is None else hashlib.sha256(self.content).digest()
+        return (self.target, known)
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    before: _Before
+    content: bytes
+    summary: str
+    shown: Shown
+
+
+ArgumentsT = TypeVar("ArgumentsT", WriteFileArguments, EditFileArguments)
+
+
+class _Changing(Generic[ArgumentsT]):
+    """What both tools have in common: a change that is worked out, shown, and made."""
+
+    grace_s = GRACE_S
+
+    def __init__(self) -> None:
+        # Of each call that was asked about, the file on which its answer rests.
+        self._shown: WeakKeyDictionary[Progress, object] = WeakKeyDictionary()
+
+    def _work_out(self, arguments: ArgumentsT, path: Path, name: str) -> _Change:
+        raise NotImplementedError
+
+    def title(self, arguments: ArgumentsT, workspace: Workspace) -> str:
+        return workspace.name(workspace.path(arguments.path))
+
+    def access(self, arguments: ArgumentsT, workspace: Workspace) -> Access:
+        path = workspace.path(arguments.path)
+        return Access(AccessKind.EDIT, workspace.name(path), (path,))
+
+    def concurrent(self, arguments: ArgumentsT) -> bool:
+        return False
+
+    def deadline_s(self, arguments: ArgumentsT) -> float | None:
+        return 60.0
+
+    async def preview(self, arguments: ArgumentsT, context: ToolContext) -> Shown | None:
+        change = await in_thread(self._reckoning(arguments, context.workspace))
+        self._shown[context.progress] = change.before.basis
+        return change.shown
+
+    async def run(self, arguments: ArgumentsT, context: ToolContext) -> ToolOutput:
+        work_out = self._reckoning(arguments, context.workspace)
+        name = self.title(arguments, context.workspace)
+        agreed = self._shown.pop(context.progress, None)
+
+        def work(commit: Commit) -> _Change:
+            change = work_out()
+            if agreed is not None and change.before.basis != agreed:
+                raise ToolError(f"{name} has changed since the change was shown and allowed. Read it again.")
+            replace_file(change.before.target, name, change.content, change.before.signature, commit)
+            return change
+
+        change = await commit_in_thread(work, context.token, context.progress)
+        return ToolOutput(change.summary, change.shown)
+
+    def _reckoning(self, arguments: ArgumentsT, workspace: Workspace) -> Callable[[], _Change]:
+        path = workspace.path(arguments.path)
+        return lambda: self._work_out(arguments, path, workspace.name(path))
+
+
+class WriteFile(_Changing[WriteFileArguments]):
+    """A new file, or new content for one."""
+
+    name = "write_file"
+    description = (
+        "Create a file, or replace all of its content. To change a part of a file use edit_file. The file is "
+        "written at once or not at all; its permissions are kept, and a symbolic link is followed."
+    )
+    arguments = WriteFileArguments
+
+    def _work_out(self, arguments: WriteFileArguments, path: Path, name: str) -> _Change:
+        before = _look(path, name)
+        content = arguments.content.encode()
+        lines = len(arguments.content.splitlines())
+        if before.signature is None:
+            summary = f"Created {name}: {lines:,} lines, {len(content):,} bytes."
+        else:
+            summary = f"Overwrote {name}: {lines:,} lines, {len(content):,} bytes."
+        return _Change(before, content, summary, _shown_rewrite(before, arguments.content, name))
+
+
+class EditFile(_Changing[EditFileArguments]):
+    """One exact replacement."""
+
+    name = "edit_file"
+    description = (
+        "Replace an exact piece of text in a file (UTF-8). It fails, and changes nothing, if the text does "
+        "not occur exactly once, unless replace_all is set. Line endings and byte order mark are kept."
+    )
+    arguments = EditFileArguments
+
+    def _work_out(self, arguments: EditFileArguments, path: Path, name: str) -> _Change:
+        before = _look(path, name)
+        if before.signature is None:
+            raise ToolError(f"{describe_missing(path, name)} Create new files with write_file.")
+        if before.content is None:
+            raise ToolError(f"{name} is larger than {EDIT_BYTES // 2**20} MiB: use shell, such as sed -i.")
+        file = EditableText.decode(before.content, name)
+        edited = replace_text(
+            file.text, file.fit(arguments.old), file.fit(arguments.new), name, every=arguments.replace_all
+        )
+        places = ", ".join(str(line) for line in edited.lines[:10]) + (
+            ", …" if len(edited.lines) > 10 else ""
+        )
+        summary = f"Edited {name}: {len(edited.lines):,} replaced, line {places}."
+        shown = Shown(unified_diff(file.text, edited.text, name), ShownKind.DIFF)
+        return _Change(before, file.encode(edited.text), summary, shown)
+
+
+def _look(path: Path, name: str) -> _Before:
+    """Blocking. Raises `ToolError` for what is no regular file."""
+    try:
+        target = path.resolve()
+        exists = target.exists()
+    except (OSError, RuntimeError) as error:
+        raise ToolError(f"{name} cannot be found: {getattr(error, 'strerror', None) or error}.") from error
+    if not exists:
+        return _Before(target, None, None)
+    with open_regular(target, name) as file:
+        signature = Signature.of(os.fstat(file.fileno()))
+        content = file.read(EDIT_BYTES + 1)
+    return _Before(target, signature, content if len(content) <= EDIT_BYTES else None)
+
+
+def _shown_rewrite(before: _Before, content: str, name: str) -> Shown:
+    if before.signature is None:
+        return Shown(unified_diff("", content, name), ShownKind.DIFF)
+    try:
+        old = None if before.content is None else before.content.decode()
+    except UnicodeDecodeError:
+        old = None
+    if old is None:
+        return Shown(f"Replaces {before.signature.size:,} bytes that cannot be compared, with:\n{content}")
+    return Shown(unified_diff(old, content, name), ShownKind.DIFF)

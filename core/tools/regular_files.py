@@ -1,0 +1,217 @@
+"""Regular files, opened without ever blocking and replaced whole: what the file tools have in common.
+
+All of it blocks and belongs into a thread, through `in_thread`. A thread cannot be killed. So the work is
+short and bounded, looks at the token as it goes, and a write has one point, `Commit.claim`, before which a
+stop undoes it and after which it is complete. A stop waits for the thread.
+
+Not solved: on a file system that hangs, such as a dead network share, the thread hangs as well. The call is
+then named as unconfirmed after its grace; a write that hangs before its claim is never made, a later one may
+still come to be. A rename gives up hard links, access lists and extended attributes of the old file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import itertools
+import os
+import secrets
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal, TypeVar
+
+import anyio.to_thread
+from pydantic import AfterValidator
+
+from core.tools.base import ToolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from core.cancel import CancelToken
+    from core.progress import Progress
+
+T = TypeVar("T")
+
+GRACE_S = 2.0
+"""How long a stopped call may take: a thread that is between two looks at the token."""
+
+LONGEST_PATH = 4096
+
+NAMES_COMPARED = 2_000
+"""Names of a folder that are looked at for those that a missing one may have been meant for."""
+
+
+def _checked(given: str) -> str:
+    if "\0" in given or len(given.encode()) > LONGEST_PATH:
+        raise ValueError("a path has no NUL character, and no more than 4096 bytes")
+    try:
+        Path(given).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{given.partition('/')[0]} is nobody's home folder here") from error
+    return given
+
+
+GivenPath = Annotated[str, AfterValidator(_checked)]
+"""A path as the model names it: any that a file can have."""
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Run short file work off the event loop. A stopped caller goes on when the work has returned."""
+    return await anyio.to_thread.run_sync(work)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """By what a file is known to be the one that was read."""
+
+    device: int
+    inode: int
+    size: int
+    modified_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Signature:
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+class Commit:
+    """The one point at which a write takes effect. `claim` is for its thread, `give_up` for its caller."""
+
+    def __init__(self, token: CancelToken, progress: Progress) -> None:
+        self._token = token
+        self._progress = progress
+        # `dict.setdefault` is atomic: exactly one of the two threads gets it.
+        self._owner: dict[Literal["owner"], object] = {}
+
+    def claim(self, path: Path) -> None:
+        """From here on the write counts. Raises `Cancelled` if a stop came first."""
+        self._token.check()
+        if not self._take():
+            raise ToolError(f"{path} was not written: the program is ending.")
+        self._progress.note_change(path)
+
+    def give_up(self) -> None:
+        """Nobody waits any more: a write that has not been claimed yet will not be."""
+        self._take()
+
+    def _take(self) -> bool:
+        mine = object()
+        return self._owner.setdefault("owner", mine) is mine
+
+
+async def commit_in_thread(work: Callable[[Commit], T], token: CancelToken, progress: Progress) -> T:
+    """`in_thread` for work that writes. A cancel from outside, which no token knows of, holds as well."""
+    commit = Commit(token, progress)
+    try:
+        return await in_thread(lambda: work(commit))
+    finally:
+        commit.give_up()
+
+
+def open_regular(path: Path, name: str) -> BinaryIO:
+    """Open a file to read; what is no regular file is refused and not touched. Raises `ToolError`."""
+    try:
+        # A device may do something when it is opened, and a FIFO waits: looked at first.
+        _demand_regular(path.stat(), name)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except FileNotFoundError as error:
+        raise ToolError(describe_missing(path, name)) from error
+    except OSError as error:
+        raise ToolError(f"{name} cannot be read: {error.strerror}.") from error
+    file = os.fdopen(descriptor, "rb")
+    try:
+        # It may have become another one in between; the flags have kept that from blocking.
+        _demand_regular(os.fstat(descriptor), name)
+    except ToolError:
+        file.close()
+        raise
+    return file
+
+
+def _demand_regular(status: os.stat_result, name: str) -> None:
+    kinds: dict[int, str] = {
+        stat.S_IFDIR: "a folder: list_files shows what is in it",
+        stat.S_IFIFO: "a named pipe, which only gives what another program writes into it",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+        stat.S_IFSOCK: "a socket",
+    }
+    kind = stat.S_IFMT(status.st_mode)
+    if kind != stat.S_IFREG:
+        raise ToolError(f"{name} is no file but {kinds.get(kind, 'something else')}.")
+
+
+def describe_missing(path: Path, name: str) -> str:
+    """A sentence about a path that does not exist, with what may have been meant."""
+    folder = path.parent
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in itertools.islice(entries, NAMES_COMPARED)]
+    except OSError:
+        while not folder.is_dir() and folder != folder.parent:
+            folder = folder.parent
+        return f"{name} does not exist, nor does its folder. The nearest folder that does is {folder}."
+    folded = {known.casefold(): known for known in names}
+    close = difflib.get_close_matches(path.name.casefold(), folded, n=3, cutoff=0.6)
+    meant = ", ".join(str(Path(name).parent / folded[known]) for known in close)
+    return f"{name} does not exist." + (f" Near it there is: {meant}." if meant else "")
+
+
+def replace_file(target: Path, name: str, content: bytes, before: Signature | None, commit: Commit) -> None:
+    """Make `content` the file's whole content, at once. `target` has its links resolved.
+
+    `before` is the file that was read, None if there was none: one that has changed since is left alone.
+    Mode bits and owner are kept as far as allowed. Until the commit everything can be undone, and is, if
+    anything fails. Raises `ToolError`, and `Cancelled` when a stop came before the commit.
+    """
+    made: list[Path] = []
+    temporary = target.parent / f".caesura-{secrets.token_hex(8)}.tmp"
+    try:
+        made = _make_folders(target.parent)
+        _write_new(temporary, content, target)
+        if signature_of(target) != before:
+            raise ToolError(f"{name} has been changed by somebody else in this moment: read it again first.")
+        commit.claim(target)
+        temporary.replace(target)
+        made.clear()
+    except OSError as error:
+        raise ToolError(f"{name} cannot be written: {error.strerror}.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        for folder in reversed(made):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+def signature_of(path: Path) -> Signature | None:
+    try:
+        return Signature.of(path.stat())
+    except FileNotFoundError:
+        return None
+
+
+def _make_folders(folder: Path) -> list[Path]:
+    """Make the folders that are missing and return them, outermost first."""
+    missing = list(itertools.takewhile(lambda each: not each.exists(), (folder, *folder.parents)))
+    made = []
+    for each in reversed(missing):
+        each.mkdir(exist_ok=True)
+        made.append(each)
+    return made
+
+
+def _write_new(temporary: Path, content: bytes, like: Path) -> None:
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    with os.fdopen(descriptor, "wb") as file:
+        with contextlib.suppress(FileNotFoundError):
+            old = like.stat()
+            with contextlib.suppress(PermissionError):
+                os.fchown(descriptor, old.st_uid, old.st_gid)
+            os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
+        file.write(content)
+        file.flush()
+        # Else a crash of the machine could leave an empty file where a full one was.
+        os.fsync(descriptor)

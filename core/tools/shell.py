@@ -1,0 +1,141 @@
+"""`shell`: a command line, with its whole process tree, for as long as its call lasts.
+
+What a stop does to it is the business of `core.processes`; nothing here may catch a cancel or outlive it. A
+command that is to go on alone is asked for as such, and handed over.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, Field
+
+from core.processes import Command, CommandError, OutputRing, RunningCommand, child_environment, run_command
+from core.tools.base import Access, AccessKind, Shown, ToolContext, ToolError, ToolOutput, Workspace
+from core.tools.regular_files import GivenPath  # noqa: TC001 (pydantic reads it)
+from core.tools.shell_syntax import is_read_only
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection
+
+    from core.processes import CommandEnd, Containment
+
+DEADLINE_S = 120
+LONGEST_S = 3_600
+HEAD_BYTES = 16 * 1024
+TAIL_BYTES = 32 * 1024
+"""Of the output, what the model reads: its beginning and its end."""
+
+
+class ShellArguments(BaseModel):
+    command: str = Field(min_length=1, description="The command line, for bash, or sh where bash is missing.")
+    background: bool = Field(
+        default=False,
+        description="Start it and go on at once, without its output; for servers and watchers. It runs until "
+        "it ends by itself or is stopped. Never put & at the end of a command for this.",
+    )
+    deadline: float = Field(
+        default=DEADLINE_S,
+        gt=0,
+        le=LONGEST_S,
+        description="Seconds after which it is stopped, up to 3600. Not for background.",
+    )
+    folder: GivenPath = Field(
+        default=".", min_length=1, description="Where it runs; relative paths start at the workspace."
+    )
+
+
+class Shell:
+    """Runs command lines. `launch` starts one in the background and returns the id of its operation.
+
+    `secrets` are the names of variables that no command gets; `containment` says for a command line what is to
+    hold its processes together, None for the best there is.
+    """
+
+    name = "shell"
+    description = (
+        "Run a command line and get its exit code and output (standard output and error together; of a long "
+        "one the beginning and the end). Each call is a fresh shell: folder and variables are not kept. "
+        "There is no terminal and no standard input: a command that asks something fails. "
+        "When the call ends, whatever it has started is ended too, except with background."
+    )
+    arguments = ShellArguments
+    grace_s = 5.0
+
+    def __init__(
+        self,
+        launch: Callable[[Command, str], Awaitable[str]],
+        *,
+        secrets: Collection[str],
+        containment: Callable[[str], Containment | None],
+    ) -> None:
+        self._launch = launch
+        self._secrets = frozenset(secrets)
+        self._containment = containment
+
+    def title(self, arguments: ShellArguments, workspace: Workspace) -> str:
+        return " ".join(arguments.command.split())
+
+    def access(self, arguments: ShellArguments, workspace: Workspace) -> Access:
+        return Access(AccessKind.COMMAND, arguments.command, (workspace.path(arguments.folder),))
+
+    def concurrent(self, arguments: ShellArguments) -> bool:
+        return not arguments.background and is_read_only(arguments.command)
+
+    def deadline_s(self, arguments: ShellArguments) -> float | None:
+        return None if arguments.background else arguments.deadline
+
+    async def preview(self, arguments: ShellArguments, context: ToolContext) -> Shown | None:
+        return None
+
+    async def run(self, arguments: ShellArguments, context: ToolContext) -> ToolOutput:
+        command = self._command(arguments, context.workspace)
+        try:
+            if arguments.background:
+                identifier = await self._launch(command, self.title(arguments, context.workspace))
+                text = f"Started in the background as {identifier}."
+                return ToolOutput(text, Shown(text))
+            running = RunningCommand()
+            running.output = OutputRing(HEAD_BYTES, TAIL_BYTES)
+            context.progress.attach(running)
+            end = await run_command(command, context.token, running)
+        except CommandError as error:
+            raise ToolError(str(error)) from error
+        return _output(end, running.output.text())
+
+    def _command(self, arguments: ShellArguments, workspace: Workspace) -> Command:
+        shell = next((path for path in ("/bin/bash", "/usr/bin/bash") if os.access(path, os.X_OK)), "/bin/sh")
+        return Command(
+            argv=(shell, "-c", arguments.command),
+            cwd=workspace.path(arguments.folder),
+            environment=child_environment(os.environ, self._secrets),
+            containment=self._containment(arguments.command),
+        )
+
+
+def _output(end: CommandEnd, output: str) -> ToolOutput:
+    """How it ended goes first: of a long text that is cut later on, the beginning stays."""
+    notes = []
+    if end.left_behind:
+        what = "1 process that was" if end.left_behind == 1 else f"{end.left_behind} processes that were"
+        notes.append(f"[{what} left running ended with the call; use background to keep a command]")
+    if end.alive:
+        named = ", ".join(f"{survivor.name} ({survivor.pid})" for survivor in end.alive)
+        notes.append(f"[still alive although killed: {named}]")
+    body = "\n".join(part for part in (output.rstrip("\n"), *notes) if part)
+    text = f"{_exit(end.exit_code)}\n{body}".rstrip()
+    shown = body if end.exit_code == 0 else text
+    return ToolOutput(text, Shown(shown), failed=end.exit_code != 0)
+
+
+def _exit(code: int | None) -> str:
+    if code is None:
+        return "It ended; its exit code is not known."
+    if code >= 0:
+        return f"Exit code {code}."
+    try:
+        return f"Ended by signal {-code} ({signal.Signals(-code).name})."
+    except ValueError:
+        return f"Ended by signal {-code}."

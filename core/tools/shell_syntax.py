@@ -1,0 +1,179 @@
+"""What can be known of a command line before it runs, for permissions: its parts, and whether it only reads.
+
+It errs on the side of asking: what it does not know for sure changes something. It knows names and options
+of programs, not what somebody has put under these names. It must never import anything heavy.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from core.tools.shell_dangers import is_dangerous
+from core.tools.shell_words import SimpleCommand, names, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["commands", "is_dangerous", "is_read_only"]
+
+
+def commands(command: str) -> tuple[tuple[str, ...], ...] | None:
+    """The words of each simple command of a line, in order; None if they are not known for sure.
+
+    A redirection into or from a file is a part of its own, such as `(">", "build.log")`, so that a rule for
+    `echo *` does not cover writing. Variables stay as they are written.
+    """
+    line = parse(command)
+    if not line.sure or not line.commands:
+        return None
+    parts: list[tuple[str, ...]] = []
+    for simple in line.commands:
+        if simple.words:
+            if simple.words[0].expands:
+                return None
+            parts.append(simple.texts)
+        parts += [(each.operator, each.target.text) for each in simple.redirects if each.opens_file]
+    return tuple(parts) or None
+
+
+def is_read_only(command: str) -> bool:
+    """Whether every part of the line is known to change nothing."""
+    line = parse(command)
+    return line.sure and bool(line.commands) and all(_only_reads(simple) for simple in line.commands)
+
+
+def _only_reads(command: SimpleCommand) -> bool:
+    if command.background or not command.words or any(each.writes for each in command.redirects):
+        return False
+    name, *arguments = command.words
+    if name.expands or name.globs:
+        return False
+    known = re.sub(r"^(/usr)?/bin/", "", name.text)
+    if known in _READERS:
+        return True
+    if any(word.expands or (word.globs and not re.match(r"[\w./]", word.text)) for word in arguments):
+        return False  # an option may come out of it
+    check = _CHECKED.get(known)
+    return check is not None and check([word.text for word in arguments])
+
+
+_READERS: Final = names(
+    "ls cat head tail wc sleep echo printf pwd cd true false test [ seq du df stat which type whereis grep "
+    "egrep fgrep zgrep cmp diff comm cut tr nl tac rev fold paste join basename dirname realpath readlink "
+    "uname whoami id groups uptime ps pgrep free lscpu nproc printenv md5sum sha1sum sha256sum sha512sum "
+    "cksum strings hexdump od column expr arch tty jq"
+)
+"""Change nothing whatever their arguments are."""
+
+_VERSIONED: Final = names(
+    "python python3 node npm pip pip3 cargo rustc go gcc g++ clang make cmake java ruby uv docker"
+)
+
+_FIND_ACTIONS: Final = ("-delete", "-exec", "-ok", "-fprint", "-fls")
+
+_DATE: Final = re.compile(r"\+.*|-u|--utc|-R|-I\w*|--iso-8601(=\w+)?|--rfc-\w+(=\w+)?|--date=.*", re.DOTALL)
+
+_SED_PRINT: Final = re.compile(
+    r"(\d+|\$)?(,(\d+|\$|\+\d+))?p(;(\d+|\$)?(,(\d+|\$|\+\d+))?[pq])*|\d+q|\d+,\d+p;\d+q"
+)
+
+
+def _find(arguments: list[str]) -> bool:
+    return not any(word.startswith(_FIND_ACTIONS) for word in arguments)
+
+
+def _sort(arguments: list[str]) -> bool:
+    return not any(re.match(r"--[oct]|-[^-]*[oT]", word) for word in arguments)
+
+
+def _uniq(arguments: list[str]) -> bool:
+    return sum(not word.startswith("-") for word in arguments) <= 1
+
+
+def _rg(arguments: list[str]) -> bool:
+    return not any(re.match(r"--(pre|hostname-bin|search-zip)|-[^-]*z", word) for word in arguments)
+
+
+def _fd(arguments: list[str]) -> bool:
+    return not any(re.match(r"--exec|-[^-]*[xX]", word) for word in arguments)
+
+
+def _tree(arguments: list[str]) -> bool:
+    return not any(re.match(r"-[^-]*[oR]|--output", word) for word in arguments)
+
+
+def _file(arguments: list[str]) -> bool:
+    return not any(re.match(r"-[^-]*C|--comp", word) for word in arguments)
+
+
+def _date(arguments: list[str]) -> bool:
+    return all(_DATE.fullmatch(word) for word in arguments)
+
+
+def _sed(arguments: list[str]) -> bool:
+    """Only that which prints lines by their numbers: other scripts can write files and run commands."""
+    return (
+        len(arguments) >= 2
+        and arguments[0] == "-n"
+        and _SED_PRINT.fullmatch(arguments[1]) is not None
+        and not any(word.startswith("-") for word in arguments[2:])
+    )
+
+
+def _command(arguments: list[str]) -> bool:
+    return bool(arguments) and arguments[0] in ("-v", "-V")
+
+
+def _version(arguments: list[str]) -> bool:
+    return arguments in (["--version"], ["-V"])
+
+
+def _nothing(arguments: list[str]) -> bool:
+    return not arguments
+
+
+_GIT_READERS: Final = names(
+    "status log diff show rev-parse describe ls-files ls-tree blame shortlog rev-list show-ref merge-base "
+    "name-rev count-objects for-each-ref cat-file diff-tree whatchanged version"
+)
+_GIT_LISTINGS: Final = {
+    "branch": ({"-a", "-r", "-v", "-vv", "--all", "--remotes", "--list", "--show-current"}, "--list"),
+    "tag": ({"-l", "--list", "-n"}, "-l"),
+    "remote": ({"-v", "--verbose"}, ""),
+}
+"""Options that only list, and the one behind which further words are patterns."""
+_GIT_PARTS: Final = {
+    "stash": ("list", "show"),
+    "worktree": ("list",),
+    "reflog": ("show",),
+    "config": ("--get", "--get-all", "--list", "-l", "get", "list"),
+    "submodule": ("status",),
+}
+
+
+def _git(arguments: list[str]) -> bool:
+    words = list(arguments)
+    while words and words[0] in ("--no-pager", "-P", "-C"):
+        del words[: 2 if words[0] == "-C" else 1]
+    if not words:
+        return False
+    verb, rest = words[0], words[1:]
+    # `--output=FILE` may be shortened; the others run programs.
+    if any(re.match(r"--o(?!neline$)|--ext|--exec|--textconv|--filters|-O", word) for word in rest):
+        return False
+    if verb in _GIT_READERS:
+        return True
+    if verb in _GIT_LISTINGS:
+        options, listing = _GIT_LISTINGS[verb]
+        patterns = bool(listing) and rest[:1] in ([listing], ["--list"])
+        return all(word in options or (patterns and not word.startswith("-")) for word in rest)
+    return bool(rest) and rest[0] in _GIT_PARTS.get(verb, ())
+
+
+_CHECKED: Final[dict[str, Callable[[list[str]], bool]]] = {
+    "find": _find, "sort": _sort, "uniq": _uniq, "rg": _rg, "fd": _fd, "fdfind": _fd, "tree": _tree,
+    "file": _file, "date": _date, "sed": _sed, "command": _command, "hostname": _nothing, "git": _git,
+    **dict.fromkeys(_VERSIONED, _version),
+}  # fmt: skip
+"""Change nothing with some of their arguments only."""

@@ -1,0 +1,83 @@
+"""Calls of tools under test: run one under its own token, stop it, see that nothing of it is left."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from core.access import Access, Workspace
+from core.cancel import Cancelled, CancelReason, CancelToken, Cause
+from core.progress import Progress
+from core.tools.base import Tool, ToolContext, ToolOutput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+USER = CancelReason(Cause.USER, "x")
+GENEROUS_S = 30.0
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for a state; a minute of silence is a failure."""
+    async with asyncio.timeout(GENEROUS_S):
+        while not condition():  # noqa: ASYNC110 (the state is the kernel's, or another process's)
+            await asyncio.sleep(0.002)
+
+
+@dataclass
+class Call:
+    """One call. `asked` are the accesses that it asked for while it ran."""
+
+    tool: Tool[Any]
+    root: Path
+    token: CancelToken = field(default_factory=lambda: CancelToken("call"))
+    progress: Progress = field(default_factory=Progress)
+    asked: list[Access] = field(default_factory=list)
+    refusal: Exception | None = None
+    silent: bool = False
+    """Nobody answers what it asks."""
+
+    @property
+    def context(self) -> ToolContext:
+        return ToolContext(1, "call-1", self.token, Workspace(self.root), self.progress, self._ask)
+
+    async def _ask(self, access: Access) -> None:
+        self.asked.append(access)
+        if self.silent:
+            await asyncio.Event().wait()
+        if self.refusal is not None:
+            raise self.refusal
+
+    async def run(self, **arguments: object) -> ToolOutput:
+        with self.token.bind():
+            return await self.tool.run(self.tool.arguments(**arguments), self.context)
+
+    async def preview(self, **arguments: object) -> str:
+        with self.token.bind():
+            shown = await self.tool.preview(self.tool.arguments(**arguments), self.context)
+        assert shown is not None
+        return shown.text
+
+    def start(self, **arguments: object) -> asyncio.Task[ToolOutput]:
+        return asyncio.create_task(self.run(**arguments))
+
+    async def stop(self, task: asyncio.Task[ToolOutput]) -> None:
+        """Stop it by its token, and see that it ended by that and left nothing running."""
+        before = {process.pid for process in psutil.Process().children(recursive=True)}
+        assert self.token.cancel(USER)
+        async with asyncio.timeout(GENEROUS_S):
+            error = (await asyncio.gather(task, return_exceptions=True))[0]
+        assert isinstance(error, Cancelled), repr(error)
+        assert error.reason is USER
+        assert not [pid for pid in before if psutil.pid_exists(pid)]
+        assert self.progress.processes == 0
+        assert self.progress.survivors == ()
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    """Every file with its content, temporary ones too."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

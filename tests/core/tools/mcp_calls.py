@@ -1,0 +1,106 @@
+"""For the tests of the MCP client: servers, calls under a token, and what a server wrote down."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import psutil
+import pytest
+
+from core.access import Access, Workspace
+from core.cancel import Cancelled, CancelReason, CancelToken, Cause
+from core.processes import child_environment
+from core.progress import Progress
+from core.tools.base import ToolContext
+from core.tools.mcp import McpServerConfig, Servers
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from core.tools.base import ToolOutput
+
+OWN = Path(__file__).parent.parent.parent / "servers" / "mcp_own.py"
+
+
+def own_server(record: Path, *modes: str, name: str = "own", grace_s: float = 2.0) -> McpServerConfig:
+    command = (sys.executable, "-I", str(OWN), str(record), *modes)
+    return McpServerConfig(name, command, environment={"GIVEN": "yes"}, grace_s=grace_s)
+
+
+@contextlib.asynccontextmanager
+async def running(folder: Path, *configs: McpServerConfig) -> AsyncIterator[Servers]:
+    servers = Servers(configs, Workspace(folder), child_environment(os.environ, ()))
+    try:
+        yield servers
+    finally:
+        await servers.aclose()
+        left = [task for task in asyncio.all_tasks() if "MCP" in task.get_name()]
+        assert not left, left
+
+
+async def listed(servers: Servers) -> dict[str, Any]:
+    return {tool.name: tool for tool in await servers.tools(CancelToken("turn"))}
+
+
+@dataclass
+class Call:
+    """A call under a token of its own, as the dispatch runs one."""
+
+    task: asyncio.Task[ToolOutput]
+    token: CancelToken
+    progress: Progress
+
+    def stop(self) -> None:
+        self.token.cancel(CancelReason(Cause.USER, "x"))
+
+    async def wait_stopped(self) -> None:
+        with anyio.fail_after(20), pytest.raises(Cancelled):
+            await self.task
+
+
+def begin(tool: Any, folder: Path, **arguments: Any) -> Call:
+    token, progress = CancelToken("call"), Progress()
+    context = ToolContext(1, "call_1", token, Workspace(folder), progress, _never_ask)
+
+    async def run() -> ToolOutput:
+        with token.bind():
+            output: ToolOutput = await tool.run(tool.arguments.model_validate(arguments), context)
+            return output
+
+    return Call(asyncio.create_task(run()), token, progress)
+
+
+async def call(tool: Any, folder: Path, **arguments: Any) -> ToolOutput:
+    return await begin(tool, folder, **arguments).task
+
+
+async def _never_ask(access: Access) -> None:
+    raise AssertionError("nothing is asked while it runs")
+
+
+async def wait_until(condition: Callable[[], Any]) -> None:
+    with anyio.fail_after(20):
+        while not condition():  # noqa: ASYNC110 - what is waited for lies in other processes
+            await anyio.sleep(0.01)
+
+
+def received(record: Path) -> list[str]:
+    """The methods that a server got, in their order; `started` for each of its lives."""
+    return [line.split()[0] for line in record.read_text().splitlines()] if record.exists() else []
+
+
+def alive(mark: str) -> list[psutil.Process]:
+    """The processes with this in their command line."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.status() != psutil.STATUS_ZOMBIE and any(mark in word for word in process.cmdline()):
+                found.append(process)
+    return found
