@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from core.model import ToolSpec
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from core.tools.base import Tool
 
 
 def spec_of(tool: Tool[Any]) -> ToolSpec:
-    """Its name, description and the JSON Schema of its arguments, without titles, which say nothing new."""
-    schema = tool.arguments.model_json_schema()
-    return ToolSpec(tool.name, tool.description, json.dumps(_without_titles(schema)))
+    """Its name, description and the JSON Schema of its arguments, without titles, which say nothing new.
+
+    Some milliseconds for the first tool with these arguments: made in a thread, looked up from then on.
+    """
+    arguments: type[BaseModel] = tool.arguments
+    return ToolSpec(tool.name, tool.description, _schema_text(arguments))
+
+
+@lru_cache(maxsize=1_024)
+def _schema_text(arguments: type[BaseModel]) -> str:
+    return json.dumps(_without_titles(arguments.model_json_schema()))
 
 
 def _without_titles(schema: Any, *, names: bool = False) -> Any:

@@ -50,8 +50,8 @@ class ShellArguments(BaseModel):
 class Shell:
     """Runs command lines. `launch` starts one in the background and returns the id of its operation.
 
-    `secrets` are the names of variables that no command gets; `containment` says for a command line what is to
-    hold its processes together, None for the best there is.
+    `secrets` are the names of variables that no command gets; `containment` says what is to hold the
+    processes of a command line together, None for the best there is.
     """
 
     name = "shell"

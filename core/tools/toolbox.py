@@ -85,6 +85,7 @@ class Toolbox:
     def _build(self) -> tuple[tuple[Tool[Any], ...], Servers]:
         from core.processes import child_environment
         from core.tools.mcp import McpServerConfig, Servers
+        from core.tools.schema import spec_of
 
         servers = [
             McpServerConfig(
@@ -99,7 +100,10 @@ class Toolbox:
         ]
         environment = child_environment(os.environ, self._settings.secrets())
         built = Servers(servers, self._session.workspace, environment)
-        return builtin_tools(self._session, self._settings), built
+        builtin = builtin_tools(self._session, self._settings)
+        for tool in builtin:
+            spec_of(tool)
+        return builtin, built
 
     def _configure(self) -> None:
         """Take the settings over, in the session's loop."""

@@ -42,7 +42,7 @@ class HangingServer:
         message = json.loads(await reader.readexactly(length))
         self.received.append(message["method"])
         result = self._result(message)
-        if result is None and (message["method"] == "tools/call" or self.deaf and self._in_call):
+        if result is None and (message["method"] == "tools/call" or (self.deaf and self._in_call)):
             await reader.read()
             return False
         body = (
@@ -51,10 +51,8 @@ class HangingServer:
             else json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}).encode()
         )
         status = "202 Accepted" if result is None else "200 OK"
-        writer.write(
-            f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-            + body
-        )
+        kind = "Content-Type: application/json"
+        writer.write(f"HTTP/1.1 {status}\r\n{kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
         return True
 
     @property

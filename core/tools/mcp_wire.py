@@ -1,0 +1,286 @@
+"""The only importer of the MCP SDK: a session with a server, in our words.
+
+It is imported in a thread, when the first server is needed: the SDK takes half a second. Everything here is
+entered and left in the owner task of a connection; `call` and `ping` may be awaited in any task of the loop.
+
+What servers ask of us: the workspace folder is told (roots); to use the model (sampling) and to ask the user
+(elicitation) is not offered, and refused when it is asked for all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx2
+import mcp_types as types
+from mcp.client.session import ClientSession
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared._httpx_utils import create_mcp_http_client
+from mcp.shared.exceptions import MCPError
+from mcp.shared.message import SessionMessage
+from mcp_types import CONNECTION_CLOSED, jsonrpc_message_adapter
+from pydantic import TypeAdapter, ValidationError
+
+from core.cancel import shielded
+from core.tools.base import ToolError
+from core.tools.mcp_process import server_process
+from core.tools.mcp_result import one_line, output_of
+from core.tools.mcp_server import ConnectionLost, RemoteTool
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+
+    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+    from mcp.client._transport import TransportStreams
+    from mcp.client.session import ClientRequestContext, IncomingMessage
+
+    from core.tools.base import ToolOutput
+    from core.tools.mcp_process import ServerProcess
+    from core.tools.mcp_server import Connection
+
+log = logging.getLogger(__name__)
+
+MOST_PAGES = 50
+MOST_TOOLS = 500
+"""Of one server; what it offers beyond is left out, and the log says so."""
+
+WRITE_AHEAD = 256
+"""Messages that wait for a server which does not read: a stop must not wait for it."""
+
+FLUSH_WITHIN_S = 0.2
+LOGGED_GARBAGE = 20
+
+_IN_THREAD_BYTES = 64 * 1024
+"""A longer message is parsed outside of the event loop."""
+
+_CALL_RESULT: TypeAdapter[types.CallToolResult] = TypeAdapter(types.CallToolResult)
+
+
+class WireSession:
+    """A session that is initialised."""
+
+    def __init__(self, client: ClientSession, connection: Connection) -> None:
+        self._client = client
+        self._name = connection.config.name
+
+    async def call(self, tool: str, arguments: dict[str, Any], say: Callable[[str], None]) -> ToolOutput:
+        """Call a tool. A cancel of the task sends `notifications/cancelled`. Raises `ToolError`."""
+
+        async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+            share = f"{progress:g}" if total is None else f"{progress:g}/{total:g}"
+            say(f"{share} {one_line(message or '')}".rstrip())
+
+        # Not `call_tool`: that checks results against the tool's own schema, which is the server's business
+        # and not the model's, with a library that takes its time in the event loop.
+        request = types.CallToolRequest(params=types.CallToolRequestParams(name=tool, arguments=arguments))
+        with self._errors():
+            result = await self._client.send_request(request, _CALL_RESULT, progress_callback=on_progress)
+        return await asyncio.to_thread(output_of, result)
+
+    async def ping(self) -> None:
+        """Return when the server answers anything. Raises `ConnectionLost`."""
+        try:
+            with self._errors():
+                await self._client.send_ping()
+        except ConnectionLost:
+            raise
+        except ToolError as error:
+            log.debug("MCP server %s answers a ping with an error: %s", self._name, error)
+
+    async def list_tools(self) -> tuple[RemoteTool, ...]:
+        found: list[types.Tool] = []
+        cursor: str | None = None
+        for _ in range(MOST_PAGES):
+            with self._errors():
+                page = await self._client.list_tools(params=types.PaginatedRequestParams(cursor=cursor))
+            found += page.tools
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        if cursor is not None or len(found) > MOST_TOOLS:
+            log.warning("MCP server %s offers more tools than the %d that are used", self._name, MOST_TOOLS)
+        return tuple(_remote(tool) for tool in found[:MOST_TOOLS])
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        """What the SDK raises, as a sentence for the model."""
+        try:
+            yield
+        except MCPError as error:
+            if error.code == CONNECTION_CLOSED:
+                raise ConnectionLost(
+                    f"The MCP server {self._name} ended during the request; what it did is unknown."
+                    " The next call starts it anew."
+                ) from error
+            raise ToolError(f"The MCP server {self._name} answers: {error.message}") from error
+        except ValidationError as error:
+            raise ToolError(
+                f"The MCP server {self._name} answered with something that is no valid result"
+                f" ({error.error_count()} errors). What it did is unknown."
+            ) from error
+        except (RuntimeError, TimeoutError, OSError, anyio.BrokenResourceError) as error:
+            raise ToolError(f"The request to the MCP server {self._name} failed: {error}") from error
+
+
+@contextlib.asynccontextmanager
+async def open_session(connection: Connection) -> AsyncIterator[WireSession]:
+    """Start or reach the server, introduce us, list its tools. Raises `ToolError`."""
+
+    async def tell_roots(context: ClientRequestContext) -> types.ListRootsResult:
+        root = connection.workspace.root.absolute()
+        return types.ListRootsResult(
+            roots=[types.Root.model_validate({"uri": root.as_uri(), "name": root.name})]
+        )
+
+    async def on_message(message: IncomingMessage) -> None:
+        if isinstance(message, types.ToolListChangedNotification):
+            connection.current.clear()
+            connection.on_tools(await session.list_tools())
+            connection.current.set()
+
+    async with _streams(connection) as (reading, writing):
+        client = ClientSession(
+            reading,
+            writing,
+            list_roots_callback=tell_roots,
+            message_handler=on_message,
+            client_info=types.Implementation(name="caesura", version="1"),
+        )
+        async with client:
+            session = WireSession(client, connection)
+            with session._errors():
+                await client.initialize()
+            connection.on_tools(await session.list_tools())
+            connection.current.set()
+            yield session
+
+
+@contextlib.asynccontextmanager
+async def _streams(connection: Connection) -> AsyncIterator[TransportStreams]:
+    config = connection.config
+    if config.url is not None:
+        async with _http_streams(config.name, config.url, config.headers) as streams:
+            yield streams
+        return
+    environment = {**connection.environment, **config.environment}
+    process: ServerProcess | None = None
+    try:
+        async with server_process(
+            config.name, config.command or (), connection.workspace.root, environment
+        ) as process:
+            connection.on_kill = process.hurry
+            try:
+                async with _process_streams(process, connection) as streams:
+                    yield streams
+            finally:
+                if connection.hurried:
+                    process.hurry()
+    finally:
+        connection.gone = process is None or process.gone
+        connection.words = "" if process is None else process.last_words()
+
+
+@contextlib.asynccontextmanager
+async def _http_streams(name: str, url: str, headers: Mapping[str, str]) -> AsyncIterator[TransportStreams]:
+    # In a thread: it reads the certificates.
+    http = await asyncio.to_thread(create_mcp_http_client, dict(headers))
+    try:
+        async with http, streamable_http_client(url, http_client=http) as streams:
+            yield streams
+    except Exception as error:
+        # The SDK lets it out of the task that sends, and all that waited for an answer sees an end.
+        cause = _http_error(error)
+        if cause is None:
+            raise
+        raise ToolError(
+            f"The MCP server {name} cannot be reached at {url}: {str(cause) or type(cause).__name__}."
+            " Look whether it runs, and at its url in the config."
+        ) from error
+
+
+def _http_error(error: BaseException) -> httpx2.HTTPError | None:
+    """The first error of the network in a group, if there is one."""
+    if isinstance(error, BaseExceptionGroup):
+        return next((found for part in error.exceptions if (found := _http_error(part))), None)
+    return error if isinstance(error, httpx2.HTTPError) else None
+
+
+@contextlib.asynccontextmanager
+async def _process_streams(process: ServerProcess, connection: Connection) -> AsyncIterator[TransportStreams]:
+    to_session, reading = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+    writing, from_session = anyio.create_memory_object_stream[SessionMessage](WRITE_AHEAD)
+    written = anyio.Event()
+    async with to_session, reading, writing, from_session, anyio.create_task_group() as group:
+        group.start_soon(_read, process, to_session, connection)
+        group.start_soon(_write, process, from_session, written)
+        try:
+            yield reading, writing
+        finally:
+            writing.close()
+            with shielded(FLUSH_WITHIN_S):
+                await written.wait()
+            group.cancel_scope.cancel()
+
+
+async def _read(
+    process: ServerProcess,
+    to_session: MemoryObjectSendStream[SessionMessage | Exception],
+    connection: Connection,
+) -> None:
+    name = connection.config.name
+    garbage = 0
+    async with to_session:
+        try:
+            async with contextlib.aclosing(process.lines()) as lines:
+                async for line in lines:
+                    message = await _parsed(line)
+                    if message is not None:
+                        await to_session.send(message)
+                    elif line.strip():
+                        garbage += 1
+                        if garbage <= LOGGED_GARBAGE:
+                            log.info("MCP server %s wrote something that is no message: %.200r", name, line)
+            connection.lost()
+        except ToolError as error:
+            connection.error = str(error)
+            connection.kill()
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            log.debug("MCP server %s wrote to a session that is closed", name)
+
+
+async def _parsed(line: bytes) -> SessionMessage | None:
+    """The message of one line; None if it is none."""
+    if not line.lstrip().startswith(b"{"):
+        return None
+    try:
+        if len(line) > _IN_THREAD_BYTES:
+            message = await asyncio.to_thread(jsonrpc_message_adapter.validate_json, line, by_name=False)
+        else:
+            message = jsonrpc_message_adapter.validate_json(line, by_name=False)
+    except ValueError:
+        return None
+    return SessionMessage(message)
+
+
+async def _write(
+    process: ServerProcess, from_session: MemoryObjectReceiveStream[SessionMessage], written: anyio.Event
+) -> None:
+    try:
+        async with from_session:
+            async for sent in from_session:
+                text = sent.message.model_dump_json(by_alias=True, exclude_unset=True)
+                await process.write(text.encode() + b"\n")
+    except OSError:
+        log.debug("a message was not written: the server is gone")
+    finally:
+        written.set()
+
+
+def _remote(tool: types.Tool) -> RemoteTool:
+    hints = tool.annotations
+    read_only = hints is not None and hints.read_only_hint is True
+    return RemoteTool(tool.name, tool.description or tool.title or "", tool.input_schema, read_only)
