@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
 from core.errors import CaesuraError
 from core.events import Answer, AnswerKind, Notice, Question, QuestionAsked, QuestionClosed
 from core.model import Phase
 from core.permissions import Denied, Verdict
+from core.threads import run_in_thread
 
 if TYPE_CHECKING:
     from core.access import Access, Workspace
@@ -59,15 +60,27 @@ class Approval:
         self.asked = False
 
     async def permit(self, name: str, access: Access, preview: Preview = no_preview) -> None:
-        """Return if the tool may do this. Raises `Denied`, `Cancelled`, and what the preview raises."""
-        decision = await self._decide(name, access)
+        """Return if the tool may do this. Raises `Denied`, `Cancelled`, and what the preview raises.
+
+        The rules and the mode that count are those at the end of all this: they are looked at again when
+        they have changed meanwhile.
+        """
+        shown: Shown | None = None
+        previewed = False
+        while True:
+            version = self._desk.permissions.version
+            decision = await self._decide(name, access)
+            if decision.verdict is Verdict.ASK and not previewed:
+                shown, previewed = await preview(), True
+            if version == self._desk.permissions.version:
+                break
         match decision.verdict:
             case Verdict.ALLOW:
                 return
             case Verdict.DENY:
                 raise Denied(decision.why)
             case Verdict.ASK:
-                await self._ask(name, access, decision, await preview())
+                await self._ask(name, access, decision, shown)
             case _:
                 assert_never(decision.verdict)
 
@@ -78,7 +91,8 @@ class Approval:
             self._open_id = ""
 
     async def _decide(self, name: str, access: Access) -> Decision:
-        return await asyncio.to_thread(self._desk.permissions.decide, name, access)
+        decide = partial(self._desk.permissions.decide, name, access)
+        return await run_in_thread(decide, name="permission")
 
     async def _ask(self, name: str, access: Access, decision: Decision, shown: Shown | None) -> None:
         question = Question(
@@ -92,18 +106,23 @@ class Approval:
             agent=self._agent,
         )
 
+        refused: list[Decision] = []
+        """What the rules say by now, where that is no: then nobody has answered."""
+
         async def again() -> Answer | None:
             now = await self._decide(name, access)
             match now.verdict:
                 case Verdict.ALLOW:
                     return Answer(AnswerKind.ONCE)
                 case Verdict.DENY:
-                    return Answer(AnswerKind.DENY, now.why)
+                    refused.append(now)
+                    return Answer(AnswerKind.DENY)
                 case Verdict.ASK:
                     return None
                 case _:
                     assert_never(now.verdict)
 
+        self._operation.token.check()
         self._operation.enter(Phase.WAITING_FOR_APPROVAL)
         self.asked, self._open_id = True, question.ask_id
         self._emit(QuestionAsked(self._turn_id, question))
@@ -113,6 +132,8 @@ class Approval:
         finally:
             self.close(answer)
         self.asked = False
+        if refused and answer.kind is AnswerKind.DENY:
+            raise Denied(refused[-1].why)
         await self._heed(answer, decision)
 
     async def _heed(self, answer: Answer, decision: Decision) -> None:
@@ -122,7 +143,8 @@ class Approval:
             case AnswerKind.SESSION | AnswerKind.ALWAYS if decision.offered is not None:
                 always = answer.kind is AnswerKind.ALWAYS
                 try:
-                    await asyncio.to_thread(self._desk.permissions.remember, decision.offered, always=always)
+                    remember = partial(self._desk.permissions.remember, decision.offered, always=always)
+                    await run_in_thread(remember, name="keep a rule")
                 except CaesuraError as error:
                     # It counts for the session all the same.
                     self._emit(Notice(str(error)))

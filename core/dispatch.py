@@ -18,36 +18,41 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from core.approval import Approval
-from core.cancel import Cancelled, CancelReason, Cause
-from core.errors import CaesuraError
+from core.call import Call
+from core.cancel import CancelReason, Cause
 from core.events import (
     CallEnded,
     CallNamed,
     CallStarted,
     Event,
-    StopProof,
 )
-from core.messages import ResultStatus, ToolResult, read_arguments
+from core.messages import ToolResult, read_arguments
 from core.model import Phase
 from core.operations import OperationKind, OperationState
-from core.permissions import Denied
-from core.results import Told, completed, denied, failed, not_started, stopped
+from core.results import failed
 from core.supervision import END_OF_PROGRAM, Graces, supervise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from core.access import Access
     from core.approval import Desk
-    from core.cancel import CancelToken, Registration
+    from core.cancel import CancelToken
     from core.model import ToolSpec
     from core.operations import Operation, Registry
+    from core.results import Told
     from core.tools.base import Tool, ToolContext, ToolOutput
 
 log = logging.getLogger(__name__)
 
 FORCED_GRACE_S = 0.5
 """How long a call may take to end after its second stop, which kills what it has started (S11)."""
+
+MOST_AT_ONCE = 32
+"""How many calls of one reply run at the same time; the others wait for a place."""
+
+TITLE_LIMIT = 400
+"""Characters of a title: it is shown on one line, and looked at ten times a second."""
 
 
 class Toolset(Protocol):
@@ -94,32 +99,6 @@ class CallHome:
     agent: str = ""
 
 
-class Call:
-    """One call. `told` is its result, from the moment that it has one; it never changes after."""
-
-    def __init__(self, operation: Operation, name: str, approval: Approval) -> None:
-        self.operation = operation
-        self.approval = approval
-        self.name = name
-        self.arguments = ""
-        self.title = ""
-        self.told: Told | None = None
-        self.began_at: float | None = None
-        self.ended_at: float | None = None
-        self.done = asyncio.Event()
-        self.drop: Registration | None = None
-        self.work: asyncio.Task[ToolOutput] | None = None
-
-    @property
-    def call_id(self) -> str:
-        return self.operation.call_id
-
-    @property
-    def result(self) -> ToolResult:
-        assert self.told is not None
-        return ToolResult(self.call_id, self.name, self.told.status, self.told.text)
-
-
 @dataclass(frozen=True, slots=True)
 class _Ready:
     """A call whose tool is known and whose arguments have been read."""
@@ -138,6 +117,7 @@ class Calls:
         self._loop = asyncio.get_running_loop()
         self._calls: dict[int, Call] = {}
         self._closed = False
+        self._places = asyncio.Semaphore(MOST_AT_ONCE)
 
     @property
     def ids(self) -> dict[int, str]:
@@ -169,7 +149,7 @@ class Calls:
         )
         home.desk.call_ids.add(operation.call_id)
         approval = Approval(home.desk, self._emit, home.turn_id, operation, home.agent)
-        call = self._calls[index] = Call(operation, name, approval)
+        call = self._calls[index] = Call(operation, name, approval, home.token)
         self._emit(CallNamed(home.turn_id, call.call_id, call.name, home.parent_id))
         # A queued call ends with its stop and not when its turn comes (S4).
         call.drop = operation.token.on_cancel(
@@ -191,7 +171,7 @@ class Calls:
 
     def _drop(self, call: Call) -> None:
         if call.told is None and call.work is None and not self._closed:
-            self._end(call, self._not_started(call), OperationState.CANCELLED)
+            self._end(call, call.unstarted(), OperationState.CANCELLED)
 
     # -- when it has ended --
 
@@ -206,31 +186,35 @@ class Calls:
         waiting = [call for call in self._calls.values() if call.told is None]
         ready = [entry for call in waiting if (entry := self._prepare(call, tools)) is not None]
         attending = [
-            self._loop.create_task(
-                self._attend(entry, _before(entry, ready[:place])), name=f"call {entry.call.call_id}"
-            )
-            for place, entry in enumerate(ready)
+            self._loop.create_task(self._attend(entry, before), name=f"call {entry.call.call_id}")
+            for entry, before in _in_order(ready)
         ]
         try:
             if attending:
                 await asyncio.wait(attending)
         finally:
             for task in attending:
-                task.cancel()
+                if not task.done():
+                    task.cancel()
 
-    def abandon(self, arguments: Mapping[int, str]) -> None:
-        """Give every call that has none a result, now: the turn is over. Nothing is told of it later (U8)."""
+    def abandon(self, arguments: Mapping[int, str], reason: CancelReason | None) -> None:
+        """Give every call that has none a result, now: the turn is over. Nothing is told of it later (U8).
+
+        `reason` is why the reply was stopped; None if nobody stopped it.
+        """
         for index, call in self._calls.items():
             call.arguments = arguments[index]
             if call.told is not None:
                 continue
-            # At once, and not when the task that attends to it gets round to it.
-            call.operation.token.cancel(CancelReason(Cause.QUIT, END_OF_PROGRAM))
             call.approval.close()
             if call.work is None:
-                self._end(call, self._not_started(call), OperationState.CANCELLED)
+                self._end(call, call.unstarted(reason), OperationState.CANCELLED)
+            elif call.work.done():
+                self._tell_end(call, call.outcome(call.work))
             else:
-                self._tell_end(call, self._stopped(call, unconfirmed=True))
+                # At once, and not when the task that attends to it gets round to it.
+                call.operation.token.cancel(CancelReason(Cause.QUIT, END_OF_PROGRAM))
+                self._tell_end(call, call.stopped(unconfirmed=True))
         self._closed = True
 
     def _prepare(self, call: Call, tools: Mapping[str, Tool[Any]]) -> _Ready | None:
@@ -248,15 +232,15 @@ class Calls:
             return None
         try:
             arguments = tool.arguments.model_validate(fields)
+            title = tool.title(arguments, self._home.desk.workspace)
+            concurrent = tool.concurrent(arguments)
         except ValidationError as error:
             self._end(call, failed(_invalid(call.name, error)), OperationState.ERROR)
             return None
-        try:
-            call.title = tool.title(arguments, self._home.desk.workspace)
-            concurrent = tool.concurrent(arguments)
         except Exception as error:  # noqa: BLE001 - a tool's fault must stay its own
-            self._end(call, self._failure(call, error), OperationState.INTERNAL_ERROR)
+            self._end(call, call.failure(error), OperationState.INTERNAL_ERROR)
             return None
+        call.title = " ".join(title[:TITLE_LIMIT].split())
         call.operation.detail = call.title
         return _Ready(call, tool, arguments, concurrent)
 
@@ -265,13 +249,19 @@ class Calls:
         call = entry.call
         if call.told is not None:
             return
-        call.work = self._loop.create_task(self._work(entry, before), name=f"work of {call.call_id}")
-        call.work.add_done_callback(lambda work: _look_at(work, call.operation))
+        try:
+            self._tell_end(call, await self._supervised(entry, before))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the call gets its result
+            self._tell_end(call, call.failure(error))
+
+    async def _supervised(self, entry: _Ready, before: tuple[Call, ...]) -> Told:
+        call = entry.call
+        work = self._loop.create_task(self._work(entry, before), name=f"work of {call.call_id}")
+        call.work = work
+        work.add_done_callback(lambda done: _look_at(done, call.operation))
         graces = Graces(entry.tool.grace_s, FORCED_GRACE_S)
-        done = await supervise(call.work, call.operation.token, graces, self._home.stragglers)
-        self._tell_end(
-            call, self._outcome(call, call.work) if done else self._stopped(call, unconfirmed=True)
-        )
+        done = await supervise(work, call.operation.token, graces, self._home.stragglers)
+        return call.outcome(work) if done else call.stopped(unconfirmed=True)
 
     async def _work(self, entry: _Ready, before: tuple[Call, ...]) -> ToolOutput:
         call, tool, home = entry.call, entry.tool, self._home
@@ -279,18 +269,19 @@ class Calls:
             with call.operation as operation, operation.token.bind():
                 for other in before:
                     await other.done.wait()
-                self._emit(CallStarted(home.turn_id, call.call_id, call.title))
-                context = self._context(call)
-                await call.approval.permit(
-                    call.name,
-                    tool.access(entry.arguments, home.desk.workspace),
-                    lambda: tool.preview(entry.arguments, context),
-                )
-                operation.start(Phase.IN_CALL)
-                call.began_at = time.monotonic()
-                if (seconds := tool.deadline_s(entry.arguments)) is not None:
-                    operation.limit(seconds)
-                return await tool.run(entry.arguments, context)
+                async with self._places:
+                    self._emit(CallStarted(home.turn_id, call.call_id, call.title))
+                    context = self._context(call)
+                    await call.approval.permit(
+                        call.name,
+                        tool.access(entry.arguments, home.desk.workspace),
+                        lambda: tool.preview(entry.arguments, context),
+                    )
+                    operation.start(Phase.IN_CALL)
+                    call.began_at = time.monotonic()
+                    if (seconds := tool.deadline_s(entry.arguments)) is not None:
+                        operation.limit(seconds)
+                    return await tool.run(entry.arguments, context)
         finally:
             call.ended_at = time.monotonic()
 
@@ -298,8 +289,12 @@ class Calls:
         from core.tools.base import ToolContext
 
         async def ask(access: Access) -> None:
+            # The person's time is not the call's.
+            left = call.operation.unlimit()
             await call.approval.permit(call.name, access)
             call.operation.enter(Phase.IN_CALL)
+            if left is not None:
+                call.operation.limit(left)
 
         return ToolContext(
             turn_id=self._home.turn_id,
@@ -311,56 +306,6 @@ class Calls:
         )
 
     # -- ends --
-
-    def _outcome(self, call: Call, work: asyncio.Task[ToolOutput]) -> Told:
-        """What came of it. A result that is there counts, also in the tick of a stop (S6)."""
-        error = None if work.cancelled() else work.exception()
-        if not work.cancelled() and error is None:
-            return completed(work.result())
-        token = call.operation.token
-        if isinstance(error, Denied):
-            return denied(error)
-        if token.cancelled:
-            if error is not None and not isinstance(error, Cancelled):
-                log.info("call %s failed while it was being stopped: %r", call.call_id, error)
-            return self._not_started(call) if call.began_at is None else self._stopped(call)
-        return self._failure(call, error)
-
-    def _failure(self, call: Call, error: BaseException | None) -> Told:
-        if isinstance(error, CaesuraError):
-            return failed(str(error), call.operation.progress)
-        log.error("the tool %s failed unexpectedly", call.name, exc_info=error)
-        return failed(
-            f"The tool {call.name} failed inside Caesura; its effects are unknown.", call.operation.progress
-        )
-
-    def _not_started(self, call: Call) -> Told:
-        reason = call.operation.token.reason
-        return not_started(
-            reason, alone=self._alone(reason), asked=call.approval.asked, proof=self._proof(call, reason)
-        )
-
-    def _stopped(self, call: Call, *, unconfirmed: bool = False) -> Told:
-        reason = call.operation.token.reason or CancelReason(Cause.QUIT, END_OF_PROGRAM)
-        seconds = (call.ended_at or time.monotonic()) - (call.began_at or call.operation.opened_at)
-        proof = self._proof(call, reason, unconfirmed=unconfirmed)
-        return stopped(reason, seconds, call.operation.progress, alone=self._alone(reason), proof=proof)
-
-    def _alone(self, reason: CancelReason | None) -> bool:
-        """Whether this call was stopped by itself and not with its turn."""
-        return reason is not None and reason is not self._home.token.reason
-
-    def _proof(
-        self, call: Call, reason: CancelReason | None, *, unconfirmed: bool = False
-    ) -> StopProof | None:
-        if reason is None:
-            return None
-        progress = call.operation.progress
-        named = (*((call.title or call.name,) if unconfirmed else ()), *progress.unconfirmed)
-        ended = progress.ended
-        at = call.ended_at or time.monotonic()
-        after = None if named or ended.alive else max(0.0, at - reason.at)
-        return StopProof(reason.source, after, None, named, ended.processes, ended.alive)
 
     def _end(self, call: Call, told: Told, state: OperationState) -> None:
         """End a call whose work never began."""
@@ -376,7 +321,6 @@ class Calls:
         call.done.set()
         if call.drop is not None:
             call.drop.close()
-        ended_at = call.ended_at or time.monotonic()
         self._emit(
             CallEnded(
                 self._home.turn_id,
@@ -386,16 +330,24 @@ class Calls:
                 told.status,
                 told.shown,
                 call.arguments,
-                None if call.began_at is None else ended_at - call.began_at,
-                told.proof if told.status in (ResultStatus.STOPPED, ResultStatus.NOT_STARTED) else None,
+                call.seconds,
+                told.proof,
                 self._home.parent_id,
             )
         )
 
 
-def _before(entry: _Ready, earlier: list[_Ready]) -> tuple[Call, ...]:
-    """The calls that must have ended before this one begins."""
-    return tuple(other.call for other in earlier if not (entry.concurrent and other.concurrent))
+def _in_order(ready: Iterable[_Ready]) -> Iterator[tuple[_Ready, tuple[Call, ...]]]:
+    """Each call with those that must have ended before it begins."""
+    changing: tuple[Call, ...] = ()
+    reading: list[Call] = []
+    for entry in ready:
+        if entry.concurrent:
+            yield entry, changing
+            reading.append(entry.call)
+        else:
+            yield entry, (*changing, *reading)
+            changing, reading = (entry.call,), []
 
 
 def _look_at(work: asyncio.Task[ToolOutput], operation: Operation) -> None:

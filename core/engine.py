@@ -125,7 +125,7 @@ class Surroundings:
     stragglers: set[asyncio.Task[Any]]
     tools: ToolSource
     desk: Desk
-    limits: Limits = NO_LIMITS
+    limits: Callable[[], Limits] = lambda: NO_LIMITS
     parent_id: str | None = None
     agent: str = ""
 
@@ -137,9 +137,10 @@ class LimitReached(CaesuraError):
 class _Step:
     """One step under way: the request, what has arrived of the reply, its calls, what is known of its end."""
 
-    def __init__(self, turn: Turn, around: Surroundings) -> None:
+    def __init__(self, turn: Turn, around: Surroundings, on_loaded: Callable[[], None]) -> None:
         self._turn = turn
         self._around = around
+        self._on_loaded = on_loaded
         self.reply = Reply(around.model)
         self.closed: Closed | None = None
         self.finished: Finished | None = None
@@ -212,11 +213,9 @@ class _Step:
             operation.start(Phase.BEFORE_REQUEST)
             with operation.token.bind():
                 self.toolset = await self._around.tools.load(operation.token)
-                said = (
-                    self._around.history()
-                    if self._turn.kept
-                    else (*self._around.history(), self._turn.prompt)
-                )
+                self._on_loaded()
+                asked = () if self._turn.kept else (self._turn.message,)
+                said = (*self._around.history(), *asked)
                 request = self._around.request(said, self.toolset.specs)
                 return await self._around.provider.stream(request, operation.token, self.take)
 
@@ -263,15 +262,12 @@ async def run_turn(turn: Turn, around: Surroundings) -> None:
     run = _Run(turn, around)
     error: Exception | None = None
     stop = turn.token.on_cancel(announce)
-    deadline = _set_deadline(turn, around.limits.seconds)
     try:
         await run.steps()
     except Exception as failure:  # noqa: BLE001 - every failure of a turn is its outcome, told in one place
         error = failure
     finally:
         stop.close()
-        if deadline is not None:
-            deadline.cancel()
         run.close(error)
 
 
@@ -279,18 +275,6 @@ def close_unrun(turn: Turn, around: Surroundings) -> None:
     """Say the last word on a turn whose task was cancelled before its first step (U4)."""
     if not turn.closed:
         _Run(turn, around).close(None)
-
-
-def _set_deadline(turn: Turn, seconds: float | None) -> asyncio.TimerHandle | None:
-    """U9: the deadline cancels the work, and what that work ends with is the outcome."""
-    if seconds is None:
-        return None
-    reason = f"the deadline of {seconds:g} s"
-    if seconds <= 0:
-        turn.token.cancel(CancelReason(Cause.DEADLINE, reason))
-        return None
-    loop = asyncio.get_running_loop()
-    return loop.call_later(seconds, lambda: turn.token.cancel(CancelReason(Cause.DEADLINE, reason)))
 
 
 class _Run:
@@ -302,25 +286,46 @@ class _Run:
         self._step: _Step | None = None
         self._saved: list[_Step] = []
         self._text: list[str] = []
+        self._deadline: asyncio.TimerHandle | None = None
 
     async def steps(self) -> None:
         """Step after step, until a reply asks for no call. A stop is looked at before a limit (U6)."""
-        turn, limit = self._turn, self._around.limits.steps
+        turn = self._turn
+        self._set_deadline()
         count = 0
         while not turn.committed:
+            limit = self._around.limits().steps
             if limit is not None and count >= limit and turn.kept:
                 steps = "1 step" if count == 1 else f"{count} steps"
                 raise LimitReached(f"The turn has taken {steps}, as many as it may: /continue goes on.")
             count += 1
             # A turn that is stopped already comes no further than the check within the stream's operation,
             # which leaves the record of that stop (T9).
-            self._step = step = _Step(turn, self._around)
+            self._step = step = _Step(turn, self._around, self._set_deadline)
             await step.ask()
             if step.calls.all:
                 await step.run_calls()
             self._commit(step)
             if not turn.committed:
                 turn.token.check()
+
+    def _set_deadline(self) -> None:
+        """U9: the deadline cancels the work, and what that work ends with is the outcome.
+
+        Set at the start and again when the tools are loaded, for the settings are read then.
+        """
+        seconds = self._around.limits().seconds
+        if seconds is None or self._deadline is not None:
+            return
+        turn, reason = self._turn, f"the deadline of {seconds:g} s"
+        left = turn.started_at + seconds - time.monotonic()
+        if seconds <= 0 or left <= 0:
+            turn.token.cancel(CancelReason(Cause.DEADLINE, reason))
+            return
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.call_later(
+            left, lambda: turn.token.cancel(CancelReason(Cause.DEADLINE, reason))
+        )
 
     def _commit(self, step: _Step) -> None:
         """Make the step part of the history. Synchronous: no stop can fall between its parts (H3, U6)."""
@@ -337,9 +342,13 @@ class _Run:
         self._step = None
 
     def close(self, error: Exception | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
         ended = self._conclude(error)
         for step in (*self._saved[-1:], *((self._step,) if self._step is not None else ())):
-            if not any(call.told is not None and call.told.proof is not None for call in step.calls.all):
+            reason = self._turn.token.reason
+            met = (call.operation for call in step.calls.all if call.operation.token.reason is reason)
+            if reason is None or not any(operation.recorded for operation in met):
                 # Else the stop met calls, and they have left its records.
                 step.operation.settle()
         self._turn.closed = True
@@ -352,7 +361,7 @@ class _Run:
             return TurnEnded(turn.turn_id, Outcome.COMPLETED, self._said())
         unsaved: Exception | None = None
         if step is not None:
-            step.calls.abandon(step.arguments())
+            step.calls.abandon(step.arguments(), step.operation.token.reason)
             if step.reply.started:
                 try:
                     self._commit(step)
@@ -395,8 +404,9 @@ def _proof(reason: CancelReason, step: _Step | None) -> StopProof:
     """What is known of the ends of all that was alive when the stop came (E6)."""
     if step is None:
         return StopProof(reason.source, time.monotonic() - reason.at, None)
-    calls = [call for call in step.calls.all if call.told is not None and call.told.proof is not None]
-    proofs = [call.told.proof for call in calls if call.told is not None and call.told.proof is not None]
+    # Only of this stop: a call may have been stopped by itself before.
+    mine = [call.told for call in step.calls.all if call.operation.token.reason is reason]
+    proofs = [told.proof for told in mine if told is not None and told.proof is not None]
     ended = sum((Ended(proof.processes, proof.alive) for proof in proofs), Ended())
     unconfirmed = tuple(name for proof in proofs for name in proof.unconfirmed)
     stream = _stream_proof(reason, step)

@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from core.containment import Containment, namespace_prefix
 from core.errors import CaesuraError
 from core.keeper import Order
 from core.process_table import Process, descendants, everyone, marked
+from core.threads import start_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -88,10 +90,12 @@ class Launched:
 class KeeperLink:
     """One use: `start`, then `wait_ended`, then `close`, whatever happened in between."""
 
-    def __init__(self, on_output: Callable[[bytes], None]) -> None:
+    def __init__(self, on_output: Callable[[bytes], None], on_started: Callable[[], None]) -> None:
         """Open the ways of talking to a keeper. Raises `CommandError` when there are no descriptors left."""
         self._loop = asyncio.get_running_loop()
         self._on_output = on_output
+        self._on_started = on_started
+        self._has_output = False
         # A socket and not a pipe: whoever is late to stop finds it closed, and not some other file.
         self._socket, self._their_socket, self._output, self._their_output = _open_ways()
         self._socket.setblocking(False)
@@ -147,16 +151,16 @@ class KeeperLink:
         """Why the command has not run, if it has not."""
         if self.failure is not None:
             return CommandError(f"{self._called} could not be started: {os.strerror(self.failure)}.")
-        if self.launched is not None and self.started_at is None and self.final is None:
+        never_ran = self.started_at is None and not self._has_output
+        if self.launched is not None and never_ran and self.final is None:
             return CommandError(f"{self._called} could not be started: its keeper ended. The log has more.")
         return None
 
     async def start(self, command: Command) -> None:
         """Start the keeper and listen to it. Raises `CommandError`."""
         self._called = _called(command)
-        self._starting = self._loop.run_in_executor(
-            None, launch, command, self._mark, self._their_socket, self._their_output
-        )
+        start = partial(launch, command, self._mark, self._their_socket, self._their_output)
+        self._starting = start_in_thread(start, name="start of a command")
         self._loop.add_reader(self._socket, self._read_reports)
         self._loop.add_reader(self._output, self._read_output)
         self.launched = await asyncio.shield(self._starting)
@@ -192,8 +196,8 @@ class KeeperLink:
     async def end_by_force(self) -> tuple[Process, ...]:
         """Kill all that can be found without the keeper, itself included; return what lives on."""
         assert self.launched is not None
-        ending = self._loop.run_in_executor(None, end_by_force, self.launched.process.pid, self._mark)
-        return await asyncio.shield(ending)
+        end = partial(end_by_force, self.launched.process.pid, self._mark)
+        return await asyncio.shield(start_in_thread(end, name="end of a command"))
 
     async def survivors(self) -> tuple[Process, ...]:
         """Whom the keeper could not end, with the pids by which everyone else knows them."""
@@ -203,7 +207,7 @@ class KeeperLink:
             return self.final.alive
         # A namespace has pids of its own; the time of the start is the same everywhere.
         known = {(process.name, process.started) for process in self.final.alive}
-        listing = await asyncio.shield(self._loop.run_in_executor(None, everyone))
+        listing = await asyncio.shield(start_in_thread(everyone, name="process table"))
         return tuple(process for process in listing if (process.name, process.started) in known)
 
     def _read_reports(self) -> None:
@@ -225,6 +229,7 @@ class KeeperLink:
             case ["started", _, at]:
                 self.started_at = float(at)
                 self.count = 1
+                self._on_started()
             case ["failed", number]:
                 self.failure = int(number)
             case ["count", number]:
@@ -254,6 +259,7 @@ class KeeperLink:
         except BlockingIOError:
             return 0
         if data:
+            self._has_output = True
             self._on_output(data)
         return len(data) or None
 

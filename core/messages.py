@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, assert_never
 
 if TYPE_CHECKING:
@@ -177,14 +178,26 @@ def read_arguments(text: str) -> dict[str, object] | None:
     return read if isinstance(read, dict) else None
 
 
+@lru_cache(maxsize=4_096)
 def _acceptable(message: AssistantMessage) -> AssistantMessage:
-    """`message` without the reasoning that its provider would not take back, its calls in readable JSON."""
-    keep = tuple(
-        replace(part, arguments=_readable(part.arguments)) if isinstance(part, ToolCall) else part
-        for part in message.parts
-        if not isinstance(part, Reasoning) or part.signature
-    )
-    return replace(message, parts=keep)
+    """`message` without blank text and reasoning that its provider would not take back, its calls in JSON.
+
+    Remembered, for a message is sent again with every step that follows and its arguments may be long.
+    """
+    keep: list[Part] = []
+    for part in message.parts:
+        match part:
+            case Text():
+                if message.text.strip():
+                    keep.append(part)
+            case Reasoning(signature=signature):
+                if signature:
+                    keep.append(part)
+            case ToolCall(arguments=arguments):
+                keep.append(replace(part, arguments=_readable(arguments)))
+            case _:
+                assert_never(part)
+    return replace(message, parts=tuple(keep))
 
 
 def _readable(arguments: str) -> str:

@@ -205,6 +205,16 @@ class Operation:
             self._deadline = _Deadline(self.token, seconds)
             self._registry.tell()
 
+    def unlimit(self) -> float | None:
+        """Take the deadline away; the seconds that were left until it, None if there was none."""
+        if self._deadline is None:
+            return None
+        left = max(0.0, self._deadline.at - time.monotonic())
+        self._deadline.close()
+        self._deadline = None
+        self._registry.tell()
+        return left
+
     def start(self, phase: Phase) -> None:
         """Go from scheduled to running. Raises `Cancelled` if it was stopped before: it never starts (S4)."""
         self.token.check()
@@ -235,6 +245,11 @@ class Operation:
                 loop.call_soon_threadsafe(ended.set)
         self.settle()
         self._registry.tell()
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the record of its stop is there."""
+        return self._recorded
 
     def settle(self) -> None:
         """Leave the record of the stop, if there was one and the end has come; once.

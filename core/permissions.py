@@ -94,10 +94,21 @@ class Permissions:
         keep: Callable[[Rule], object] = lambda _: None,
     ) -> None:
         self.workspace = workspace
-        self.mode = mode
+        self.version = 0
+        """Counts the changes of mode and rules, by which an old decision is known."""
+        self._mode = mode
         self._rules = _Rules(allow, ask, deny)
         self._remembering = threading.Lock()
         self._keep = keep
+
+    @property
+    def mode(self) -> Mode:
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        self._mode = mode
+        self.version += 1
 
     def adopt(
         self,
@@ -114,6 +125,7 @@ class Permissions:
         with self._remembering:
             self._rules = _Rules((*self._rules.allow, *allow), ask, deny)
             self._keep = keep
+            self.version += 1
 
     def decide(self, tool: str, access: Access) -> Decision:
         """Resolves links, so it reads the file system: for a thread. It never raises."""
@@ -150,6 +162,7 @@ class Permissions:
             rules = self._rules
             if rule not in rules.allow:
                 self._rules = _Rules((*rules.allow, rule), rules.ask, rules.deny)
+                self.version += 1
         if always:
             self._keep(rule)
 

@@ -14,9 +14,11 @@ control.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import re
+import select
 import signal
 import sys
 import time
@@ -63,6 +65,10 @@ _QUIET = {"TERM": "dumb", "PAGER": "cat", "GIT_PAGER": "cat", "GIT_TERMINAL_PROM
 """There is no terminal and nobody to type: what would page, draw or ask must not begin to."""
 
 
+LOOKED_FOR_S = 0.5
+"""How long a killed process may take to be gone, in seconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Survivor:
     """A process that lives although it was killed. `started`, in clock ticks since boot, guards its pid."""
@@ -96,6 +102,8 @@ class RunningCommand:
 
     def __init__(self) -> None:
         self.output = OutputRing()
+        self.started = asyncio.Event()
+        """Set once the command itself runs; never, if it could not be started."""
         self.end: CommandEnd | None = None
         self._link: KeeperLink | None = None
 
@@ -132,7 +140,7 @@ async def run_command(command: Command, token: CancelToken, running: RunningComm
     cancelled already raises `Cancelled`, and nothing is started. Raises `CommandError`.
     """
     token.check()
-    link = KeeperLink(running.output.add)
+    link = KeeperLink(running.output.add, running.started.set)
     running._link = link
     alive: tuple[Process, ...] = ()
     try:
@@ -183,22 +191,36 @@ def _end_of(link: KeeperLink, alive: Iterable[Process]) -> CommandEnd:
 
 
 def kill_survivor(survivor: Survivor) -> bool:
-    """Kill a process that outlived its command; false when it is not that one any more, or may not be."""
+    """Kill a process that outlived its command, and look whether it is gone; true when it is.
+
+    Blocking, for `LOOKED_FOR_S` at most: for a thread. Another process of the same id is left alone.
+    """
     try:
-        if sys.platform == "linux":
-            # Opened first, looked at second: from here on the pid cannot come to mean another process.
-            handle = os.pidfd_open(survivor.pid)
-            try:
-                if same := _is_still(survivor):
-                    signal.pidfd_send_signal(handle, signal.SIGKILL)
-            finally:
-                os.close(handle)
-        elif same := _is_still(survivor):
-            os.kill(survivor.pid, signal.SIGKILL)
+        return _kill_by_handle(survivor) if sys.platform == "linux" else _kill_by_pid(survivor)
+    except ProcessLookupError:
+        return True
     except OSError as error:
         log.info("process %d (%s) was not killed: %s", survivor.pid, survivor.name, error.strerror)
         return False
-    return same
+
+
+def _kill_by_handle(survivor: Survivor) -> bool:
+    # Opened first, looked at second: from here on the pid cannot come to mean another process.
+    handle = os.pidfd_open(survivor.pid)
+    try:
+        if not _is_still(survivor):
+            return True
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+        ended, _, _ = select.select([handle], [], [], LOOKED_FOR_S)
+        return bool(ended)
+    finally:
+        os.close(handle)
+
+
+def _kill_by_pid(survivor: Survivor) -> bool:
+    if _is_still(survivor):
+        os.kill(survivor.pid, signal.SIGKILL)
+    return not _is_still(survivor)
 
 
 def _is_still(survivor: Survivor) -> bool:

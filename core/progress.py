@@ -51,6 +51,7 @@ class Progress:
         self._work: tuple[Work, ...] = ()
         self._changed: dict[Path, None] = {}
         self._unconfirmed: list[str] = []
+        self._beneath = Ended()
         self._open = False
 
     def say(self, line: str) -> None:
@@ -80,6 +81,10 @@ class Progress:
         """Something of the call, such as a server, has not confirmed its end in time."""
         self._unconfirmed.append(name)
 
+    def note_ended(self, ended: Ended) -> None:
+        """Calls of the call, those of a sub-agent, were stopped with it: their processes count as its own."""
+        self._beneath += ended
+
     @property
     def unconfirmed(self) -> tuple[str, ...]:
         return tuple(self._unconfirmed)
@@ -106,7 +111,7 @@ class Progress:
     def ended(self) -> Ended:
         ends = [work.end for work in self._work if work.end is not None]
         alive = tuple((survivor.pid, survivor.name) for survivor in self.survivors)
-        return Ended(sum(end.ended for end in ends), alive)
+        return Ended(sum(end.ended for end in ends), alive) + self._beneath
 
     def text(self) -> str:
         """All that there is of the output so far, within the bounds of its ring."""

@@ -6,6 +6,7 @@ Adding a delta costs the same however long the reply is; the text is put togethe
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from core.messages import (
     AssistantMessage,
@@ -82,9 +83,11 @@ class Reply:
                 run.signature = signature or run.signature
             case ToolCallDelta(index, arguments, call_id, name):
                 call = self._calls.setdefault(index, _Call())
-                call.given_id = call_id or call.given_id
-                call.name = name or call.name
+                call.given_id = call.given_id or call_id or ""
+                call.name = call.name or name or ""
                 call.pieces.append(arguments)
+            case _:
+                assert_never(delta)
 
     def message(
         self, *, finish: FinishReason | None, model: str = "", call_ids: dict[int, str] | None = None

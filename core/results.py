@@ -6,7 +6,7 @@ Each begins with a sentence that no other result has, so that a model, and a tes
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from core.cancel import Cause
 from core.events import Shown
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from core.tools.base import ToolOutput
 
 REMINDER = "Do not run it again unless the user asks for it."
-"""Part of the result of a call that a person has stopped by itself: the one reminder of that stop (S8)."""
+"""Part of the result of a call that was stopped alone and not by time: the one reminder of it (S8)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,17 @@ def failed(error: str, progress: Progress | None = None) -> Told:
     return Told(ResultStatus.FAILED, _with_output(text, output), Shown(_with_output(error, output)))
 
 
-def denied(error: Denied) -> Told:
-    """It never ran: a person or a rule said no."""
+def denied(error: Denied, progress: Progress | None) -> Told:
+    """A person or a rule said no: before it ran, or, with `progress`, to something that it asked for then."""
     words = f' The user says: "{error.words}".' if error.words else ""
-    text = f"Denied, it did not run: {error}{words}"
-    return Told(ResultStatus.DENIED, text, Shown(f"{error}{words}"))
+    if progress is None:
+        text = f"Denied, it did not run: {error}{words}"
+        return Told(ResultStatus.DENIED, text, Shown(f"{error}{words}"))
+    text = f"Denied on its way, it ran until then: {error}{words}"
+    output = progress.text()
+    return Told(
+        ResultStatus.DENIED, _with_output(text, output), Shown(_with_output(f"{error}{words}", output))
+    )
 
 
 def not_started(reason: CancelReason | None, *, alone: bool, asked: bool, proof: StopProof | None) -> Told:
@@ -88,10 +94,12 @@ def _who(reason: CancelReason | None, *, alone: bool) -> str:
             return "the program was closed"
         case Cause.USER | Cause.CLIENT | Cause.SIGNAL:
             return "the user stopped this call" if alone else "the user stopped the turn"
+        case _:
+            assert_never(reason.cause)
 
 
 def _request(reason: CancelReason | None, *, alone: bool) -> str:
-    if reason is None or not alone or reason.cause is Cause.DEADLINE:
+    if reason is None or not alone or reason.cause in (Cause.DEADLINE, Cause.QUIT):
         return ""
     words = f' The user says: "{reason.words}".' if reason.words else ""
     return words + (f" {REMINDER}" if reason.remind else "")

@@ -13,12 +13,12 @@ import logging
 import uuid
 from collections import deque
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from core.access import Workspace
 from core.approval import Desk
 from core.background import BackgroundCommands
-from core.cancel import CancelReason, CancelToken, shielded
+from core.cancel import CancelReason, CancelToken
 from core.engine import Limits, Surroundings, Turn, close_unrun, run_turn
 from core.equipment import Equipment, talk_only
 from core.errors import CaesuraError
@@ -43,15 +43,17 @@ from core.events import (
 from core.listeners import Listeners
 from core.messages import Message, ResultStatus, Step, Usage, UserMessage, sendable
 from core.model import ModelInfo, ModelProvider, ModelRequest, ToolSpec
-from core.permissions import Mode, Permissions
 from core.processes import kill_survivor
 from core.questions import Questions
 from core.supervision import END_OF_PROGRAM
+from core.threads import run_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from core.access import Workspace
     from core.operations import CancelResult, OperationView, Registry
+    from core.permissions import Mode, Permissions
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +109,7 @@ class Session:
         self._stragglers: set[asyncio.Task[Any]] = set()
         self._reconsidering: set[asyncio.Task[None]] = set()
         self._listeners = Listeners()
+        self._closing: asyncio.Task[None] | None = None
         self._closed = False
         self._limits = given.limits
         self._desk = Desk(given.permissions.workspace, given.permissions, Questions())
@@ -263,15 +266,12 @@ class Session:
         task.add_done_callback(self._on_reconsidered)
 
     async def kill_survivors(self) -> bool:
-        """Kill again what refused to end; whether all of it is gone or out of reach now."""
-        gone = [
-            pid
-            for pid, survivor in tuple(self._desk.survivors.items())
-            if await asyncio.to_thread(kill_survivor, survivor)
-        ]
-        for pid in gone:
-            self._desk.survivors.pop(pid, None)
-        return not self._desk.survivors
+        """Kill again what refused to end; whether none of it is there any more."""
+        survivors = self._desk.survivors
+        for pid, survivor in tuple(survivors.items()):
+            if await run_in_thread(partial(kill_survivor, survivor), name="kill"):
+                survivors.pop(pid, None)
+        return not survivors
 
     def send_queued(self) -> bool:
         """Send the next prompt of a queue that a stop has paused; false when there is none."""
@@ -319,36 +319,39 @@ class Session:
     async def aclose(self, reason: CancelReason, *, grace_s: float = 3.0) -> None:
         """Stop what runs, background commands and servers included, and wait for it (Q2).
 
-        For `grace_s` at most in peace, and once more after a kill. Nothing can be submitted any more.
+        For `grace_s` at most in peace, and for `FORCED_S` after a kill. Nothing can be submitted any more. A
+        second call waits for the same end.
         """
-        self._closed = True
-        self._queue_paused = True
-        self.token.cancel(reason)
-        ending = asyncio.create_task(
-            self._end_companions(reason, grace_s), name="end of a session's companions"
-        )
-        await self._end_turn(grace_s)
-        with shielded(2 * grace_s + FORCED_S):
-            await asyncio.wait({ending})
-        ending.cancel()
+        if self._closing is None:
+            self._closed = True
+            self._queue_paused = True
+            self.token.cancel(reason)
+            self.background.token.cancel(reason)
+            self._closing = asyncio.create_task(self._close(grace_s), name="close of a session")
+        await asyncio.wait({self._closing})
 
-    async def _end_companions(self, reason: CancelReason, grace_s: float) -> None:
-        await self.background.aclose(reason, grace_s=grace_s)
-        await self._tools.aclose()
+    async def _close(self, grace_s: float) -> None:
+        servers = asyncio.create_task(self._tools.aclose(), name="close of the servers")
+        await self._wait_closed(servers, grace_s)
+        # The grace is over for all: what has not ended is killed, and the turn names what has not (U10).
+        self.token.force()
+        self.background.token.force()
+        left = await self._wait_closed(servers, FORCED_S)
+        for task in left | {task for task in self._stragglers if not task.done()}:
+            log.warning("%s has not ended in time", task.get_name())
+            task.cancel()
+        if servers.done() and not servers.cancelled() and (error := servers.exception()) is not None:
+            log.error("the servers could not be closed", exc_info=error)
 
-    async def _end_turn(self, grace_s: float) -> None:
-        with shielded(grace_s):
-            if self._task is not None:
-                await asyncio.wait({self._task})
-            if self._stragglers:
-                await asyncio.wait(self._stragglers)
-        if self._task is not None:
-            # The grace is over for the turn too: it ends now and names what has not (U10).
-            self.token.force()
-            with shielded(FORCED_S):
-                await asyncio.wait({self._task})
-        for straggler in self._stragglers:
-            straggler.cancel()
+    async def _wait_closed(self, servers: asyncio.Task[None], seconds: float) -> set[asyncio.Task[Any]]:
+        """Wait for all that is alive; what is left of it after `seconds`."""
+        turn = {self._task} if self._task is not None else set[asyncio.Task[Any]]()
+        alive = {servers, *turn, *self._stragglers, *self._reconsidering, *self.background.tasks}
+        alive = {task for task in alive if not task.done()}
+        if not alive:
+            return set()
+        _, left = await asyncio.wait(alive, timeout=seconds)
+        return left
 
     # -- how it is done --
 
@@ -396,7 +399,7 @@ class Session:
             self._stragglers,
             self._tools,
             self._desk,
-            self._limits,
+            lambda: self._limits,
         )
 
     @property
@@ -419,7 +422,9 @@ class Session:
         self._listeners.tell(StepCommitted(turn_id, step.usage, self.usage))
 
     def _spend(self, usage: Usage) -> None:
-        self.usage += usage
+        # Of a sub-agent that was left behind nothing counts any more (U8).
+        if self._turn is not None:
+            self.usage += usage
 
     def _on_reconsidered(self, task: asyncio.Task[None]) -> None:
         self._reconsidering.discard(task)

@@ -45,20 +45,14 @@ class Settings:
 
     def containment_of(self, line: str) -> Containment | None:
         """How the processes of this command line are held together; None for the best there is."""
-        from core.config import ContainmentChoice
-        from core.containment import Containment
         from core.tools.shell_syntax import commands
 
-        chosen = self.config.tools.containment_of(line, commands(line))
-        match chosen:
-            case ContainmentChoice.AUTO:
-                return None
-            case ContainmentChoice.NAMESPACE:
-                return Containment.NAMESPACE
-            case ContainmentChoice.GROUP:
-                return Containment.GROUP
-            case _:
-                assert_never(chosen)
+        return _containment(self.config.tools.containment_of(line, commands(line)))
+
+    @property
+    def containment(self) -> Containment | None:
+        """The same for the processes of Caesura's own tools, which no rule names."""
+        return _containment(self.config.tools.containment)
 
     @property
     def keep_rule(self) -> Callable[[Rule], object]:

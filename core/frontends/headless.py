@@ -27,6 +27,7 @@ from core.events import (
     CallEnded,
     CallStarted,
     Event,
+    Notice,
     Outcome,
     QuestionAsked,
     TextArrived,
@@ -181,6 +182,8 @@ class Headless:
             case QuestionAsked(question=question):
                 # Nobody is there to answer; after this listener the question is open.
                 self._loop.call_soon(self._session.answer, question.ask_id, Answer(AnswerKind.DENY, NOBODY))
+            case Notice(text=text):
+                self._say(text)
             case TurnEnded():
                 self._ended = event
             case _:

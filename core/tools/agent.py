@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field
 
 from core.access import Access, AccessKind, Workspace
 from core.cancel import shielded
+from core.dispatch import FixedTools
 from core.engine import Turn, run_turn
 from core.events import (
     CallEnded,
     CallNamed,
     CallStarted,
     Event,
+    Notice,
     Outcome,
     QuestionAsked,
     QuestionClosed,
@@ -29,23 +31,25 @@ from core.events import (
     TurnEnded,
 )
 from core.messages import AssistantMessage, Message, Step, UserMessage
+from core.progress import Ended
 from core.tools.base import ToolContext, ToolError, ToolOutput
 from core.tools.schema import spec_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from core.cancel import CancelToken
     from core.dispatch import Toolset, ToolSource
     from core.engine import Surroundings
-    from core.model import ToolSpec
-    from core.tools.base import Tool
 
 DEEPEST = 4
 """How deep sub-agents may be nested."""
 
 GRACE_S = 5.0
 """How long a stopped sub-agent may take: longer than any call of its own, at each depth."""
+
+MARGIN_S = 0.5
+"""By how much a sub-agent gives its turn up sooner than it is given up itself, in seconds."""
 
 
 class AgentArguments(BaseModel):
@@ -71,13 +75,7 @@ class _Nested:
         if self.agent.depth < DEEPEST:
             tools[SubAgent.name] = self.agent
             specs = (*specs, spec_of(self.agent))
-        return _Tools(specs, tools)
-
-
-@dataclass(frozen=True, slots=True)
-class _Tools:
-    specs: tuple[ToolSpec, ...]
-    tools: Mapping[str, Tool[Any]]
+        return FixedTools(specs, tools)
 
 
 @dataclass(slots=True)
@@ -99,7 +97,7 @@ class _Conversation:
 
     def emit(self, event: Event) -> None:
         match event:
-            case CallNamed() | CallEnded() | QuestionAsked() | QuestionClosed():
+            case CallNamed() | CallEnded() | QuestionAsked() | QuestionClosed() | Notice():
                 self.outer.emit(event)
             case CallStarted(title=title):
                 self.context.progress.say(title)
@@ -108,6 +106,10 @@ class _Conversation:
                 self.context.progress.write(text)
             case TurnEnded():
                 self.ended = event
+                if (proof := event.proof) is not None:
+                    self.context.progress.note_ended(Ended(proof.processes, proof.alive))
+                    for name in proof.unconfirmed:
+                        self.context.progress.note_unconfirmed(name)
             case _:
                 # The rest is between the sub-agent and its model.
                 pass
@@ -168,10 +170,13 @@ class SubAgent:
         finally:
             if not task.done():
                 # Stopped: its turn ends by its own token, and every call of it gets its result.
-                with shielded(self.grace_s):
+                # Sooner than whoever waits for this call gives it up.
+                with shielded(self.grace_s - MARGIN_S):
                     await asyncio.wait({task})
                 if not task.done():
                     task.cancel()
+                    with shielded(MARGIN_S / 2):
+                        await asyncio.wait({task})
         return _output(inside)
 
 

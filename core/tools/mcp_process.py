@@ -17,12 +17,14 @@ import shutil
 import socket
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.cancel import Cancelled, CancelReason, CancelToken, Cause, shielded
 from core.output_ring import OutputRing
 from core.processes import Command, CommandError, RunningCommand, run_command
+from core.threads import run_in_thread
 from core.tools.base import ToolError
 
 if TYPE_CHECKING:
@@ -152,13 +154,15 @@ class ServerProcess:
                 )
 
     async def _start(self, argv: tuple[str, ...], cwd: Path, environment: Mapping[str, str]) -> None:
-        program = await asyncio.to_thread(shutil.which, argv[0], path=environment.get("PATH"))
+        look = partial(shutil.which, argv[0], path=environment.get("PATH"))
+        program = await run_in_thread(look, name="look for a server")
         if program is None:
             raise ToolError(
                 f"The MCP server {self._name} was not started: the program “{argv[0]}” was not found."
                 " Install it, or correct the command in the config."
             )
-        folder = await asyncio.to_thread(tempfile.mkdtemp, prefix="caesura-mcp-")
+        make = partial(tempfile.mkdtemp, prefix="caesura-mcp-")
+        folder = await run_in_thread(make, name="folder of a server")
         listener = socket.socket(socket.AF_UNIX)
         try:
             listener.setblocking(False)

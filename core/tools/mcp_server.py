@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 
 from core.cancel import shielded
+from core.threads import run_in_thread
 from core.tools.base import ToolError
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ class Connection:
         """The whole life, in the owner task. Raises nothing of its own; `error` says what went wrong."""
         name = self.config.name
         try:
-            wire = await asyncio.to_thread(_load_wire)
+            wire = await run_in_thread(_load_wire, name="import of mcp")
             with self._scope:
                 self._scope.deadline = anyio.current_time() + START_WITHIN_S
                 async with wire.open_session(self) as self.session:

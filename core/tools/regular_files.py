@@ -11,6 +11,7 @@ still come to be. A rename gives up hard links, access lists and extended attrib
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import difflib
 import itertools
@@ -21,9 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal, TypeVar
 
-import anyio.to_thread
+import anyio
+import anyio.lowlevel
 from pydantic import AfterValidator
 
+from core.threads import start_in_thread
 from core.tools.base import ToolError
 
 if TYPE_CHECKING:
@@ -59,7 +62,13 @@ GivenPath = Annotated[str, AfterValidator(_checked)]
 
 async def in_thread(work: Callable[[], T]) -> T:
     """Run short file work off the event loop. A stopped caller goes on when the work has returned."""
-    return await anyio.to_thread.run_sync(work)
+    running = start_in_thread(work, name="file work")
+    # Unbounded as it looks: whoever supervises the call gives it up after its grace.
+    with anyio.CancelScope(shield=True):
+        await asyncio.wait({running})
+    # Where a stop came meanwhile, it takes effect here.
+    await anyio.lowlevel.checkpoint_if_cancelled()
+    return running.result()
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,8 +37,14 @@ def commands(command: str) -> tuple[tuple[str, ...], ...] | None:
     return tuple(parts) or None
 
 
+LONGEST_READ: Final = 4_096
+"""Characters of a line that are read on the event loop: a millisecond's worth."""
+
+
 def is_read_only(command: str) -> bool:
-    """Whether every part of the line is known to change nothing."""
+    """Whether every part of the line is known to change nothing; of a very long one nothing is known."""
+    if len(command) > LONGEST_READ:
+        return False
     line = parse(command)
     return line.sure and bool(line.commands) and all(_only_reads(simple) for simple in line.commands)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.dispatch import FixedTools
 from core.engine import Limits
+from core.threads import run_in_thread
 
 if TYPE_CHECKING:
     from core.cancel import CancelToken
@@ -64,7 +65,7 @@ class Toolbox:
         async with self._preparing:
             if self._servers is not None:
                 return
-            self._builtin, self._servers = await asyncio.to_thread(self._build)
+            self._builtin, self._servers = await run_in_thread(self._build, name="import of tools")
         self._configure()
 
     async def load(self, token: CancelToken) -> Toolset:

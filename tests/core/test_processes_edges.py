@@ -263,15 +263,20 @@ async def test_who_may_not_be_killed_is_named_and_can_be_killed_by_who_may(
 
 
 def test_kill_survivor_kills_that_process_and_no_other() -> None:
-    with subprocess.Popen(["sleep", "300"]) as process:
+    process = subprocess.Popen(["sleep", "300"])
+    try:
         known = look_up(process.pid)
         assert known is not None
-        assert not kill_survivor(Survivor(process.pid, "sleeps", known.started))
-        assert not kill_survivor(Survivor(process.pid, "sleep", known.started + 1))
+        # Who is not that process any more is gone, and whoever has its id now is left alone.
+        assert kill_survivor(Survivor(process.pid, "sleeps", known.started))
+        assert kill_survivor(Survivor(process.pid, "sleep", known.started + 1))
         assert process.poll() is None
         assert kill_survivor(Survivor(process.pid, "sleep", known.started))
         assert process.wait() == -signal.SIGKILL
-    assert not kill_survivor(Survivor(process.pid, "sleep", known.started))
+        assert kill_survivor(Survivor(process.pid, "sleep", known.started))
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.promise("X1", "X2")
