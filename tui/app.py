@@ -24,6 +24,7 @@ from tui.interrupt import InterruptGate
 from tui.keys import KeyScope, bindings
 from tui.restore import restore_terminal
 from tui.signals import install_signals
+from tui.stops import background_of
 from tui.widgets.pane import Pane
 from tui.widgets.transcript import NoticeKind, warm_up
 
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 QUIT_GRACE_S = 2.0
+
+QUIT_ASKED_S = 10.0
+"""How long a question whether to quit stands; to ask for the end again in this time is the answer."""
 
 
 class CaesuraApp(App[int]):
@@ -76,6 +80,7 @@ class CaesuraApp(App[int]):
         self._clock = clock
         self._sessions: list[Session] = []
         self.on_idle_session: Callable[[], object] = lambda: None
+        self._asked_to_quit_at = float("-inf")
         self._quitting: asyncio.Task[None] | None = None
         self._chores: set[asyncio.Task[None]] = set()
 
@@ -103,10 +108,21 @@ class CaesuraApp(App[int]):
         self.pane.show_interrupted()
 
     def on_pane_quit_requested(self) -> None:
-        self.request_quit(CancelReason(Cause.QUIT, "quit"), 0)
+        self._quit_or_ask(CancelReason(Cause.QUIT, "quit"))
 
     async def action_quit(self) -> None:
-        self.request_quit(CancelReason(Cause.QUIT, "ctrl+q"), 0)
+        self._quit_or_ask(CancelReason(Cause.QUIT, "ctrl+q"))
+
+    def _quit_or_ask(self, reason: CancelReason) -> None:
+        """A person wants to quit. Asks first if background commands would end by it; signals never do."""
+        count = sum(len(background_of(session)) for session in self._sessions)
+        asked = self._clock() - self._asked_to_quit_at < QUIT_ASKED_S
+        if count and not asked and self._quitting is None:
+            self._asked_to_quit_at = self._clock()
+            what = "1 background command" if count == 1 else f"{count} background commands"
+            self.pane.tell(f"{what} will be stopped. Ctrl+Q or /quit again quits, /running shows what runs.")
+        else:
+            self.request_quit(reason, 0)
 
     def request_quit(self, reason: CancelReason, exit_code: int) -> None:
         """Stop what runs, wait for it within a bound, give the terminal back, end. Asked again: at once."""
@@ -138,7 +154,7 @@ class CaesuraApp(App[int]):
 
     # -- looks --
 
-    def action_toggle_theme(self) -> None:
+    def on_pane_theme_requested(self) -> None:
         self._use_theme(theme.LIGHT if self.current_theme.dark else theme.DARK)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
@@ -160,9 +176,15 @@ class CaesuraApp(App[int]):
     def _start_chores(self) -> None:
         """What the first frame did without."""
         settle_memory()
-        self._own(asyncio.to_thread(self._warm_up))
+        self._own(self._prepare())
         for session in self._sessions:
             self._own(session.describe_model())
+
+    async def _prepare(self) -> None:
+        """One after the other, lest the imports keep the first keys waiting."""
+        await asyncio.to_thread(self._warm_up)
+        for session in self._sessions:
+            await session.prepare()
 
     def _warm_up(self) -> None:
         self._after_first_frame()

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import gc
 import logging
+import math
 import os
 import sys
 from contextlib import ExitStack
@@ -37,7 +38,8 @@ DEFAULT_MODELS = {
 
 DEMO_WELCOME = """\
 You are connected to the built-in demo model: scripted replies, but a real connection. \
-Say hello, or type long, press Enter, and then Esc while it talks.\
+Say hello, or type long, press Enter, and then Esc while it talks. Type three to see it run commands \
+that you can stop one by one (Ctrl+T shows them).\
 """
 
 EXIT_CODES = """\
@@ -182,8 +184,37 @@ def _add_common_options(parser: argparse.ArgumentParser, default: str | None = N
     parser.add_argument("--demo", action="store_true", default=off, help="talk to the built-in demo model")
     parser.add_argument("--model", metavar="NAME", default=default, help="litellm's name of the model")
     parser.add_argument(
+        "--mode",
+        metavar="MODE",
+        choices=("ask", "edits", "plan", "auto"),
+        default=default,
+        help="what is done without a question: ask (the default), edits, plan (nothing changes) or auto",
+    )
+    parser.add_argument(
+        "--max-steps", metavar="N", type=_count, default=default, help="end a turn after N replies"
+    )
+    parser.add_argument(
+        "--deadline", metavar="SECONDS", type=_seconds, default=default, help="stop a turn after this time"
+    )
+    parser.add_argument(
         "--api-base", metavar="URL", default=default, help="the address of the model's server"
     )
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of steps: give 1 or more")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time in seconds: 90 or 2.5, for instance")
+    return seconds
 
 
 def _open_model(options: argparse.Namespace, stack: ExitStack) -> tuple[ModelProcess, ModelChoice]:
@@ -206,12 +237,50 @@ def _open_model(options: argparse.Namespace, stack: ExitStack) -> tuple[ModelPro
     return process, ModelChoice(demo.model, demo.url)
 
 
-def _session_maker(process: ModelProcess, choice: ModelChoice) -> Callable[[], Session]:
-    from core.operations import Registry
-    from core.session import Session
+def _session_maker(
+    process: ModelProcess, choice: ModelChoice, options: argparse.Namespace
+) -> Callable[[], Session]:
+    """What makes sessions in the current folder. Raises `UsageError` when that folder is gone."""
+    from dataclasses import replace
+    from pathlib import Path
 
+    from core.access import Workspace
+    from core.engine import Limits
+    from core.equipment import Equipment
+    from core.operations import Registry
+    from core.permissions import Mode, Permissions
+    from core.prompt import system_prompt
+    from core.session import Session
+    from core.settings import Settings
+    from core.tools.toolbox import Toolbox
+
+    try:
+        folder = Path.cwd()
+    except OSError as error:
+        raise UsageError("the current folder is gone: change to one that exists.") from error
     registry = Registry()
-    return lambda: Session(process, registry, choice)
+    settings = Settings(folder, _key_names)
+    mode = None if options.mode is None else Mode(options.mode)
+    limits = Limits(options.max_steps, options.deadline)
+    choice = replace(choice, system=system_prompt(folder))
+
+    def make_session() -> Session:
+        permissions = Permissions(Workspace(folder), mode=mode or Mode.ASK)
+        equipment = Equipment(
+            permissions,
+            lambda session: Toolbox(session, settings),
+            limits,
+            mode_chosen=mode is not None,
+        )
+        return Session(process, registry, choice, equipment)
+
+    return make_session
+
+
+def _key_names() -> frozenset[str]:
+    from providers.keys import all_key_variables
+
+    return all_key_variables()
 
 
 def _run_screen(options: argparse.Namespace) -> int:
@@ -239,7 +308,7 @@ def _run_screen(options: argparse.Namespace) -> int:
                 stack.callback(listener.stop)
 
         app = CaesuraApp(
-            _session_maker(process, choice),
+            _session_maker(process, choice, options),
             theme_name=options.theme or theme.DARK,
             after_first_frame=open_logs,
             log_name="caesura.log in the state folder",
@@ -269,7 +338,7 @@ def _run_prompt(options: argparse.Namespace) -> int:
         process, choice = _open_model(options, stack)
         if (listener := logs.open_files()) is not None:
             stack.callback(listener.stop)
-        return asyncio.run(run_prompt(_session_maker(process, choice), prompt, output))
+        return asyncio.run(run_prompt(_session_maker(process, choice, options), prompt, output))
 
 
 def _print_version() -> int:

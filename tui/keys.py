@@ -30,6 +30,13 @@ class KeyScope(StrEnum):
     APP = "app"
     PANE = "pane"
     PROMPT = "prompt"
+    PANEL = "panel"
+    APPROVAL = "approval"
+
+    @property
+    def takes_letters(self) -> bool:
+        """Whether nothing is typed there, so that letters are keys like others."""
+        return self in (KeyScope.PANEL, KeyScope.APPROVAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +79,34 @@ KEYS: tuple[KeyBinding, ...] = (
         priority=True,
     ),
     KeyBinding("app.quit", ("ctrl+q",), "quit", "Quit", KeyScope.APP, priority=True),
-    KeyBinding("app.toggle_theme", ("ctrl+t",), "toggle_theme", "Dark or light", KeyScope.APP),
     KeyBinding(
         "app.copy", ("ctrl+shift+c", "super+c"), "screen.copy_text", "Copy the selection", KeyScope.APP
     ),
+    KeyBinding(
+        "pane.toggle_panel",
+        ("ctrl+t",),
+        "toggle_panel",
+        "Show everything that is alive, and go there; from there: close it",
+        KeyScope.PANE,
+        priority=True,
+    ),
+    KeyBinding(
+        "pane.next",
+        ("tab",),
+        "go_on",
+        "Go to the open question, to the panel, back to the prompt",
+        KeyScope.PANE,
+        priority=True,
+    ),
+    KeyBinding(
+        "pane.next_mode",
+        ("shift+tab",),
+        "next_mode",
+        "What needs no approval: ask, edits, plan, auto",
+        KeyScope.PANE,
+        priority=True,
+    ),
+    KeyBinding("pane.kill", ("f9",), "kill_survivors", "Kill processes that refused to end", KeyScope.PANE),
     KeyBinding("transcript.page_up", ("pageup",), "transcript_page_up", "Page up", KeyScope.PANE),
     KeyBinding("transcript.page_down", ("pagedown",), "transcript_page_down", "Page down", KeyScope.PANE),
     KeyBinding(
@@ -120,9 +151,35 @@ KEYS: tuple[KeyBinding, ...] = (
         rebindable=False,
     ),
     KeyBinding("prompt.copy", ("ctrl+shift+c", "super+c"), "copy", "Copy the selection", KeyScope.PROMPT),
+    *(
+        # Tried before the widget sees the key: what is typed behind one that moves the focus goes where it is
+        # meant for, however fast it comes.
+        KeyBinding(f"{scope}.{name}", keys, action, description, scope, rebindable=False, priority=True)
+        for scope, name, keys, action, description in (
+            (KeyScope.PANEL, "up", ("up", "k"), "select(-1)", "Row up"),
+            (KeyScope.PANEL, "down", ("down", "j"), "select(1)", "Row down"),
+            (KeyScope.PANEL, "stop", ("x",), "stop_one", "Stop it; while it is stopping: kill it"),
+            (KeyScope.PANEL, "words", ("w",), "stop_with_words", "Stop it, with words for the model"),
+            (KeyScope.PANEL, "unfold", ("enter", "space"), "unfold", "Show or hide its output"),
+            (KeyScope.PANEL, "more_time", ("plus", "equals_sign"), "deadline(1)", "30 seconds more"),
+            (KeyScope.PANEL, "less_time", ("minus",), "deadline(-1)", "30 seconds less"),
+            (KeyScope.APPROVAL, "once", ("y",), "choose('once')", "Allow this call"),
+            (KeyScope.APPROVAL, "session", ("s",), "choose('session')", "Allow the rule for this session"),
+            (KeyScope.APPROVAL, "always", ("a",), "choose('always')", "Keep the rule in the configuration"),
+            (KeyScope.APPROVAL, "deny", ("n",), "choose('deny')", "Deny this call"),
+            (KeyScope.APPROVAL, "words", ("r",), "choose('words')", "Deny it, with words for the model"),
+            (KeyScope.APPROVAL, "stop", ("x",), "choose('stop')", "Stop this call"),
+            (KeyScope.APPROVAL, "left", ("left",), "mark(-1)", "Mark the answer before"),
+            (KeyScope.APPROVAL, "right", ("right",), "mark(1)", "Mark the next answer"),
+            (KeyScope.APPROVAL, "take", ("enter",), "take_marked", "Give the marked answer"),
+            (KeyScope.APPROVAL, "up", ("up",), "scroll_body(-1)", "Scroll what is asked"),
+            (KeyScope.APPROVAL, "down", ("down", "space"), "scroll_body(1)", "Scroll what is asked"),
+        )
+    ),
 )
 
 _BY_ID = {binding.id: binding for binding in KEYS}
+_FIXED = tuple(binding for binding in KEYS if not binding.rebindable and not binding.scope.takes_letters)
 _MODIFIERS = frozenset({"alt", "ctrl", "shift", "super", "hyper", "meta"})
 
 
@@ -143,7 +200,11 @@ def apply_keymap(overrides: Mapping[str, str]) -> dict[str, str]:
     belong to two bindings. Not solved: what a terminal keeps for itself or cannot send is not detected.
     """
     wanted = {id_: _keys_of(id_, keys) for id_, keys in overrides.items()}
-    in_force = {binding.id: wanted.get(binding.id, binding.keys) for binding in KEYS}
+    in_force = {
+        binding.id: wanted.get(binding.id, binding.keys)
+        for binding in KEYS
+        if not binding.scope.takes_letters
+    }
     reserved = _editing_keys() if wanted else frozenset()
     for id_, keys in wanted.items():
         for key in keys:
@@ -171,7 +232,7 @@ def _keys_of(id_: str, keys: str) -> tuple[str, ...]:
 
 def _check_key(id_: str, key: str, in_force: Mapping[str, tuple[str, ...]], reserved: frozenset[str]) -> None:
     if key in _fixed_keys():
-        owner = next(binding for binding in KEYS if not binding.rebindable and key in binding.keys)
+        owner = next(binding for binding in _FIXED if key in binding.keys)
         raise KeymapError(
             f"Key map: {id_} cannot use {key}, which always means: {owner.description.lower()}. "
             "Choose another key."
@@ -210,7 +271,7 @@ def _check_spelling(id_: str, key: str) -> None:
 
 
 def _fixed_keys() -> frozenset[str]:
-    return frozenset(key for binding in KEYS if not binding.rebindable for key in binding.keys)
+    return frozenset(key for binding in _FIXED for key in binding.keys)
 
 
 def _editing_keys() -> frozenset[str]:

@@ -8,15 +8,18 @@ the same picture.
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import time
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import anyio
+from textual import events
 from textual.selection import SELECT_ALL
 
+from core.events import Shown, ShownKind
 from core.messages import FinishReason, Usage
 from core.model import (
     Closed,
@@ -28,22 +31,25 @@ from core.model import (
     PhaseChanged,
     ReasoningDelta,
     TextDelta,
+    ToolCallDelta,
 )
 from core.operations import Registry
 from core.session import ModelChoice, Session
+from tests.core.tools_played import AskingTool, PlayedArguments, PlayedTool, equipped
 from tui import theme
 from tui.app import CaesuraApp
 from tui.driver import Interrupted
 from tui.widgets.status_line import StatusLine
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
     from textual.pilot import Pilot
 
     from core.cancel import CancelReason, CancelToken
     from core.events import Status
     from core.model import Emit, ModelRequest
+    from core.tools.base import ToolContext, Workspace
     from tui.interrupt import InterruptKey
     from tui.widgets.pane import Pane
 
@@ -128,6 +134,12 @@ class HandPlayedModel:
     def finish(self) -> None:
         self.give(Finished(FinishReason.STOP, self.usage, MODEL))
 
+    def call(self, *calls: tuple[str, str, dict[str, object]]) -> None:
+        """Ask for these calls, each an id, a tool and its arguments, and end the reply."""
+        for index, (call_id, tool, arguments) in enumerate(calls):
+            self.give(ToolCallDelta(index, json.dumps(arguments), call_id, tool))
+        self.give(Finished(FinishReason.TOOL_CALLS, self.usage, MODEL))
+
     def give(self, *acts: Delta | Finished | Exception) -> None:
         """Say, end or fail; acts given at once are performed without a pause."""
         for act in acts:
@@ -173,27 +185,66 @@ def _setter(event: asyncio.Event) -> Callable[[CancelReason], None]:
     return set_it
 
 
+PREVIEW = Shown(
+    """\
+--- a/core/cancel.py
++++ b/core/cancel.py
+@@ -41,7 +41,8 @@ class CancelToken:
+     def cancel(self, reason: CancelReason) -> bool:
+         \"\"\"Mark this token and all below it.\"\"\"
+-        self.reason = reason
+-        return True
++        if self._mark is not None:
++            return False  # the first reason stays
++        self._mark = reason
+         return self._wake()
+""",
+    ShownKind.DIFF,
+)
+
+
+class ScenicTool(PlayedTool):
+    """A call's argument is what it says."""
+
+    def title(self, arguments: PlayedArguments, workspace: Workspace) -> str:
+        return arguments.say
+
+
+class EditTool(AskingTool):
+    """Is asked about, with a diff."""
+
+    def title(self, arguments: PlayedArguments, workspace: Workspace) -> str:
+        return arguments.say
+
+    async def preview(self, arguments: PlayedArguments, context: ToolContext) -> Shown | None:
+        return PREVIEW
+
+
 class Stage:
     """The application and its model, and what can be read on the screen.
 
-    The clock of the application stands: a running turn is `ELAPSED_S` old, and else `now` moves by hand.
+    The clock of the application stands: a running turn is `ELAPSED_S` old, and else `now` moves by hand;
+    `later` moves it in both cases. Its tools are `shell`, which just runs, and `edit_file`, which asks.
     """
 
     def __init__(self, *, theme_name: str = theme.DARK) -> None:
         self.model = HandPlayedModel()
         self.registry = Registry()
         self.now = time.monotonic()
+        self.later = 0.0
         self.app = CaesuraApp(self._make_session, theme_name=theme_name, clock=self._clock)
         self.pilot: Pilot[int]
         self.session: Session
 
     def _make_session(self) -> Session:
-        self.session = Session(self.model, self.registry, ModelChoice(MODEL))
+        self.shell, self.edit = ScenicTool("shell"), EditTool("edit_file")
+        tools = equipped(self.shell, self.edit, agents=True)
+        self.session = Session(self.model, self.registry, ModelChoice(MODEL), tools)
         return self.session
 
     def _clock(self) -> float:
         started = self.session.started_at
-        return self.now if started is None else started + ELAPSED_S
+        return (self.now if started is None else started + ELAPSED_S) + self.later
 
     # -- what is to be seen --
 
@@ -219,6 +270,20 @@ class Stage:
         row = self.app.query_one(StatusLine).render_line(0).text
         return " ".join(row.split())
 
+    @property
+    def panel(self) -> list[str]:
+        """The rows of the panel."""
+        panel = self.pane.panel
+        return [panel.render_line(row).text.rstrip() for row in range(panel.content_size.height)]
+
+    @property
+    def question(self) -> str:
+        """The question as it stands on the screen."""
+        approval = self.pane.approval
+        return "\n".join(
+            approval.render_line(row).text.rstrip() for row in range(approval.content_size.height)
+        )
+
     def does(self, status: Status) -> bool:
         return self.session.status is status
 
@@ -228,10 +293,56 @@ class Stage:
     def exit_code(self) -> int | None:
         return self.app.return_value
 
+    def focused(self) -> object:
+        return self.app.screen.focused
+
     # -- what is done --
+
+    async def ask_for(self, *calls: tuple[str, str, dict[str, object]]) -> None:
+        """Send a prompt, and have the model ask for these calls."""
+        await self.ask("hello")
+        self.model.call(*calls)
+
+    async def run_three(self) -> None:
+        """Three commands at once."""
+        await self.ask_for(
+            ("one", "shell", {"do": "hold", "say": "sleep 100"}),
+            ("two", "shell", {"do": "hold", "say": "make test"}),
+            ("three", "shell", {"do": "hold", "say": "find / -name core"}),
+        )
+        await self.until(lambda: len(self.shell.running) == 3)
+
+    def same_age(self) -> None:
+        """Have everything that is alive begin with its turn, whenever that really was."""
+        for operation in self.registry._live.values():
+            began = operation.opened_at
+            since = self.session.started_at or began
+            operation._view = replace(operation._view, opened_at=since)
+            if operation._deadline is not None:
+                operation._deadline.at = since + round(operation._deadline.at - began)
+
+    def say_of(self, call_id: str, lines: Iterable[str]) -> None:
+        """Have a call that is running say something."""
+        operation = self.registry._live[self.session.session_id, call_id]
+        for line in lines:
+            operation.progress.say(line)
+
+    async def open_question(self, *, aged: bool = True) -> None:
+        """A call that asks; `aged` long enough to be answered."""
+        await self.ask_for(("edit", "edit_file", {"say": "core/cancel.py"}))
+        await self.until(lambda: self.pane.approval.question is not None and self.pane.approval.display)
+        await self.pilot.pause()
+        if aged:
+            self.later += 1
 
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
+        await self.pilot.pause()
+
+    async def type_at_once(self, text: str) -> None:
+        """Letters, and `\\t` and `\\n`, that all came in one read of the terminal."""
+        for letter in text:
+            self.app.post_message(events.Key({"\t": "tab", "\n": "enter"}.get(letter, letter), letter))
         await self.pilot.pause()
 
     async def send(self, text: str) -> None:

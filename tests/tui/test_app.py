@@ -11,8 +11,11 @@ import pytest
 
 from core.cancel import CancelReason, Cause
 from core.events import Status
+from core.model import Phase
+from core.operations import OperationKind, OperationState
 from tests.tui.scripted import Stage, Stubborn, staged
 from tui import theme
+from tui.app import QUIT_ASKED_S
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +43,44 @@ async def test_quitting_stops_the_turn_and_keeps_what_there_is(key: str) -> None
     assert len(stage.session.history) == 1
     assert stage.registry.snapshot() == ()
     assert [record.reason.cause for record in stage.registry.records] == [Cause.QUIT]
+
+
+@pytest.mark.parametrize("key", ["ctrl+q", "/quit"])
+async def test_quitting_asks_first_while_a_background_command_lives(key: str) -> None:
+    async with staged() as stage:
+        background = stage.session.background.token
+        operation = stage.registry.open(
+            stage.session.session_id, OperationKind.BACKGROUND, "shell", background, detail="npm run dev"
+        )
+        operation.start(Phase.IN_CALL)
+
+        async def ask_to_quit() -> None:
+            await (stage.send(key) if key.startswith("/") else stage.press(key))
+
+        await stage.ask("hello")
+        stage.model.finish()
+        await stage.until(lambda: "1 in background" in stage.status)
+        await ask_to_quit()
+        await stage.until_said("1 background command will be stopped.")
+        assert stage.exit_code() is None
+        # The question does not stand for ever.
+        stage.later += QUIT_ASKED_S * 2
+        await ask_to_quit()
+        await stage.until_said("1 background command will be stopped.", times=2)
+        assert stage.exit_code() is None
+        operation.end(OperationState.CANCELLED)
+        await ask_to_quit()
+        await stage.until(lambda: stage.exit_code() == 0)
+
+
+@pytest.mark.promise("Q1")
+async def test_a_signal_never_asks() -> None:
+    async with staged() as stage:
+        session = stage.session
+        kind = OperationKind.BACKGROUND
+        with stage.registry.open(session.session_id, kind, "shell", session.background.token):
+            stage.app.on_signal(signal.SIGTERM, 1)
+            await stage.until(lambda: stage.exit_code() == 143)
 
 
 @pytest.mark.promise("Q1")
@@ -95,10 +136,10 @@ async def test_the_end_of_every_turn_is_told_to_whoever_keeps_the_signals() -> N
 # -- looks --
 
 
-async def test_the_theme_changes_with_a_key_and_back() -> None:
+async def test_the_theme_changes_with_a_command_and_back() -> None:
     async with staged() as stage:
         for name in (theme.LIGHT, theme.DARK, theme.LIGHT):
-            await stage.press("ctrl+t")
+            await stage.send("/theme")
             assert stage.app.current_theme.name == name
             assert stage.app.screen.styles.background.hex.lower() == stage.app.current_theme.background
 
@@ -117,7 +158,7 @@ async def test_a_broken_theme_file_never_keeps_the_application_from_starting(
     monkeypatch.setattr(theme, "choose_theme", functools.partial(theme.choose_theme, folder=tmp_path))
     async with staged() as stage:
         await stage.until_said("primary 'blau' is not a colour")
-        await stage.press("ctrl+t")
+        await stage.send("/theme")
         await stage.ask("hello")
         stage.model.say("it works")
         await stage.until_said("it works")

@@ -6,11 +6,11 @@ import pytest
 
 from core.cancel import CancelReason, Cause
 from core.events import Status
-from core.messages import AssistantMessage
+from core.messages import AssistantMessage, ToolResults
 from tests.tui.scripted import Stage, Stubborn, staged
 from tui.interrupt import InterruptKey, Press
 from tui.keys import KeymapError, apply_keymap
-from tui.widgets.pane import AFTERSHOCK_S, KEY_REPEAT_S, QUIT_WITHIN_S
+from tui.stop_keys import AFTERSHOCK_S, KEY_REPEAT_S, QUIT_WITHIN_S
 from tui.widgets.prompt import Prompt
 
 ESCAPE, CTRL_C = InterruptKey.ESCAPE, InterruptKey.CTRL_C
@@ -31,15 +31,15 @@ async def running(stage: Stage, *said: str) -> None:
 async def test_the_status_line_says_what_runs_and_what_esc_does_at_every_moment() -> None:
     async with staged() as stage:
         stage.model.manner = Stubborn()
-        assert stage.status == "idle Esc unused openai/demo"
+        assert stage.status == "idle Esc unused ask · openai/demo"
         await running(stage, "half of it")
-        assert stage.status == "⠼ running 3.4s Esc stops openai/demo"
+        assert stage.status == "⠼ running 3.4s Esc stops ask · openai/demo"
         await stage.press("escape")
-        assert stage.status == "⠼ stopping 3.4s Esc forces openai/demo"
+        assert stage.status == "⠼ stopping 3.4s Esc forces ask · openai/demo"
         assert "Stopped" not in stage.transcript
         await stage.press("escape")
         await stage.until_said("the model process did not answer and was killed")
-        assert stage.status == "idle Esc unused openai/demo"
+        assert stage.status == "idle Esc unused ask · openai/demo"
 
 
 @pytest.mark.promise("U4")
@@ -59,7 +59,7 @@ async def test_the_context_used_is_what_the_provider_counted() -> None:
     async with staged() as stage:
         await running(stage)
         stage.model.finish()
-        await stage.until(lambda: stage.status == "idle Esc unused openai/demo · 12% of 128k")
+        await stage.until(lambda: stage.status == "idle Esc unused ask · openai/demo · 12% of 128k")
 
 
 # -- Esc --
@@ -86,12 +86,12 @@ async def test_a_second_press_forces_and_a_key_that_repeats_does_not() -> None:
     async with staged() as stage:
         stage.model.manner = Stubborn()
         await running(stage)
-        stage.pane.interrupt(Press(ESCAPE, 100.0))
+        stage.pane.stop_keys.interrupt(Press(ESCAPE, 100.0))
         assert stage.does(Status.STOPPING)
-        stage.pane.interrupt(Press(ESCAPE, 100.0 + KEY_REPEAT_S / 2))
+        stage.pane.stop_keys.interrupt(Press(ESCAPE, 100.0 + KEY_REPEAT_S / 2))
         await stage.pilot.pause()
         assert stage.does(Status.STOPPING)
-        stage.pane.interrupt(Press(ESCAPE, 100.0 + KEY_REPEAT_S * 2))
+        stage.pane.stop_keys.interrupt(Press(ESCAPE, 100.0 + KEY_REPEAT_S * 2))
         await stage.until_said("was killed")
 
 
@@ -159,7 +159,7 @@ async def test_no_key_map_takes_the_stop_away() -> None:
         with pytest.raises(KeymapError):
             apply_keymap(wish)
     async with staged() as stage:
-        stage.app.set_keymap(apply_keymap({"app.quit": "f10", "transcript.end": "f9"}))
+        stage.app.set_keymap(apply_keymap({"app.quit": "f10", "transcript.end": "f8"}))
         await running(stage)
         await stage.press("escape")
         await stage.until_said("Stopped by Esc")
@@ -310,7 +310,16 @@ async def test_continue_takes_up_what_was_stopped() -> None:
         ("/contine", "There is no command /contine: did you mean /continue?"),
         ("/send", "Nothing was sent: no prompt is queued, or a turn is still running."),
         ("/drop", "No prompt is queued: there is nothing to drop."),
-        ("/help", "Esc stops the reply, a second Esc forces it."),
+        ("/stop", "No turn is running: there is nothing to stop."),
+        ("/stop 3", "There is no number 3: nothing is running."),
+        ("/stop all", "one call is stopped by its number"),
+        ("/running", "Nothing is running."),
+        ("/kill", "There is nothing to kill: everything that was stopped has ended."),
+        ("/mode", "The mode is ask."),
+        ("/mode paln", "There is no mode 'paln': did you mean plan?"),
+        ("/mode plan", "Mode plan: whatever would change something is refused."),
+        ("/mcp", "There are no tools in this session."),
+        ("/help", "Esc stops the reply and its calls, a second Esc forces it"),
     ],
 )
 async def test_a_command_always_answers(command: str, answer: str) -> None:
@@ -319,8 +328,32 @@ async def test_a_command_always_answers(command: str, answer: str) -> None:
         assert answer in " ".join(stage.transcript.split())
         assert stage.model.requests == []
         # What was refused comes back, to be corrected.
-        refused = "There is n" in answer
+        refused = answer.startswith(("There is no ", "There is nothing to continue", "one call"))
         assert stage.pane.prompt.draft == (command if refused else "")
+
+
+@pytest.mark.promise("S5", "S8")
+async def test_a_number_of_the_list_stops_that_call_and_takes_words() -> None:
+    async with staged() as stage:
+        await stage.run_three()
+        await stage.send("/running")
+        await stage.until_said("2. shell make test (running, for ")
+        assert stage.pane.panel.display
+        assert stage.focused() is stage.pane.prompt
+        await stage.send("/stop 1")
+        await stage.until(lambda: stage.shell.running == ["make test", "find / -name core"])
+        # Still the numbers of the list that the person sees.
+        await stage.send("/stop 2 too slow")
+        await stage.until(lambda: stage.shell.running == ["find / -name core"])
+        await stage.send("/stop 2")
+        await stage.until_said("It has ended already")
+        await stage.send("/stop 3")
+        await stage.model.asked()
+        results = stage.model.requests[-1].messages[-1]
+        assert isinstance(results, ToolResults)
+        assert "too slow" in results.results[1].text
+        await stage.send("/stop")
+        await stage.until_said("Stopped by /stop")
 
 
 async def test_quit_quits() -> None:

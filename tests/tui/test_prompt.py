@@ -123,8 +123,8 @@ async def test_keys_of_one_read_are_handled_in_their_order() -> None:
 async def test_rebound_keys_send_and_break_lines() -> None:
     app = PromptApp()
     async with app.run_test() as pilot:
-        app.set_keymap(apply_keymap({"prompt.submit": "f9", "prompt.newline": "enter"}))
-        await app.read(pilot, "a\rb\x1b[20~c")
+        app.set_keymap(apply_keymap({"prompt.submit": "f12", "prompt.newline": "enter"}))
+        await app.read(pilot, "a\rb\x1b[24~c")
         assert app.pane.sent == ["a\nb"]
         assert app.prompt.draft == "c"
 

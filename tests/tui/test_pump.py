@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from textual.pilot import Pilot
 
-    from core.session import Equipment
+    from core.equipment import Equipment
 
 PIECES = tuple(f"piece {number} of many.\n" for number in range(20_000))
 LAST = PIECES[-1].strip()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tui.slash import HELP, SlashCommand, SlashCommandError, read_command
+from tui.slash import HELP, SlashCommand, SlashCommandError, Typed, read_command, read_stop
 
 
 @pytest.mark.parametrize("command", SlashCommand)
 def test_every_command_is_read_and_told_of(command: SlashCommand) -> None:
-    assert read_command(f"/{command}") is command
-    assert read_command(f"/{command}  \n") is command
+    assert read_command(f"/{command}") == Typed(command)
+    assert read_command(f"/{command}  \n") == Typed(command)
     assert f"/{command}" in HELP or command is SlashCommand.HELP
 
 
@@ -19,6 +19,26 @@ def test_every_command_is_read_and_told_of(command: SlashCommand) -> None:
 )
 def test_what_is_no_single_word_with_a_slash_is_a_prompt(text: str) -> None:
     assert read_command(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("/stop 2", "2"), ("/stop  2 too slow\n", "2 too slow"), ("/stop everything", "everything")],
+)
+def test_what_stands_behind_a_stop_is_never_sent_to_the_model(text: str, words: str) -> None:
+    assert read_command(text) == Typed(SlashCommand.STOP, words)
+
+
+def test_a_stop_without_a_number_is_the_turns() -> None:
+    assert read_stop("") is None
+    assert read_stop("2") == (2, "")
+    assert read_stop("2  too slow") == (2, "too slow")
+
+
+@pytest.mark.parametrize("words", ["everything", "-1", "1.5", "²"])
+def test_a_stop_of_something_that_is_no_number_is_explained(words: str) -> None:
+    with pytest.raises(SlashCommandError, match="/running lists them"):
+        read_stop(words)
 
 
 @pytest.mark.parametrize(

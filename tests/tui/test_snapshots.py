@@ -132,6 +132,57 @@ async def show_table(stage: Stage) -> None:
     await stage.press("pageup")
 
 
+async def show_three_running(stage: Stage) -> None:
+    await stage.run_three()
+    stage.same_age()
+    await stage.press("ctrl+t", "tab")
+
+
+async def show_one_stopping(stage: Stage) -> None:
+    """Of three, the one in the middle does not want to."""
+    await stage.ask_for(
+        ("one", "shell", {"do": "hold", "say": "sleep 100", "seconds": 600}),
+        ("two", "shell", {"do": "deaf", "say": "make test"}),
+        ("three", "shell", {"do": "hold", "say": "find / -name core"}),
+    )
+    await stage.until(lambda: len(stage.shell.running) == 3)
+    stage.same_age()
+    await stage.press("ctrl+t", "down", "x")
+    await stage.until(lambda: any("stopping" in row for row in stage.panel))
+
+
+async def show_output(stage: Stage) -> None:
+    await stage.run_three()
+    stage.same_age()
+    operation = stage.session.operations()[1]
+    assert operation.detail == "make test"
+    stage.say_of("two", [f"tests/core/test_cancel.py::test_{number} PASSED" for number in range(40)])
+    await stage.press("ctrl+t", "down", "enter")
+
+
+async def show_panel_empty(stage: Stage) -> None:
+    await stage.press("ctrl+t")
+
+
+async def show_approval(stage: Stage) -> None:
+    await stage.open_question()
+    await stage.until(lambda: stage.focused() is stage.pane.approval)
+
+
+async def show_words(stage: Stage) -> None:
+    await show_approval(stage)
+    await stage.press("r", *"keep")
+    approval = stage.pane.approval
+    await stage.until(lambda: stage.pane.prompt.region.y - approval.region.bottom == 3)
+    await stage.pilot.pause()
+
+
+async def show_plan(stage: Stage) -> None:
+    await stage.press("shift+tab", "shift+tab")
+    await stage.send("/mode")
+    await stage.until_said("The mode is plan.")
+
+
 SCENES = {
     "empty": show_empty,
     "streaming": show_streaming,
@@ -141,6 +192,13 @@ SCENES = {
     "reasoning-folded": show_reasoning_folded,
     "reasoning": show_reasoning,
     "table": show_table,
+    "three-running": show_three_running,
+    "one-stopping": show_one_stopping,
+    "output": show_output,
+    "panel-empty": show_panel_empty,
+    "approval": show_approval,
+    "words": show_words,
+    "plan": show_plan,
 }
 
 

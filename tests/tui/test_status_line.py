@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual.app import App, ComposeResult
 
+from core.permissions import Mode
 from core.sanitize import printable
 from tui.theme import load_all
 from tui.widgets.status_line import (
@@ -32,6 +33,7 @@ views = st.builds(
     state=st.sampled_from(TurnState),
     esc=st.sampled_from(EscAction),
     model=st.text(max_size=60) | st.just(MODEL),
+    mode=st.sampled_from(["", *Mode]),
     context_used=st.none() | st.integers(0, 3_000_000),
     context_window=st.none() | st.integers(0, 2_000_000),
     started_at=st.none() | st.floats(-1e6, 1e6),
@@ -44,7 +46,9 @@ views = st.builds(
 def test_state_and_esc_are_whole_at_every_width(view: StatusView, now: float, width: int) -> None:
     text = fit_status(view, now=now, width=width)
     assert text.state == view.state.value
-    assert text.esc == view.esc.value
+    assert text.esc in (view.esc.value, view.esc.in_full)
+    # The longest state and Esc action, and the mode: 31 columns.
+    assert text.mode == view.mode or width < 31
     assert text.cells <= width
     words = text.left + text.esc + text.right
     assert printable(words) == words
@@ -64,6 +68,13 @@ def test_the_model_is_shortened_first_then_the_rest_goes_by_importance() -> None
     assert at(40) == ("⠋ running  12s · 2 queued", "")
     assert at(30) == ("running · 2 queued", "")
     assert at(20) == ("⠋ running", "")
+
+
+def test_what_esc_does_to_a_question_is_told_in_full_where_there_is_room() -> None:
+    view = StatusView(TurnState.RUNNING, EscAction.DENY, MODEL, mode=Mode.PLAN)
+    assert fit_status(view, now=0.0, width=30).esc == "Esc denies"
+    assert fit_status(view, now=0.0, width=40).esc == "Esc denies and stops"
+    assert fit_status(view, now=0.0, width=40).mode == "plan"
 
 
 def test_a_note_that_is_too_long_is_cut_before_the_state_is() -> None:

@@ -43,8 +43,14 @@ class EscAction(StrEnum):
 
     NOTHING = "Esc unused"
     CLOSE = "Esc closes"
+    DENY = "Esc denies"
     STOP = "Esc stops"
     FORCE = "Esc forces"
+
+    @property
+    def in_full(self) -> str:
+        """The same where there is room for all of it."""
+        return "Esc denies and stops" if self is EscAction.DENY else self.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,8 @@ class StatusView:
 
     `context_used` and `context_window` are tokens, None where unknown. `started_at` is when the turn began,
     in seconds of the clock that the `StatusLine` was given. `note` is a short word of the moment, such as
-    "press Ctrl+C again to quit" or "2 queued"; it outlives everything but the state and the Esc action.
+    "press Ctrl+C again to quit" or "2 queued"; it outlives everything but the state, the Esc action and the
+    mode. `mode` says in a word what needs no approval.
     """
 
     state: TurnState
@@ -63,6 +70,7 @@ class StatusView:
     context_window: int | None = None
     started_at: float | None = None
     note: str | None = None
+    mode: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,7 @@ class StatusText:
     glyph: str = ""
     elapsed: str = ""
     note: str = ""
+    mode: str = ""
     model: str = ""
     context: str = ""
 
@@ -84,7 +93,7 @@ class StatusText:
 
     @property
     def right(self) -> str:
-        return _SEPARATOR.join(part for part in (self.model, self.context) if part)
+        return _SEPARATOR.join(part for part in (self.mode, self.model, self.context) if part)
 
     @property
     def cells(self) -> int:
@@ -96,10 +105,12 @@ class StatusText:
 def fit_status(view: StatusView, *, now: float, width: int) -> StatusText:
     """Choose the words that fit into `width` columns (from 20 up the state and the Esc action always do).
 
-    In order of importance: state, Esc action, note, elapsed time, context used, model. A model or note that
-    does not fit whole is shortened, and dropped when too little would be left of it.
+    In order of importance: state, Esc action, mode, note, elapsed time, context used, model. A model or
+    note that does not fit whole is shortened, and dropped when too little would be left of it.
     """
     text = StatusText(state=view.state.value, esc=view.esc.value)
+    for wish in ({"mode": view.mode}, {"esc": view.esc.in_full}):
+        text = _if_it_fits(text, width, **wish)
     text = _fit_note(text, _one_line(view.note or ""), width)
     busy = view.state is not TurnState.IDLE
     since = max(0.0, now - view.started_at) if busy and view.started_at is not None else None
@@ -113,9 +124,7 @@ def fit_status(view: StatusView, *, now: float, width: int) -> StatusText:
     if used is not None:
         wishes += [{"context": words} for words in _context_words(used, view.context_window)]
     for wish in wishes:
-        trial = replace(text, **wish)
-        if trial.cells <= width:
-            text = trial
+        text = _if_it_fits(text, width, **wish)
     return _fit_model(text, _one_line(view.model), width)
 
 
@@ -147,6 +156,11 @@ def _context_words(used: int, window: int | None) -> tuple[str, ...]:
         return (f"{format_tokens(used)} tokens",)
     share = f"{used / window:.0%}"
     return (share, f"{share} of {format_tokens(window)}")
+
+
+def _if_it_fits(text: StatusText, width: int, **parts: str) -> StatusText:
+    trial = replace(text, **parts)
+    return trial if trial.cells <= width else text
 
 
 def _fit_note(text: StatusText, note: str, width: int) -> StatusText:
@@ -228,7 +242,8 @@ def _painted(text: StatusText, view: StatusView, *, width: int, margin: int) -> 
         " " * _GAP,
         (text.esc, _ESC_STYLES[view.esc]),
         blank,
-        text.right,
+        (text.mode, _MODE_STYLES.get(text.mode, "$foreground")),
+        text.right.removeprefix(text.mode),
         " " * margin,
         end="",
     )
@@ -242,6 +257,12 @@ _STATE_STYLES = {
 _ESC_STYLES = {
     EscAction.NOTHING: "$foreground-muted",
     EscAction.CLOSE: "bold $foreground",
+    EscAction.DENY: "bold $foreground",
     EscAction.STOP: "bold $foreground",
     EscAction.FORCE: "bold $warning",
+}
+_MODE_STYLES = {
+    # The two in which the word matters most: nothing may change, and nearly everything may.
+    "plan": "bold $primary",
+    "auto": "bold $warning",
 }

@@ -1,0 +1,54 @@
+"""What the status line says about a session: asked of the session anew each time, never remembered (U4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from core.events import Status
+from core.operations import OperationKind
+from tui.widgets.status_line import EscAction, StatusView, TurnState
+
+if TYPE_CHECKING:
+    from core.session import Session
+
+_ESC = {Status.IDLE: EscAction.NOTHING, Status.RUNNING: EscAction.STOP, Status.STOPPING: EscAction.FORCE}
+_STATE = {Status.IDLE: TurnState.IDLE, Status.RUNNING: TurnState.RUNNING, Status.STOPPING: TurnState.STOPPING}
+
+
+def plain_esc(session: Session) -> EscAction:
+    """What Esc does where nothing is open that it would close."""
+    return _ESC[session.status]
+
+
+def status_view(session: Session, esc: EscAction, note: str | None) -> StatusView:
+    """All of the row. `note` is a word of the moment, before which the standing ones give way."""
+    standing = [part for part in (_alive_note(session), _queue_note(session)) if part]
+    return StatusView(
+        state=_STATE[session.status],
+        esc=esc,
+        model=session.choice.model,
+        context_used=session.context_used,
+        context_window=session.info.context_window,
+        started_at=session.started_at,
+        note=note or " · ".join(standing) or None,
+        mode=session.mode,
+    )
+
+
+def _alive_note(session: Session) -> str:
+    """How much is running beside the reply, and what refused to end."""
+    kinds = [view.kind for view in session.operations()]
+    calls, background = kinds.count(OperationKind.CALL), kinds.count(OperationKind.BACKGROUND)
+    refused = len(session.survivors)
+    parts = (
+        f"{refused} refused to end: F9 kills" if refused else "",
+        f"{calls} call{'s' * (calls > 1)}" if calls else "",
+        f"{background} in background" if background else "",
+    )
+    return ", ".join(part for part in parts if part)
+
+
+def _queue_note(session: Session) -> str:
+    if not (waiting := len(session.queued)):
+        return ""
+    return f"{waiting} queued: /send or /drop" if session.queue_paused else f"{waiting} queued"
