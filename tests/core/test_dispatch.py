@@ -378,7 +378,7 @@ async def test_a_stop_closes_the_question(alone: bool) -> None:
 # ---- stopping all
 
 
-@pytest.mark.promise("H3", "H4", "H5", "E4", "U8")
+@pytest.mark.promise("H4", "H5", "E4", "U8")
 async def test_esc_ends_all_calls_and_keeps_the_step() -> None:
     tool, slow = PlayedTool("read"), PlayedTool("write", changing=True)
     conversation = talk(

@@ -137,7 +137,7 @@ class Visit:
         assert len(self.talk.cards()) == before
 
 
-@pytest.mark.promise("H3", "H4", "H5", "S1", "S4", "S5", "S9", "X5", "E4", "U6", "U8", "T9")
+@pytest.mark.promise("H4", "H5", "S1", "S4", "S5", "S9", "X5", "E4", "U6", "U8", "T9")
 @pytest.mark.parametrize("by", By)
 def test_a_turn_with_calls_is_stopped_at_every_await(by: By) -> None:
     def trial() -> Trial:

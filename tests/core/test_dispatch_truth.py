@@ -189,7 +189,7 @@ async def test_a_mode_that_changes_meanwhile_counts() -> None:
         go_on.wait(BOUND)
         return decision
 
-    permissions.decide = slowly  # type: ignore[method-assign]
+    permissions.decide = slowly  # type: ignore[method-assign, assignment]
     conversation.session.submit("go")
     await conversation.until(begun.is_set)
     conversation.session.set_mode(Mode.PLAN)

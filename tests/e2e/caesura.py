@@ -167,6 +167,9 @@ class Caesura:
     def settle(self, server: Server) -> None:
         """Bring a shared program back to rest: idle, with an empty queue and composer."""
         server.script = Script()
+        if "Esc closes" in self.status:
+            self.terminal.press("escape")
+            self.wait_for(lambda screen: "Esc closes" not in screen[-1])
         if "idle" not in self.status:
             self.terminal.press("escape")
             self.wait_status("idle")
@@ -187,14 +190,16 @@ def running(
     lines: int = 24,
     kitty: bool = False,
     program: tuple[str, ...] = PROGRAM,
+    cwd: Path | None = None,
 ) -> Iterator[Caesura]:
-    """Start Caesura on a terminal and wait for its first frame."""
+    """Start Caesura on a terminal, in `cwd` as its workspace, and wait for its first frame."""
     terminal = Terminal(
         [*program, *arguments],
         env=environment(home) | dict(env or {}),
         columns=columns,
         lines=lines,
         kitty=kitty,
+        cwd=cwd,
     )
     with terminal:
         terminal.wait_for(lambda screen: "idle" in screen[-1], timeout=START_S)
@@ -206,7 +211,9 @@ def _edge(screen: list[str], corner: str) -> int:
 
 
 def _box(screen: list[str]) -> list[str]:
-    return screen[_edge(screen, _BOX_TOP) + 1 : _edge(screen, _BOX_BOTTOM)]
+    """The inside of the lowest box: the composer."""
+    upwards = screen[::-1]
+    return screen[len(screen) - _edge(upwards, _BOX_TOP) : len(screen) - 1 - _edge(upwards, _BOX_BOTTOM)]
 
 
 def _transcript(screen: list[str]) -> list[str]:

@@ -311,7 +311,7 @@ async def test_a_list_without_end_is_left(tmp_path: Path, record: Path) -> None:
 # -- the end --
 
 
-@pytest.mark.promise("X1", "Q2")
+@pytest.mark.promise("X1")
 async def test_closing_ends_what_ignores_it_and_what_it_left_behind(tmp_path: Path, record: Path) -> None:
     async with running(tmp_path, own_server(record, "stubborn")) as servers:
         tools = await listed(servers)

@@ -1,0 +1,349 @@
+"""The zoo, stopped by a person: every animal in every way, with everything that can hold it together.
+
+One program for each containment gets all ways one after the other, many animals at a time. Each way meets a
+third of the zoo there and the other two thirds in the other containments, lest it take minutes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import uuid
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from core.containment import prefix_by
+from tests.e2e.caesura import Caesura, running, talk_to
+from tests.e2e.processes import descendants
+from tests.e2e.terminal import wait_until
+from tests.e2e.tools import Panel, call, calls, last_results, shell, write_config
+from tests.e2e.zoo import MARK, READY, ZOO, Animal, living, remains
+from tests.servers.base import ThreadedServer
+from tests.servers.openai import OpenAIServer
+from tests.servers.script import Script
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from tests.servers.record import Request
+
+DONE: Final = "That was all."
+DEADLINE_S: Final = 60
+"""Two presses of `-` take all of it away; by itself it is never over here."""
+
+
+class Hold(IntEnum):
+    """What holds the processes of a command together."""
+
+    BWRAP = 0
+    UNSHARE = 1
+    GROUP = 2
+
+    @property
+    def possible(self) -> bool:
+        match self:
+            case Hold.BWRAP:
+                return prefix_by("bwrap") is not None
+            case Hold.UNSHARE:
+                return prefix_by("unshare") is not None
+            case Hold.GROUP:
+                return True
+
+
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """An animal, the words by which it is found on the screen, and the mark in its environment."""
+
+    name: str
+    animal: Animal
+    mark: str
+
+    @property
+    def command(self) -> str:
+        return f": {self.name}; {MARK}={self.mark} {shlex.join(self.animal.argv)}"
+
+    @property
+    def words(self) -> str:
+        return f": {self.name};"
+
+    @property
+    def alive(self) -> bool:
+        return bool(living(self.mark))
+
+    @property
+    def up(self) -> bool:
+        return len(living(self.mark)) >= self.animal.processes
+
+
+class Menagerie:
+    """A program, its model, and all animals that the model may ask it for."""
+
+    def __init__(self, app: Caesura, server: OpenAIServer, hold: Hold, residents: list[Resident]) -> None:
+        self.app = app
+        self.server = server
+        self.hold = hold
+        self.residents = residents
+        self.panel = Panel(app)
+        wait_until(lambda: len(descendants(app.terminal.pid)) == 1, what="there is a model process")
+        self._own = set(descendants(app.terminal.pid))
+        self._seen: set[int] = set()
+
+    def third(self, number: int) -> list[Resident]:
+        """Those whose turn it is here; for another `number`, or another hold, they are others."""
+        return [each for at, each in enumerate(self.residents) if (at + number + self.hold) % 3 == 0]
+
+    # Bringing them up
+
+    def keep(self, residents: Sequence[Resident]) -> None:
+        """Have the model start these in the background, and look at their output until all are ready."""
+        self.app.send(self.server, "keep them", _keeper(residents))
+        self.app.wait_block(DONE)
+        self._wait_up(residents)
+
+    def keep_in_agents(self, residents: Sequence[Resident]) -> None:
+        """Have each started by a sub-agent of its own, which waits for it."""
+        self.app.send(self.server, "have them kept", _agents(residents))
+        self._wait_up(residents)
+
+    def _wait_up(self, residents: Sequence[Resident]) -> None:
+        for each in residents:
+            wait_until(lambda each=each: each.up, what=f"{each.animal.name} is up")  # type: ignore[misc]
+        self._seen = set(descendants(self.app.terminal.pid)) - self._own
+        for each in residents:
+            self._seen |= living(each.mark).keys()
+        held = {holder for each in residents for holder in self._holders(min(living(each.mark)))}
+        assert held == {_NAMES[self.hold]}
+
+    def _holders(self, pid: int) -> set[str]:
+        """Which of the programs that make namespaces are between a process and ours; or an empty name."""
+        found = set()
+        while pid not in (self.app.terminal.pid, 1):
+            try:
+                stat = Path(f"/proc/{pid}/stat").read_text()
+            except OSError:
+                break
+            name, _, rest = stat.partition("(")[2].rpartition(")")
+            found |= {name} & {"bwrap", "unshare"}
+            pid = int(rest.split()[1])
+        return found or {""}
+
+    # And seeing them gone
+
+    def wait_gone(self, residents: Sequence[Resident]) -> None:
+        for each in residents:
+            wait_until(lambda each=each: not each.alive, what=f"the end of {each.animal.name}")  # type: ignore[misc]
+
+    def wait_empty(self) -> None:
+        """Nothing of it all is left, no keeper and no zombie."""
+        wait_until(lambda: not remains(self._seen), what=f"nothing is left of {self._seen}")
+        assert all(not each.alive for each in self.residents)
+
+
+_NAMES: Final = {Hold.BWRAP: "bwrap", Hold.UNSHARE: "unshare", Hold.GROUP: ""}
+
+
+def _keeper(residents: Sequence[Resident]) -> Callable[[Request], Script]:
+    """A model that starts them in the background, and asks for their output until each has said READY."""
+    waiting: list[str] = []
+
+    def choose(request: Request) -> Script:
+        told = [result.text for result in last_results(request)]
+        if not told:
+            return calls(*(shell(each.command, background=True) for each in residents))
+        if told[0].startswith("Started"):
+            waiting.extend(text.rstrip(".").rpartition(" ")[2] for text in told)
+        else:
+            waiting[:] = [each for each, text in zip(waiting, told, strict=True) if READY not in text]
+        return calls(*(call("background_output", id=each) for each in waiting)) if waiting else _SAID
+
+    return choose
+
+
+_SAID: Final = Script(text=(DONE,))
+
+
+def _agents(residents: Sequence[Resident]) -> Callable[[Request], Script]:
+    """A model that has a sub-agent for each of them, which is this model as well."""
+
+    def choose(request: Request) -> Script:
+        if last_results(request):
+            return _SAID
+        asked = re.fullmatch(r"keep (\d+)", request.conversation.messages[-1].text)
+        if asked is None:
+            return calls(*(call("agent", task=f"keep {each.name}") for each in residents))
+        (one,) = (each for each in residents if each.name == asked[1])
+        return calls(shell(one.command, deadline=DEADLINE_S))
+
+    return choose
+
+
+@contextmanager
+def menagerie(hold: Hold, home: Path) -> Iterator[Menagerie]:
+    """A program whose commands are held in this way, in folders of its own below `home`."""
+    residents = [Resident(str(number), animal, uuid.uuid4().hex) for number, animal in enumerate(ZOO)]
+    write_config(
+        home,
+        containment="group" if hold is Hold.GROUP else "namespace",
+        allow=[each.command for each in residents],
+    )
+    (home / "work").mkdir()
+    env = {"PATH": _without_bwrap(home / "bin")} if hold is Hold.UNSHARE else {}
+    with (
+        ThreadedServer(OpenAIServer()) as server,
+        running(home, *talk_to(server), env=env, columns=150, lines=80, cwd=home / "work") as app,
+    ):
+        yield Menagerie(app, server, hold, residents)
+
+
+def _without_bwrap(folder: Path) -> str:
+    """A folder with all programs of the PATH but one."""
+    folder.mkdir()
+    for place in reversed(os.environ["PATH"].split(os.pathsep)):
+        for program in Path(place).glob("*"):
+            if program.name != "bwrap":
+                (folder / program.name).unlink(missing_ok=True)
+                (folder / program.name).symlink_to(program)
+    return str(folder)
+
+
+HOLDS: Final = pytest.mark.parametrize("zoo", list(Hold), ids=lambda hold: hold.name.lower(), indirect=True)
+
+
+@pytest.fixture(scope="module")
+def zoos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Hold, Menagerie]]:
+    """Started together: most of the time goes into their model processes."""
+    with ExitStack() as stack:
+        yield {
+            hold: stack.enter_context(menagerie(hold, tmp_path_factory.mktemp(hold.name)))
+            for hold in Hold
+            if hold.possible
+        }
+
+
+@pytest.fixture
+def zoo(request: pytest.FixtureRequest, zoos: dict[Hold, Menagerie]) -> Menagerie:
+    hold = Hold(request.param)
+    if hold not in zoos:
+        pytest.skip(f"{hold.name.lower()} makes no namespaces here")
+    return zoos[hold]
+
+
+@pytest.mark.promise("X1", "S2", "S11")
+@HOLDS
+def test_each_is_stopped_by_its_button_its_key_or_its_number(zoo: Menagerie) -> None:
+    clicked, keyed, numbered = (zoo.third(number) for number in range(3))
+    # Who dawdles stands first of its kind, where its number stays the same.
+    numbered.sort(key=lambda each: not each.animal.dawdles)
+    order = [*clicked, *keyed, *numbered]
+    zoo.keep(order)
+    app, panel = zoo.app, zoo.panel
+
+    first = len(order) - len(numbered) + 1
+    for number in range(len(order), first - 1, -1):
+        app.terminal.type(f"/stop {number}\n")
+    zoo.wait_gone([each for each in numbered if not each.animal.dawdles])
+    if numbered[0].animal.dawdles:
+        app.terminal.type(f"/stop {first}\n")
+    zoo.wait_gone(numbered)
+
+    panel.open()
+    for left, each in enumerate(reversed(keyed)):
+        panel.wait(lambda rows, left=left: len(rows) == len(clicked) + len(keyed) - left)  # type: ignore[misc]
+        panel.select(each.words)
+        app.terminal.press("x")
+        if each.animal.dawdles:
+            panel.wait_row(each.words, "[kill]")
+            # A press right behind the first would be taken for the same one.
+            wait_until(lambda each=each: not _press_again(app, each), what="it is killed", step=0.2)  # type: ignore[misc]
+        panel.wait_without(each.words)
+    zoo.wait_gone(keyed)
+
+    for each in reversed(clicked):
+        panel.click(each.words)
+    zoo.wait_gone([each for each in clicked if not each.animal.dawdles])
+    for each in clicked:
+        if each.animal.dawdles:
+            panel.click(each.words, "[kill]")
+    zoo.wait_gone(clicked)
+    panel.wait(lambda rows: not rows)
+    panel.close()
+    zoo.wait_empty()
+
+
+def _press_again(app: Caesura, each: Resident) -> bool:
+    """Not when it is gone: then the key would meet the next row."""
+    if each.alive:
+        app.terminal.press("x")
+        return True
+    return False
+
+
+@pytest.mark.promise("X1", "X5", "E1", "E6")
+@HOLDS
+def test_a_deadline_ends_some_and_esc_the_rest(zoo: Menagerie) -> None:
+    late, stopped = zoo.third(1), zoo.third(2)
+    zoo.keep_in_agents([*late, *stopped])
+    app, panel = zoo.app, zoo.panel
+    seen = len(zoo.server.exchanges)
+    panel.open()
+    # A row for each sub-agent and one for its command, and no more when the replies are over.
+    for left, each in enumerate(reversed(late)):
+        panel.wait(lambda rows, left=left: len(rows) == 2 * (len(late) + len(stopped) - left))  # type: ignore[misc]
+        panel.select(each.words)
+        app.terminal.press("-", "-")
+    zoo.wait_gone(late)
+    zoo.server.wait_for(lambda: len(zoo.server.exchanges) >= seen + len(late), 20)
+    told = [result.text for one in zoo.server.exchanges[seen:] for result in last_results(one.request)]
+    assert ["its deadline was over" in text for text in told] == [True] * len(late)
+    assert all(each.alive for each in stopped)
+
+    panel.close()
+    app.terminal.press("escape")
+    zoo.wait_gone([each for each in stopped if not each.animal.dawdles])
+    if any(each.animal.dawdles for each in stopped):
+        app.wait_status("Esc forces")
+        app.terminal.press("escape")
+    assert re.search(r"(\d+) processes ended, 0 alive", app.wait_stopped())
+    zoo.wait_empty()
+
+
+@pytest.mark.promise("X1", "Q1")
+@HOLDS
+def test_the_end_of_the_program_ends_them(zoo: Menagerie) -> None:
+    zoo.keep(zoo.third(0))
+    if zoo.hold is Hold.UNSHARE:
+        zoo.app.terminal.signal(signal.SIGTERM)
+        assert zoo.app.terminal.wait_exit() == 128 + signal.SIGTERM
+    else:
+        zoo.app.terminal.press("ctrl+q")
+        zoo.app.terminal.wait_for("again quits")
+        assert all(each.alive for each in zoo.third(0))
+        zoo.app.terminal.press("ctrl+q")
+        assert zoo.app.terminal.wait_exit() == 0
+    # Nothing that the program claimed to end may end later than the program.
+    assert all(not each.alive for each in zoo.residents)
+    zoo.wait_empty()
+    assert zoo.app.terminal.unrestored() == []
+    assert zoo.app.terminal.processes() == []
+
+
+@pytest.mark.promise("X7")
+def test_a_kill_of_the_program_ends_them(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        zoos = [stack.enter_context(menagerie(hold, tmp_path / hold.name)) for hold in Hold if hold.possible]
+        for zoo in zoos:
+            zoo.keep(zoo.third(2))
+        for zoo in zoos:
+            zoo.app.terminal.signal(signal.SIGKILL)
+            assert zoo.app.terminal.wait_exit() == -signal.SIGKILL
+        for zoo in zoos:
+            zoo.wait_gone(zoo.residents)
+            zoo.wait_empty()
+            wait_until(lambda zoo=zoo: zoo.app.terminal.processes() == [], what="no process is left")  # type: ignore[misc]
