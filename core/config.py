@@ -109,14 +109,14 @@ class ContainmentRule:
 
 @dataclass(frozen=True, slots=True)
 class ToolSettings:
-    """`[tools]`. `max_steps` bounds the replies of one turn, None leaves them unbounded. `deadline` is how
-    long a turn may take, in seconds; None for as long as it takes."""
+    """`[tools]`. `max_steps` bounds the replies of one turn, lest a model that goes round in circles does so
+    all night. `deadline` is how long a turn may take, in seconds; None for as long as it takes."""
 
     __pydantic_config__: typing.ClassVar = _NOTHING_ELSE
 
     containment: ContainmentChoice = ContainmentChoice.AUTO
     containment_rules: tuple[ContainmentRule, ...] = ()
-    max_steps: Count | None = None
+    max_steps: Count | None = 200
     deadline: Seconds | None = None
 
     def containment_of(self, line: str, commands: tuple[tuple[str, ...], ...] | None) -> ContainmentChoice:

@@ -69,7 +69,7 @@ def test_a_request_that_fails_gives_the_prompt_back(
     shown = app.wait_block("✗ ")
     assert sentence in shown
     assert shown.endswith(BACK)
-    assert app.composer == "what is wrong"
+    app.wait_composer("what is wrong")
     assert_goes_on(app, server)
 
 

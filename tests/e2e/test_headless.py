@@ -16,7 +16,7 @@ import pytest
 from tests.e2e.caesura import API_KEY, ENDLESS, PROGRAM, START_S, environment, talk_to
 from tests.e2e.processes import descendants, marked
 from tests.e2e.terminal import Terminal, wait_until
-from tests.servers.script import Call, Refusal, Refuse, Script, flood
+from tests.servers.script import Call, Refusal, Refuse, Script, flood, in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,7 +129,9 @@ def test_the_reply_and_nothing_else_is_on_standard_output(tmp_path: Path, server
         assert finished.wait() == 0
         assert finished.errors() == ""
         assert_nothing_is_left(finished)
-    assert server.exchanges[-1].request.body["messages"] == [{"role": "user", "content": "say it, ü\n"}]
+    system, *said = server.exchanges[-1].request.body["messages"]
+    assert system["role"] == "system"
+    assert said == [{"role": "user", "content": "say it, ü\n"}]
 
 
 @pytest.mark.parametrize(
@@ -283,7 +285,7 @@ def test_a_standard_error_that_takes_nothing_holds_up_neither_the_reply_nor_the_
     tmp_path: Path, server: OpenAIServer, full_pipe: int
 ) -> None:
     # The tool's refusal is said there while the turn runs.
-    server.script = Script(calls=(Call("call_1", "shell"),))
+    server.script = in_turn(Script(text=(), calls=(Call("call_1", "no_such_tool"),)), Script())
     with run(tmp_path, *talk_to(server), "call", stderr=full_pipe) as finished:
         assert finished.rest() == b"Hello, world.\n"
         assert finished.wait() == 0

@@ -24,7 +24,7 @@ from tests.e2e.caesura import Caesura, running, talk_to
 from tests.e2e.processes import descendants
 from tests.e2e.terminal import wait_until
 from tests.e2e.tools import Panel, call, calls, last_results, shell, write_config
-from tests.e2e.zoo import MARK, READY, ZOO, Animal, living, remains
+from tests.e2e.zoo import MARK, READY, ZOO, Animal, living
 from tests.servers.base import ThreadedServer
 from tests.servers.openai import OpenAIServer
 from tests.servers.script import Script
@@ -93,7 +93,7 @@ class Menagerie:
         self.panel = Panel(app)
         wait_until(lambda: len(descendants(app.terminal.pid)) == 1, what="there is a model process")
         self._own = set(descendants(app.terminal.pid))
-        self._seen: set[int] = set()
+        self._seen: set[tuple[int, str]] = set()
 
     def third(self, number: int) -> list[Resident]:
         """Those whose turn it is here; for another `number`, or another hold, they are others."""
@@ -115,9 +115,10 @@ class Menagerie:
     def _wait_up(self, residents: Sequence[Resident]) -> None:
         for each in residents:
             wait_until(lambda each=each: each.up, what=f"{each.animal.name} is up")  # type: ignore[misc]
-        self._seen = set(descendants(self.app.terminal.pid)) - self._own
+        pids = set(descendants(self.app.terminal.pid)) - self._own
         for each in residents:
-            self._seen |= living(each.mark).keys()
+            pids |= living(each.mark).keys()
+        self._seen = {(pid, started) for pid in pids if (started := _started(pid))}
         held = {holder for each in residents for holder in self._holders(min(living(each.mark)))}
         assert held == {_NAMES[self.hold]}
 
@@ -142,11 +143,22 @@ class Menagerie:
 
     def wait_empty(self) -> None:
         """Nothing of it all is left, no keeper and no zombie."""
-        wait_until(lambda: not remains(self._seen), what=f"nothing is left of {self._seen}")
+        wait_until(
+            lambda: not any(_started(pid) == started for pid, started in self._seen),
+            what=f"nothing is left of {self._seen}",
+        )
         assert all(not each.alive for each in self.residents)
 
 
 _NAMES: Final = {Hold.BWRAP: "bwrap", Hold.UNSHARE: "unshare", Hold.GROUP: ""}
+
+
+def _started(pid: int) -> str:
+    """When a process began, which tells it from a later one with its number; also of a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
 
 
 def _keeper(residents: Sequence[Resident]) -> Callable[[Request], Script]:
