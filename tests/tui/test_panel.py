@@ -22,7 +22,7 @@ from tests.tui.scripted import Stage, staged
 from tui.interrupt import InterruptKey
 from tui.operation_rows import Button, Placed, in_tree_order, operation_line, rows_each, state_words
 from tui.stops import SAME_PRESS_S
-from tui.widgets.panel import Panel
+from tui.widgets.panel import MOVED_S, Panel
 
 if TYPE_CHECKING:
     from core.messages import ToolResult
@@ -175,6 +175,12 @@ async def test_x_stops_the_selected_call() -> None:
         await stage.press("ctrl+t", "down", "x")
         await stage.until(lambda: stage.shell.running == ["sleep 100", "find / -name core"])
         await stage.until(lambda: not any("make test" in row for row in stage.panel))
+        # A key that comes late was meant for the row that has gone, and not for the one in its place.
+        await stage.press("x")
+        await stage.pilot.pause()
+        assert stage.shell.running == ["sleep 100", "find / -name core"]
+        assert OperationState.STOPPING not in {one.state for one in stage.session.operations()}
+        stage.later += MOVED_S
         await stage.press("x")
         await stage.until(lambda: stage.shell.running == ["sleep 100"])
         assert stage.does(Status.RUNNING)

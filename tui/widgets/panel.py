@@ -43,6 +43,10 @@ DEADLINE_STEP_S = 30.0
 STRIPS_KEPT = 512
 
 
+MOVED_S = 0.4
+"""For so long after the selection went to the next row by itself, because its row ended, no key stops."""
+
+
 class Panel(ScrollView, can_focus=True):
     """See the module. `clock` is that of the operations, `time.monotonic`."""
 
@@ -112,6 +116,7 @@ class Panel(ScrollView, can_focus=True):
         self._shown: list[tuple[Line, bool]] = []
         self._width = 0
         self._selected = ""
+        self._moved_at = float("-inf")
         self._pressed = ""
         self._strips: LRUCache[tuple[Line, bool], Strip] = LRUCache(STRIPS_KEPT)
         self._styles: dict[tuple[Tone, bool], Style] = {}
@@ -161,6 +166,7 @@ class Panel(ScrollView, can_focus=True):
             return
         at = keys.index(self._selected) + step if self._selected in keys else 0
         self._selected = keys[max(0, min(at, len(keys) - 1))]
+        self._moved_at = float("-inf")
         self._arrange()
         self._show_selected()
 
@@ -168,10 +174,11 @@ class Panel(ScrollView, can_focus=True):
         self._fold_or_unfold(self._selected)
 
     def action_stop_one(self) -> None:
-        self._stop(self._selected)
+        if not self._has_just_moved:
+            self._stop(self._selected)
 
     def action_stop_with_words(self) -> None:
-        if (placed := self._find(self._selected)) is not None:
+        if not self._has_just_moved and (placed := self._find(self._selected)) is not None:
             self._ask_words(StopWords(placed.view.call_id, name_of(placed.view)))
 
     def action_deadline(self, sign: int) -> None:
@@ -200,6 +207,11 @@ class Panel(ScrollView, can_focus=True):
         elif isinstance(row, OperationRow):
             self._fold_or_unfold(row.key)
         self._arrange()
+
+    @property
+    def _has_just_moved(self) -> bool:
+        """Whether a key was meant for the row that has ended, and not for what took its place."""
+        return self._clock() - self._moved_at < MOVED_S
 
     def _stop(self, key: str) -> None:
         if (placed := self._find(key)) is not None:
@@ -237,6 +249,8 @@ class Panel(ScrollView, can_focus=True):
         self._placed = placed
         keys = self._keys()
         if self._selected not in keys:
+            if self._selected:
+                self._moved_at = self._clock()
             self._selected = keys[min(at, len(keys) - 1)] if keys else ""
 
     def _arrange(self) -> None:
