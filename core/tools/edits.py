@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 from weakref import WeakKeyDictionary
@@ -85,7 +86,7 @@ class _Change:
 ArgumentsT = TypeVar("ArgumentsT", WriteFileArguments, EditFileArguments)
 
 
-class _Changing(Generic[ArgumentsT]):
+class _Changing(ABC, Generic[ArgumentsT]):
     """What both tools have in common: a change that is worked out, shown, and made."""
 
     grace_s = GRACE_S
@@ -94,8 +95,9 @@ class _Changing(Generic[ArgumentsT]):
         # Of each call that was asked about, the file on which its answer rests.
         self._shown: WeakKeyDictionary[Progress, object] = WeakKeyDictionary()
 
+    @abstractmethod
     def _work_out(self, arguments: ArgumentsT, path: Path, name: str) -> _Change:
-        raise NotImplementedError
+        """The change as it would be made to the file as it is. Blocking. Raises `ToolError`."""
 
     def title(self, arguments: ArgumentsT, workspace: Workspace) -> str:
         return workspace.name(workspace.path(arguments.path))
