@@ -160,7 +160,7 @@ async def converse(process: ModelProcess, server: Server, plans: list[Plan]) -> 
 
 
 @pytest.mark.promise("H4", "H5", "S3", "S8", "S9", "U8")
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(plans=st.lists(PLANS, min_size=1, max_size=3))
 def test_no_interrupted_conversation_is_refused(shared: ModelProcess, plans: list[Plan]) -> None:
     with ThreadedServer(PROTOCOLS["openai"].server(Script())) as server:
