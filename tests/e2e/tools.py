@@ -162,6 +162,19 @@ class Panel:
         """Press the button of an operation with the mouse."""
         self._app.terminal.mouse_click(*self.wait_row(text, button).at)
 
+    def press_x(self, text: str) -> None:
+        """Select an operation and press `x` until that is heard: right after a row has gone, no key stops."""
+
+        def heard() -> bool:
+            row = next((row for row in self.rows() if text in row.text), None)
+            if row is None or row.button != STOP:
+                return True
+            self._app.terminal.press("x")
+            return False
+
+        self.select(text)
+        wait_until(heard, what=f"{text} is being stopped", step=0.2)
+
     def select(self, text: str) -> None:
         """Go to a row with the arrow keys. The panel must have the keys, and no row may come or go."""
         rows = self.wait(
