@@ -89,6 +89,7 @@ def test_it_outlives_esc_and_is_stopped_by_its_row_with_words(
     panel.wait_row("echo hello; cat one")
     app.terminal.press("enter")
     app.terminal.wait_for("│ hello")
+    panel.select("echo hello; cat one")
     app.terminal.press("w")
     app.terminal.type("no longer needed\n")
     panel.wait(lambda rows: not rows)

@@ -162,27 +162,18 @@ class Panel:
         """Press the button of an operation with the mouse."""
         self._app.terminal.mouse_click(*self.wait_row(text, button).at)
 
-    def press_x(self, text: str) -> None:
-        """Select an operation and press `x` until that is heard: right after a row has gone, no key stops."""
-
-        def heard() -> bool:
-            row = next((row for row in self.rows() if text in row.text), None)
-            if row is None or row.button != STOP:
-                return True
-            self._app.terminal.press("x")
-            return False
-
-        self.select(text)
-        wait_until(heard, what=f"{text} is being stopped", step=0.2)
-
     def select(self, text: str) -> None:
-        """Go to a row with the arrow keys. The panel must have the keys, and no row may come or go."""
+        """Go to a row with the arrow keys. The panel must have the keys, and no row may come or go.
+
+        At least one key is pressed: a row that the selection moved to by itself hears no `x` at first.
+        """
         rows = self.wait(
             lambda rows: any(row.selected for row in rows) and any(text in row.text for row in rows)
         )
         here = next(at for at, row in enumerate(rows) if row.selected)
         there = next(at for at, row in enumerate(rows) if text in row.text)
-        self._app.terminal.press(*["down" if there > here else "up"] * abs(there - here))
+        there_and_back = ["up", "down"] if there else ["up"]
+        self._app.terminal.press(*["down" if there > here else "up"] * abs(there - here) or there_and_back)
         self.wait(lambda rows: any(row.selected and text in row.text for row in rows))
 
 
