@@ -60,6 +60,15 @@ class _Number:
         return core_schema.float_schema(strict=True, gt=0, allow_inf_nan=False)
 
 
+class _Switch:
+    """True or false and nothing that could be meant so, for pydantic."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.bool_schema(strict=True)
+
+
 def _parse_rule(text: str) -> Rule:
     from core.rules import RuleError
 
@@ -72,6 +81,7 @@ def _parse_rule(text: str) -> Rule:
 RuleSetting = Annotated[Rule, _RuleText()]
 Count = Annotated[int, _Number(int)]
 Seconds = Annotated[float, _Number(float)]
+Switch = Annotated[bool, _Switch()]
 
 # What pydantic reads off a dataclass without being imported by it.
 _NOTHING_ELSE = {"extra": "forbid"}
@@ -110,7 +120,8 @@ class ContainmentRule:
 @dataclass(frozen=True, slots=True)
 class ToolSettings:
     """`[tools]`. `max_steps` bounds the replies of one turn, lest a model that goes round in circles does so
-    all night. `deadline` is how long a turn may take, in seconds; None for as long as it takes."""
+    all night. `deadline` is how long a turn may take, in seconds; None for as long as it takes. `max_budget`
+    is what a session may cost, in dollars."""
 
     __pydantic_config__: typing.ClassVar = _NOTHING_ELSE
 
@@ -118,6 +129,7 @@ class ToolSettings:
     containment_rules: tuple[ContainmentRule, ...] = ()
     max_steps: Count | None = 200
     deadline: Seconds | None = None
+    max_budget: Seconds | None = None
 
     def containment_of(self, line: str, commands: tuple[tuple[str, ...], ...] | None) -> ContainmentChoice:
         """The containment of a command line: that of the first rule that covers any command in it.
@@ -160,6 +172,16 @@ class McpSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class JobSettings:
+    """`[jobs]`: requests that Caesura makes for itself. Without `memory` it neither notes facts of a
+    workspace nor tells the model those that were noted before."""
+
+    __pydantic_config__: typing.ClassVar = _NOTHING_ELSE
+
+    memory: Switch = True
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All settings, with the defaults where nothing is said."""
 
@@ -168,6 +190,7 @@ class Config:
     permissions: PermissionSettings = PermissionSettings()
     tools: ToolSettings = ToolSettings()
     mcp: McpSettings = field(default_factory=McpSettings)
+    jobs: JobSettings = JobSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +375,7 @@ _EXPECTED = {
     "string_type": "it must be text in quotes",
     "int_type": "it must be a whole number",
     "float_type": "it must be a number",
+    "bool_type": "it must be true or false",
 }
 """What pydantic calls by Python's names, in TOML's."""
 

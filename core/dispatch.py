@@ -25,7 +25,9 @@ from core.events import (
     CallNamed,
     CallStarted,
     Event,
+    Notice,
 )
+from core.file_history import keep_in_time
 from core.messages import ToolResult, read_arguments
 from core.model import Phase
 from core.operations import OperationKind, OperationState
@@ -38,8 +40,10 @@ if TYPE_CHECKING:
     from core.access import Access
     from core.approval import Desk
     from core.cancel import CancelToken
+    from core.journal import Piece
     from core.model import ToolSpec
     from core.operations import Operation, Registry
+    from core.records import PreImage
     from core.results import Told
     from core.tools.base import Tool, ToolContext, ToolOutput
 
@@ -84,6 +88,16 @@ class ToolSource(Protocol):
         ...
 
 
+class CallRecord(Protocol):
+    """Where calls are written down while their step runs (H8)."""
+
+    def take(self, piece: Piece) -> None: ...
+
+    async def begin_call(self, call_id: str) -> None: ...
+
+    async def keep_preimage(self, preimage: PreImage) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class CallHome:
     """Where the calls of a reply belong. `parent_id` and `agent` are those of a sub-agent that makes them."""
@@ -95,6 +109,7 @@ class CallHome:
     desk: Desk
     emit: Callable[[Event], None]
     stragglers: set[asyncio.Task[Any]]
+    record: CallRecord
     parent_id: str | None = None
     agent: str = ""
 
@@ -277,6 +292,7 @@ class Calls:
                         tool.access(entry.arguments, home.desk.workspace),
                         lambda: tool.preview(entry.arguments, context),
                     )
+                    await home.record.begin_call(call.call_id)
                     operation.start(Phase.IN_CALL)
                     call.began_at = time.monotonic()
                     if (seconds := tool.deadline_s(entry.arguments)) is not None:
@@ -296,6 +312,12 @@ class Calls:
             if left is not None:
                 call.operation.limit(left)
 
+        def tell(text: str) -> None:
+            self._emit(Notice(text))
+
+        async def keep(preimage: PreImage) -> None:
+            await keep_in_time(preimage, self._home.record.keep_preimage, tell)
+
         return ToolContext(
             turn_id=self._home.turn_id,
             call_id=call.call_id,
@@ -303,6 +325,8 @@ class Calls:
             workspace=self._home.desk.workspace,
             progress=call.operation.progress,
             ask=ask,
+            keep_preimage=keep,
+            tell=tell,
         )
 
     # -- ends --
@@ -316,6 +340,7 @@ class Calls:
         if call.told is not None or self._closed:
             return
         call.told = told
+        self._home.record.take(call.result)
         survivors = call.operation.progress.survivors
         self._home.desk.survivors.update((survivor.pid, survivor) for survivor in survivors)
         call.done.set()

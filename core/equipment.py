@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from core.access import Workspace
 from core.dispatch import FixedTools, ToolSource
-from core.engine import NO_LIMITS, Limits
+from core.journal import Unsaved
 from core.permissions import Permissions
+from core.turn import NO_LIMITS, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from core.journal import Journal
     from core.session import Session
 
 
@@ -49,13 +51,17 @@ class NoTools(FixedTools):
 
 @dataclass(frozen=True, slots=True)
 class Equipment:
-    """With what, and how far, turns may go. `make_tools` gets the session that it makes them for."""
+    """With what, and how far, turns may go. `make_tools` gets the session that it makes them for, and
+    `make_journal` the id of a new one."""
 
     permissions: Permissions
     make_tools: Callable[[Session], SessionTools]
     limits: Limits = NO_LIMITS
     mode_chosen: bool = False
     """The mode is the person's own choice, which no setting changes."""
+    jobs: bool = False
+    """The session may make requests for itself: a title, notes."""
+    make_journal: Callable[[str], Journal] = lambda _: Unsaved()
 
 
 def talk_only() -> Equipment:

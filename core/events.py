@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from core.compaction_plan import Action, Trigger
     from core.messages import ResultStatus, Usage
     from core.model import Closing, ModelInfo
     from core.permissions import Mode
@@ -212,6 +213,44 @@ class BackgroundEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class CompactionStarted:
+    """`turn_id` is None for `/compact`; `call_id` is its operation's, empty for one that only trims.
+
+    `steps` are the steps that are summarised, or those of which outputs are trimmed; `tokens` estimates the
+    context before.
+    """
+
+    turn_id: int | None
+    call_id: str
+    action: Action
+    trigger: Trigger
+    steps: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class CompactionEnded:
+    """The last word on a compaction, once for each `CompactionStarted`.
+
+    `number` is that of its record; None means that nothing has changed, and then `proof` is that of its stop
+    or `error` a sentence for the user. `upto` counts the steps that the summary stands for. `tokens`
+    estimates the context now. `usage` is what the provider counted for the request, None if it counted
+    nothing or the request was stopped.
+    """
+
+    turn_id: int | None
+    call_id: str
+    action: Action
+    number: int | None
+    summary: str
+    tokens: int
+    usage: Usage | None = None
+    error: str | None = None
+    proof: StopProof | None = None
+    upto: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class StepCommitted:
     """`usage` is this step's, None if the provider reported none; `total` the session's so far."""
 
@@ -226,7 +265,7 @@ class TurnEnded:
 
     `error` is a sentence for the user. `returned_prompt` is set when nothing of the turn was kept (H1): it
     goes back to an empty composer. Not so the prompt of `/continue`, which nobody wrote. `text` is what of
-    the reply was kept, whole or partial.
+    the reply was kept, whole or partial. `unsaved` says why the end is not in the file, if it is not.
     """
 
     turn_id: int
@@ -235,6 +274,7 @@ class TurnEnded:
     error: str | None = None
     proof: StopProof | None = None
     returned_prompt: str | None = None
+    unsaved: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +283,13 @@ class QueueChanged:
 
     prompts: tuple[str, ...]
     paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Titled:
+    """The session has a title, or another one."""
+
+    title: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,8 +318,11 @@ Event = (
     | ModeChanged
     | BackgroundEnded
     | Notice
+    | CompactionStarted
+    | CompactionEnded
     | StepCommitted
     | TurnEnded
     | QueueChanged
     | ModelDescribed
+    | Titled
 )

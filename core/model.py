@@ -42,6 +42,15 @@ class ToolSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """Which model answers, and where. `model` is litellm's name; `api_base` None is the usual address."""
+
+    model: str
+    api_base: str | None = None
+    system: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRequest:
     """One request to a model.
 
@@ -168,7 +177,11 @@ class ModelError(CaesuraError):
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What the catalogue knows of a model; None where it does not know. Prices in dollars per token."""
+    """What the catalogue knows of a model; None where it does not know. Prices in dollars per token.
+
+    A cached or a reasoning token without a price of its own costs what other tokens of the input or of the
+    output cost. For a prompt of more than `long_prompt` tokens the `long_` prices hold, where there are any.
+    """
 
     model: str
     context_window: int | None = None
@@ -177,6 +190,12 @@ class ModelInfo:
     output_price: float | None = None
     reasoning: bool | None = None
     tools: bool | None = None
+    cached_input_price: float | None = None
+    reasoning_price: float | None = None
+    long_prompt: int | None = None
+    long_input_price: float | None = None
+    long_cached_input_price: float | None = None
+    long_output_price: float | None = None
 
 
 class ModelProvider(Protocol):

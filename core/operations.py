@@ -48,6 +48,7 @@ class OperationKind(StrEnum):
     COMPACTION = "compaction"
     BACK_OFF = "back-off"
     BACKGROUND = "background"
+    JOB = "job"
 
 
 class OperationState(StrEnum):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from core.cancel import Cause
 from core.events import Shown
-from core.messages import ResultStatus
+from core.messages import ResultStatus, ToolResult
 
 if TYPE_CHECKING:
     from core.cancel import CancelReason
@@ -82,6 +82,15 @@ def stopped(
     who, request = _who(reason, alone=alone), _request(reason, alone=alone)
     text = f"Stopped after {seconds:.1f} s: {who}. {effects}{request}"
     return Told(ResultStatus.STOPPED, _with_output(text, output), Shown(output), proof)
+
+
+def died(call_id: str, name: str, *, ran: bool) -> ToolResult:
+    """Caesura itself was killed before the call had ended; `ran` says whether it had begun."""
+    if ran:
+        text = "Stopped: Caesura itself was killed while this ran. What it had done by then is unknown."
+        return ToolResult(call_id, name, ResultStatus.STOPPED, text)
+    text = "Not started: Caesura itself was killed before it began."
+    return ToolResult(call_id, name, ResultStatus.NOT_STARTED, text)
 
 
 def _who(reason: CancelReason | None, *, alone: bool) -> str:

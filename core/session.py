@@ -1,8 +1,7 @@
 """One conversation: its history, its queue, its running turn, its background commands, and who listens.
 
 A session belongs to one event loop; only `stop` and `force` may be called from other threads. Front ends call
-its methods and read its events, and never keep a state of their own about what is running (U4). The history
-is in memory.
+its methods and read its events, and never keep a state of their own about what is running (U4).
 """
 
 from __future__ import annotations
@@ -11,21 +10,23 @@ import asyncio
 import itertools
 import logging
 import uuid
-from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from core.approval import Desk
 from core.background import BackgroundCommands
-from core.cancel import CancelReason, CancelToken
-from core.engine import Limits, Surroundings, Turn, close_unrun, run_turn
+from core.cancel import Cancelled, CancelReason, CancelToken
+from core.compaction import CompactionHome, Fitter, TurnFitter, compact
+from core.costs import Budget
+from core.engine import close_unrun, run_turn
 from core.equipment import Equipment, talk_only
 from core.errors import CaesuraError
 from core.events import (
     Answer,
     CallEnded,
     CallNamed,
+    CompactionEnded,
     Event,
     ModeChanged,
     ModelDescribed,
@@ -37,23 +38,33 @@ from core.events import (
     Status,
     StepCommitted,
     StopProof,
+    Titled,
     TurnEnded,
     TurnStarted,
 )
+from core.history import History
+from core.jobs import Jobs
 from core.listeners import Listeners
-from core.messages import Message, ResultStatus, Step, Usage, UserMessage, sendable
-from core.model import ModelInfo, ModelProvider, ModelRequest, ToolSpec
+from core.messages import ResultStatus, UserMessage
 from core.processes import kill_survivor
 from core.questions import Questions
+from core.steering import SessionError, Steering
+from core.summary import CompactionFailed
 from core.supervision import END_OF_PROGRAM
 from core.threads import run_in_thread
+from core.turn import Limits, Surroundings, Turn
+from core.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from core.access import Workspace
+    from core.journal import Opened
+    from core.messages import Step, Usage
+    from core.model import ModelChoice, ModelInfo, ModelProvider
     from core.operations import CancelResult, OperationView, Registry
     from core.permissions import Mode, Permissions
+    from core.records import StoredStep
 
 log = logging.getLogger(__name__)
 
@@ -63,21 +74,8 @@ FORCED_S = 1.0
 """How long the end of a turn may take once nothing is waited for any more, in seconds."""
 
 
-class SessionError(CaesuraError):
-    """The session cannot do that now."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelChoice:
-    """Which model answers, and where. `model` is litellm's name; `api_base` None is the usual address."""
-
-    model: str
-    api_base: str | None = None
-    system: str | None = None
-
-
 class Session:
-    """See the module. Make it inside a running event loop; `aclose` ends it."""
+    """See the module. Make it inside a running event loop; `aclose` ends it. `opened` comes from the file."""
 
     def __init__(
         self,
@@ -85,22 +83,20 @@ class Session:
         registry: Registry,
         choice: ModelChoice,
         equipment: Equipment | None = None,
+        opened: Opened | None = None,
     ) -> None:
         given = equipment or talk_only()
-        self.session_id = uuid.uuid4().hex[:12]
-        self.choice = choice
-        self.info = ModelInfo(choice.model)
+        self.session_id = uuid.uuid4().hex[:12] if opened is None else opened.loaded.info.session_id
         self.token = CancelToken(f"session {self.session_id}")
-        self.usage = Usage(0, 0)
         self._provider = provider
         self._registry = registry
-        self._steps: list[Step] = []
-        self._last_usage: Usage | None = None
-        self._queue: deque[UserMessage] = deque()
-        self._queue_paused = False
+        self._journal = given.make_journal(self.session_id) if opened is None else opened.journal
+        self.record = History(choice, self._journal, self._on_commit)
+        self.steering = Steering(self, opened.loaded.queue if opened is not None else ())
         self._turn_numbers = itertools.count(1)
         # Read by `stop` in any thread, written by the loop: one reference, so no lock (U5).
         self._turn: Turn | None = None
+        self._compaction: CancelToken | None = None
         self._task: asyncio.Task[None] | None = None
         self._returned_prompt: str | None = None
         self._mode_chosen = given.mode_chosen
@@ -111,19 +107,37 @@ class Session:
         self._listeners = Listeners()
         self._closing: asyncio.Task[None] | None = None
         self._closed = False
+        self.read_only = ""
+        self._doubt_told = False
         self._limits = given.limits
         self._desk = Desk(given.permissions.workspace, given.permissions, Questions())
         self.background = BackgroundCommands(self.session_id, registry, self._listeners.tell)
+        self.jobs = Jobs(
+            self.session_id,
+            provider,
+            registry,
+            self._stragglers,
+            spend=self.record.spend_job,
+            enabled=given.jobs,
+        )
         self._tools = given.make_tools(self)
+        if opened is not None:
+            self._take_up(opened)
+        workspace = given.permissions.workspace.root
+        self.upkeep = Upkeep(self.record, self._journal, self.jobs, workspace, self._tell_title)
+        if opened is not None and opened.loaded.info.title:
+            self.upkeep.settle_title(opened.loaded.info.title)
 
     # -- what there is --
 
     @property
     def status(self) -> Status:
-        turn = self._turn
-        if turn is None:
-            return Status.IDLE
-        return Status.STOPPING if turn.token.cancelled else Status.RUNNING
+        turn, compaction = self._turn, self._compaction
+        if turn is not None:
+            return Status.STOPPING if turn.token.cancelled and not turn.committed else Status.RUNNING
+        if compaction is not None:
+            return Status.STOPPING if compaction.cancelled else Status.RUNNING
+        return Status.IDLE
 
     @property
     def started_at(self) -> float | None:
@@ -131,22 +145,45 @@ class Session:
         return None if self._turn is None else self._turn.started_at
 
     @property
+    def choice(self) -> ModelChoice:
+        return self.record.choice
+
+    @property
+    def info(self) -> ModelInfo:
+        """What is known of the model."""
+        return self.record.info
+
+    @property
+    def usage(self) -> Usage:
+        return self.record.usage
+
+    @property
     def history(self) -> tuple[Step, ...]:
-        return tuple(self._steps)
+        return tuple(stored.step for stored in self.record.steps)
 
     @property
     def context_used(self) -> int | None:
         """Tokens that the conversation fills, by the provider's count of its last complete reply."""
-        last = self._last_usage
+        last = self.record.last_usage
         return None if last is None else last.input_tokens + last.output_tokens
 
     @property
+    def returned_prompt(self) -> str | None:
+        """The prompt of the latest turn, if nothing of that was kept: it goes to an empty composer (H1)."""
+        return self._returned_prompt
+
+    @property
     def queued(self) -> tuple[str, ...]:
-        return tuple(prompt.text for prompt in self._queue)
+        """The prompts that wait."""
+        return self.steering.queue_texts
 
     @property
     def queue_paused(self) -> bool:
-        return self._queue_paused
+        return self.steering.queue_paused
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
 
     @property
     def workspace(self) -> Workspace:
@@ -195,29 +232,21 @@ class Session:
 
         Raises `SessionError` for an empty prompt or a session that is closed.
         """
-        if not text.strip():
-            raise SessionError("The prompt is empty: write something first.")
-        self._begin_or_queue(UserMessage(text))
+        self.steering.submit(text)
 
     def hold(self, text: str) -> None:
         """Queue a prompt and have it wait for the user: it was sent before a stop that overtook it.
 
         Raises `SessionError` for an empty prompt.
         """
-        if not text.strip():
-            raise SessionError("The prompt is empty: write something first.")
-        self._queue.append(UserMessage(text))
-        self._queue_paused = True
-        self._emit_queue()
+        self.steering.hold(text)
 
     def resume(self) -> None:
         """Take up the turn that was stopped last (H9): `/continue`.
 
         Raises `SessionError` when a turn is running, nothing was stopped or the session is closed.
         """
-        self._check_open()
-        if self._turn is not None:
-            raise SessionError("A turn is running: stop it first, or let it end.")
+        self._check_idle()
         if self._returned_prompt is not None:
             self._begin(UserMessage(self._returned_prompt), continued=True)
         elif self._interrupted:
@@ -225,18 +254,42 @@ class Session:
         else:
             raise SessionError("There is nothing to continue: the last reply came to its end.")
 
+    def compact(self, keep: str = "") -> None:
+        """Have the conversation summarised, so that less of it is sent: `/compact`, with what to keep (C2).
+
+        Raises `SessionError` when a turn is running or the session is closed.
+        """
+        self._check_idle()
+        token = self._compaction = self.token.child("compaction")
+        task = asyncio.create_task(self._compact(token, keep), name=f"compaction of {self.session_id}")
+        if self._compaction is token:
+            self._task = task
+        task.add_done_callback(lambda _: self._end_compaction(token))
+
+    def uncompact(self) -> None:
+        """Send again all that the newest summary stands for (C2). Raises `SessionError` if there is none."""
+        self._check_idle()
+        undone = self.record.undo_compaction()
+        if undone is None:
+            raise SessionError("There is nothing to take back: the whole conversation is sent as it is.")
+        what = f"The first {undone.upto} steps are" if undone.upto else "The outputs of tools are"
+        self.tell(f"{what} sent whole again. They are compacted anew when the model's window is nearly full.")
+
     def stop(self, reason: CancelReason) -> bool:
-        """Stop the running turn; false when there is none or it is stopping already (U2).
+        """Stop the running turn or compaction; false when there is none or it is stopping already (U2).
 
         From any thread, at once, without a lock or a wait (U5).
         """
-        turn = self._turn
-        return turn is not None and not turn.committed and turn.token.cancel(reason)
+        turn, compaction = self._turn, self._compaction
+        if turn is not None:
+            return not turn.over and turn.token.cancel(reason)
+        return compaction is not None and compaction.cancel(reason)
 
     def force(self) -> bool:
         """The second stop: no grace any more (E7). False unless a turn is stopping. From any thread."""
-        turn = self._turn
-        return turn is not None and turn.token.force()
+        turn, compaction = self._turn, self._compaction
+        token = compaction if turn is None else turn.token
+        return token is not None and token.force()
 
     def stop_call(self, call_id: str, reason: CancelReason) -> CancelResult:
         """Stop one operation; a second time, force it (S2, S11). From any thread."""
@@ -275,32 +328,29 @@ class Session:
 
     def send_queued(self) -> bool:
         """Send the next prompt of a queue that a stop has paused; false when there is none."""
-        if self._turn is not None or not self._queue or self._closed:
-            return False
-        self._queue_paused = False
-        self._begin_next()
-        return True
+        return self.steering.send_queued()
 
     def take_queue(self) -> tuple[str, ...]:
         """Empty the queue and hand its prompts back."""
-        taken = self.queued
-        self._queue.clear()
-        self._queue_paused = False
-        self._emit_queue()
-        return taken
+        return self.steering.take_queue()
 
     async def prepare(self) -> None:
         """Have the settings read and the tools imported, before a turn has to wait for it."""
         await self._tools.prepare()
 
-    def configure(self, mode: Mode, limits: Limits) -> None:
-        """Take over what the settings say, unless it was chosen already."""
+    def configure(self, mode: Mode, limits: Limits, *, system: str | None, notes_facts: bool) -> None:
+        """Take over what the settings say, unless it was chosen already. `system` None is as it was."""
+        if system is not None:
+            self.record.choice = replace(self.record.choice, system=system)
+        self.upkeep.notes_facts = notes_facts
         if not self._mode_chosen:
             self.set_mode(mode)
-        self._limits = Limits(
-            limits.steps if self._limits.steps is None else self._limits.steps,
-            limits.seconds if self._limits.seconds is None else self._limits.seconds,
-        )
+        self._limits = self._limits.or_else(limits)
+
+    def note_for_model(self, text: str) -> None:
+        """Something that the model has to know, told with the next prompt; nothing if it is empty."""
+        if text:
+            self.background.give_back_notes((text,))
 
     def tell(self, text: str) -> None:
         """A sentence for the person about the session itself."""
@@ -308,7 +358,7 @@ class Session:
 
     async def describe_model(self) -> None:
         """Ask the catalogue about the model, and tell the listeners."""
-        self.info = await self._provider.describe(self.choice.model)
+        self.record.info = await self._provider.describe(self.choice.model)
         self._listeners.tell(ModelDescribed(self.info))
 
     async def wait_idle(self) -> None:
@@ -324,9 +374,9 @@ class Session:
         """
         if self._closing is None:
             self._closed = True
-            self._queue_paused = True
             self.token.cancel(reason)
             self.background.token.cancel(reason)
+            self.jobs.token.cancel(reason)
             self._closing = asyncio.create_task(self._close(grace_s), name="close of a session")
         await asyncio.wait({self._closing})
 
@@ -336,7 +386,9 @@ class Session:
         # The grace is over for all: what has not ended is killed, and the turn names what has not (U10).
         self.token.force()
         self.background.token.force()
+        self.jobs.token.force()
         left = await self._wait_closed(servers, FORCED_S)
+        await self._journal.aclose()
         for task in left | {task for task in self._stragglers if not task.done()}:
             log.warning("%s has not ended in time", task.get_name())
             task.cancel()
@@ -346,7 +398,14 @@ class Session:
     async def _wait_closed(self, servers: asyncio.Task[None], seconds: float) -> set[asyncio.Task[Any]]:
         """Wait for all that is alive; what is left of it after `seconds`."""
         turn = {self._task} if self._task is not None else set[asyncio.Task[Any]]()
-        alive = {servers, *turn, *self._stragglers, *self._reconsidering, *self.background.tasks}
+        alive = {
+            servers,
+            *turn,
+            *self._stragglers,
+            *self._reconsidering,
+            *self.background.tasks,
+            *self.jobs.tasks,
+        }
         alive = {task for task in alive if not task.done()}
         if not alive:
             return set()
@@ -357,19 +416,58 @@ class Session:
 
     @property
     def _interrupted(self) -> bool:
-        return self._unfinished and bool(self._steps)
+        return self._unfinished and bool(self.record.steps)
 
-    def _begin_or_queue(self, prompt: UserMessage) -> None:
-        self._check_open()
-        if self._turn is None:
-            self._begin(prompt)
-        else:
-            self._queue.append(prompt)
-            self._emit_queue()
+    def _take_up(self, opened: Opened) -> None:
+        """Be as the session was when it was closed, or when the program died."""
+        self.record.restore(opened)
+        self.read_only = opened.read_only
+        turns = self.record.turns
+        self._turn_numbers = itertools.count(turns[-1].turn + 1 if turns else 1)
+        if turns and turns[-1].outcome is not Outcome.COMPLETED:
+            self._unfinished = True
+            self._returned_prompt = None if turns[-1].kept else turns[-1].prompt
 
-    def _check_open(self) -> None:
+    async def _compact(self, token: CancelToken, keep: str) -> None:
+        try:
+            await compact(self._compaction_home(), token, keep)
+            await self.record.saved()
+        except Cancelled:
+            # A stop of ours, and its end is told; one from outside is no `Cancelled`.
+            log.info("the compaction was stopped")
+        except CompactionFailed as error:
+            log.info("the compaction failed: %s", error)
+        except CaesuraError as error:
+            self.tell(str(error))
+        except Exception:
+            log.exception("a compaction failed unexpectedly")
+            self.tell("The compaction failed inside Caesura; the log has the details. Nothing has changed.")
+
+    def _end_compaction(self, token: CancelToken) -> None:
+        """The session is idle again, and goes on with its queue if the compaction was let be."""
+        if self._compaction is not token:
+            return
+        self._compaction = self._task = None
+        if token.cancelled:
+            self.steering.pause()
+        # Whoever shows what runs looks again.
+        self.queue_changed(self.queued, paused=self.queue_paused)
+        self.steering.begin_next()
+
+    def _check_idle(self) -> None:
+        self.check_open()
+        if self.status is not Status.IDLE:
+            raise SessionError("Something is running: stop it first, or let it end.")
+
+    def begin_turn(self, text: str) -> None:
+        self._begin(UserMessage(text))
+
+    def check_open(self) -> None:
+        """Raises `SessionError` if nothing can be submitted any more, or here."""
         if self._closed:
             raise SessionError("This session is closed: open another one.")
+        if self.read_only:
+            raise SessionError(self.read_only)
 
     def _begin(self, prompt: UserMessage, *, continued: bool = False) -> None:
         number = next(self._turn_numbers)
@@ -377,6 +475,8 @@ class Session:
         turn = Turn(number, prompt, token, self.background.take_notes(), continued=continued)
         self._turn = turn
         self._returned_prompt = None
+        self.upkeep.turn_begins(prompt.text)
+        self.record.begin(turn)
         self._listeners.tell(TurnStarted(number, prompt.text, turn.started_at, continued))
         around = self._surroundings()
         task = asyncio.create_task(run_turn(turn, around), name=f"turn {number} of {self.session_id}")
@@ -391,10 +491,8 @@ class Session:
             self._provider,
             self._registry,
             self.choice.model,
-            self._history,
-            self._request,
-            self._commit,
-            self._spend,
+            self.record,
+            self._make_fitter,
             self._on_event,
             self._stragglers,
             self._tools,
@@ -402,29 +500,40 @@ class Session:
             lambda: self._limits,
         )
 
+    def _make_fitter(self, turn: Turn) -> Fitter:
+        return TurnFitter(self._compaction_home(), turn.turn_id, turn.token)
+
+    def _compaction_home(self) -> CompactionHome:
+        return CompactionHome(
+            self.session_id,
+            self._provider,
+            self._registry,
+            self.record.context,
+            lambda: self.info,
+            self.record.request,
+            self.record.keep_compaction,
+            self._on_event,
+            self._stragglers,
+        )
+
     @property
     def surroundings(self) -> Surroundings:
         """What a turn of this session runs in: for its sub-agents."""
         return self._surroundings()
 
-    def _history(self) -> tuple[Message, ...]:
-        return tuple(message for step in self._steps for message in step.messages)
+    def _tell_title(self, title: str) -> None:
+        self._listeners.tell(Titled(title))
 
-    def _request(self, messages: tuple[Message, ...], tools: tuple[ToolSpec, ...]) -> ModelRequest:
-        choice = self.choice
-        return ModelRequest(choice.model, sendable(messages), choice.system, choice.api_base, tools=tools)
-
-    def _commit(self, turn_id: int, step: Step) -> None:
-        self._steps.append(step)
-        if step.usage is not None:
-            self.usage += step.usage
-            self._last_usage = step.usage
-        self._listeners.tell(StepCommitted(turn_id, step.usage, self.usage))
-
-    def _spend(self, usage: Usage) -> None:
-        # Of a sub-agent that was left behind nothing counts any more (U8).
-        if self._turn is not None:
-            self.usage += usage
+    def _on_commit(self, stored: StoredStep) -> None:
+        self._listeners.tell(StepCommitted(stored.turn, stored.step.usage, self.usage))
+        dollars = self._limits.dollars
+        if (
+            dollars is not None
+            and not self._doubt_told
+            and (doubt := Budget(dollars).doubt(self.record.spending))
+        ):
+            self._doubt_told = True
+            self.tell(doubt)
 
     def _on_reconsidered(self, task: asyncio.Task[None]) -> None:
         self._reconsidering.discard(task)
@@ -433,7 +542,10 @@ class Session:
 
     def _on_event(self, event: Event) -> None:
         """Of the running turn only: what comes after its end, of what was left behind, is dropped (U8)."""
-        if isinstance(event, Notice):
+        if isinstance(event, CompactionEnded) and event.number is None:
+            self.record.spend_beside(event.usage)
+        if isinstance(event, Notice) or getattr(event, "turn_id", 0) is None:
+            # What belongs to no turn: a sentence, a compaction that was asked for.
             self._listeners.tell(event)
             return
         if self._turn is None or getattr(event, "turn_id", None) != self._turn.turn_id:
@@ -448,6 +560,8 @@ class Session:
                 self._open_calls[event.call_id] = event
             case CallEnded():
                 self._open_calls.pop(event.call_id, None)
+                if event.parent_id is None:
+                    self.record.take_card(event)
             case _:
                 pass
         self._listeners.tell(event)
@@ -485,18 +599,13 @@ class Session:
         completed = ended.outcome is Outcome.COMPLETED
         # A turn of which nothing was kept leaves things as they were, and so what there is to continue.
         self._unfinished = not completed and (self._unfinished or ended.returned_prompt is None)
-        self._queue_paused = bool(self._queue) and (self._queue_paused or not completed)
         self._listeners.tell(ended)
-        if self._queue_paused:
-            self._emit_queue()
-        elif completed:
-            self._begin_next()
+        if completed:
+            self.upkeep.turn_completed()
+        else:
+            self.steering.pause()
+        self.steering.begin_next()
 
-    def _begin_next(self) -> None:
-        """Go on with the queue, unless a listener was faster or the session is closing."""
-        if self._queue and self._turn is None and not self._closed:
-            self._begin(self._queue.popleft())
-            self._emit_queue()
-
-    def _emit_queue(self) -> None:
-        self._listeners.tell(QueueChanged(self.queued, self._queue_paused))
+    def queue_changed(self, prompts: tuple[str, ...], *, paused: bool) -> None:
+        self._journal.keep_queue(prompts, paused=paused)
+        self._listeners.tell(QueueChanged(prompts, paused))

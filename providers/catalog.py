@@ -8,6 +8,7 @@ say stays None.
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 from core.model import ModelInfo
@@ -54,6 +55,10 @@ COST_MAP_PROVIDERS = {"ollama_chat": "ollama", "cohere_chat": "cohere", "azure_t
 """Providers that litellm's cost map lists under another prefix than its requests use."""
 
 
+_LONG_PROMPT = re.compile(r"input_cost_per_token_above_(\d+)k_tokens")
+"""How the cost map names the price of a token in a long prompt, which begins at thousands of tokens."""
+
+
 def provider_of(model: str, entry: Mapping[str, object] | None = None) -> str:
     """The provider's name in litellm: the prefix of `model`, else what `entry` says, else "".
 
@@ -95,6 +100,8 @@ def describe(model: str, entry: Mapping[str, object] | None) -> ModelInfo:
     Limits are in tokens, prices in dollars per token. Fields that are missing or make no sense are None.
     """
     known = entry or {}
+    long = _long_prompt(known)
+    above = "" if long is None else f"_above_{long // 1000}k_tokens"
     return ModelInfo(
         model=model,
         context_window=_tokens(known.get("max_input_tokens")),
@@ -103,7 +110,20 @@ def describe(model: str, entry: Mapping[str, object] | None) -> ModelInfo:
         output_price=_price(known.get("output_cost_per_token")),
         reasoning=_ability(known.get("supports_reasoning")),
         tools=_ability(known.get("supports_function_calling")),
+        cached_input_price=_price(known.get("cache_read_input_token_cost")),
+        reasoning_price=_price(known.get("output_cost_per_reasoning_token")),
+        long_prompt=long,
+        long_input_price=_price(known.get(f"input_cost_per_token{above}")) if above else None,
+        long_cached_input_price=_price(known.get(f"cache_read_input_token_cost{above}")) if above else None,
+        long_output_price=_price(known.get(f"output_cost_per_token{above}")) if above else None,
     )
+
+
+def _long_prompt(known: Mapping[str, object]) -> int | None:
+    """Above how many tokens a prompt is charged as a long one. Of several bounds, which no entry has so far,
+    the first would count."""
+    bounds = [int(named[1]) * 1000 for name in known if (named := _LONG_PROMPT.fullmatch(name))]
+    return min(bounds, default=None)
 
 
 def _tokens(value: object) -> int | None:

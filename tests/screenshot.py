@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from textual.selection import SELECT_ALL
 
 from core.operations import Registry
-from core.session import ModelChoice, Session
+from core.model import ModelChoice
+from core.session import Session
 from providers.demo import DemoServer
 from providers.process import ModelProcess
 from tui.app import CaesuraApp

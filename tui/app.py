@@ -7,7 +7,6 @@ wait for a turn without a bound, and no traceback may reach the screen.
 from __future__ import annotations
 
 import asyncio
-import gc
 import importlib
 import logging
 import signal
@@ -17,11 +16,14 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import App
 
 from core.cancel import CancelReason, Cause
+from core.errors import CaesuraError
 from core.events import Event, Status, TurnEnded
 from tui import theme
 from tui.driver import CaesuraDriver, Interrupted
 from tui.interrupt import InterruptGate
+from tui.keeping import Greeting
 from tui.keys import KeyScope, bindings
+from tui.memory import settle_memory
 from tui.restore import restore_terminal
 from tui.signals import install_signals
 from tui.stops import background_of
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from textual.binding import BindingType
 
     from core.session import Session
+    from core.sessions import Sessions
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +48,9 @@ QUIT_ASKED_S = 10.0
 
 
 class CaesuraApp(App[int]):
-    """Shows the sessions that `make_session` makes, one a pane; started by `run_app`.
+    """Shows a session that `make_session` makes, and then those that are opened; started by `run_app`.
 
+    `sessions` are those in the file, None where none are kept.
     `log_name` is the log file as messages name it. `after_first_frame` runs in a thread, for what the first
     frame does not need. `welcome` is the first thing a pane says. `clock` is that of the panes.
     `on_idle_session` is called whenever a turn has ended: what a signal has asked for is done then.
@@ -62,6 +66,7 @@ class CaesuraApp(App[int]):
     def __init__(
         self,
         make_session: Callable[[], Session],
+        sessions: Sessions | None = None,
         *,
         theme_name: str = theme.DARK,
         after_first_frame: Callable[[], object] = lambda: None,
@@ -78,6 +83,7 @@ class CaesuraApp(App[int]):
         self._log_name = log_name
         self._welcome = welcome
         self._clock = clock
+        self._kept = sessions
         self._sessions: list[Session] = []
         self.on_idle_session: Callable[[], object] = lambda: None
         self._asked_to_quit_at = float("-inf")
@@ -85,10 +91,13 @@ class CaesuraApp(App[int]):
         self._chores: set[asyncio.Task[None]] = set()
 
     def compose(self) -> ComposeResult:
-        session = self._make_session()
+        notes = (self._welcome,) if self._welcome else ()
+        yield self._pane_of(self._make_session(), Greeting(notes))
+
+    def _pane_of(self, session: Session, greeting: Greeting) -> Pane:
         self._sessions.append(session)
         session.subscribe(self._on_session_event)
-        yield Pane(session, self.interrupt_gate, welcome=self._welcome, clock=self._clock)
+        return Pane(session, self.interrupt_gate, self._kept, greeting=greeting, clock=self._clock)
 
     def on_load(self) -> None:
         self._use_theme(self._theme_name)
@@ -151,6 +160,29 @@ class CaesuraApp(App[int]):
     def _on_session_event(self, event: Event) -> None:
         if isinstance(event, TurnEnded):
             self.on_idle_session()
+
+    # -- other sessions --
+
+    def on_pane_open_requested(self, message: Pane.OpenRequested) -> None:
+        self.run_worker(self._open(message.session_id, message.greeting), group="open", exclusive=True)
+
+    async def _open(self, session_id: str | None, greeting: Greeting) -> None:
+        """Show another session, or a new one, in the place of this, which is closed."""
+        assert self._kept is not None
+        before = self.pane
+        try:
+            opened = self._kept.new() if session_id is None else await self._kept.open(session_id)
+        except CaesuraError as error:
+            before.lists.fail(str(error))
+            return
+        pane = self._pane_of(opened, greeting)
+        await before.remove()
+        await self.mount(pane)
+        pane.prompt.focus()
+        self._sessions.remove(before.session)
+        self._own(before.session.aclose(CancelReason(Cause.QUIT, "another session was opened")))
+        self._own(opened.prepare())
+        self._own(opened.describe_model())
 
     # -- looks --
 
@@ -220,15 +252,6 @@ class CaesuraApp(App[int]):
         await asyncio.gather(*(session.aclose(reason, grace_s=QUIT_GRACE_S) for session in self._sessions))
         for chore in self._chores:
             chore.cancel()
-
-
-def settle_memory() -> None:
-    """Let what the imports left behind be: it lives as long as the program does.
-
-    A collection that looked through it again and again would hold up the keyboard for tens of milliseconds.
-    """
-    gc.freeze()
-    gc.enable()
 
 
 async def run_app(app: CaesuraApp, last_resort: Callable[[], object]) -> int:

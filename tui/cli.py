@@ -20,10 +20,15 @@ from core import logs
 from core.errors import CaesuraError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from core.frontends.headless import Output
-    from core.session import ModelChoice, Session
+    from core.journal import Opened
+    from core.model import ModelChoice
+    from core.session import Session
+    from core.sessions import Sessions
+    from core.store import Store
     from providers.process import ModelProcess
 
 log = logging.getLogger("caesura.cli")
@@ -194,7 +199,28 @@ def _add_common_options(parser: argparse.ArgumentParser, default: str | None = N
         "--max-steps", metavar="N", type=_count, default=default, help="end a turn after N replies"
     )
     parser.add_argument(
+        "--max-budget",
+        metavar="DOLLARS",
+        type=_dollars,
+        default=default,
+        help="make no more requests when the session has cost so much",
+    )
+    parser.add_argument(
         "--deadline", metavar="SECONDS", type=_seconds, default=default, help="stop a turn after this time"
+    )
+    parser.add_argument(
+        "-c",
+        "--continue",
+        dest="latest",
+        action="store_true",
+        default=off,
+        help="go on with the session that was used last in this folder",
+    )
+    parser.add_argument(
+        "--resume",
+        metavar="SESSION",
+        default=default,
+        help="go on with this session; `caesura sessions` lists them",
     )
     parser.add_argument(
         "--api-base", metavar="URL", default=default, help="the address of the model's server"
@@ -207,11 +233,22 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _seconds(text: str) -> float:
+def _dollars(text: str) -> float:
+    dollars = _number(text)
+    if not 0 <= dollars < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a sum in dollars: 0.50 or 2, for instance")
+    return dollars
+
+
+def _number(text: str) -> float:
     try:
-        seconds = float(text)
+        return float(text)
     except ValueError:
-        seconds = math.nan
+        return math.nan
+
+
+def _seconds(text: str) -> float:
+    seconds = _number(text)
     if not math.isfinite(seconds):
         raise argparse.ArgumentTypeError(f"{text!r} is not a time in seconds: 90 or 2.5, for instance")
     return seconds
@@ -227,7 +264,7 @@ def _open_model(options: argparse.Namespace, stack: ExitStack) -> tuple[ModelPro
     process = ModelProcess(lambda: logs.state_folder() / "worker.log")
     process.start()
     stack.callback(process.close)
-    from core.session import ModelChoice
+    from core.model import ModelChoice
 
     if name is not None:
         return process, ModelChoice(name, options.api_base)
@@ -237,44 +274,56 @@ def _open_model(options: argparse.Namespace, stack: ExitStack) -> tuple[ModelPro
     return process, ModelChoice(demo.model, demo.url)
 
 
-def _session_maker(
-    process: ModelProcess, choice: ModelChoice, options: argparse.Namespace
-) -> Callable[[], Session]:
-    """What makes sessions in the current folder. Raises `UsageError` when that folder is gone."""
+def _open_sessions(process: ModelProcess, choice: ModelChoice, options: argparse.Namespace) -> Sessions:
+    """The sessions of this person, new ones in the current folder. Raises `UsageError` when that is gone."""
     from dataclasses import replace
-    from pathlib import Path
 
     from core.access import Workspace
-    from core.engine import Limits
     from core.equipment import Equipment
     from core.operations import Registry
     from core.permissions import Mode, Permissions
     from core.prompt import system_prompt
     from core.session import Session
+    from core.sessions import Sessions
     from core.settings import Settings
     from core.tools.toolbox import Toolbox
+    from core.turn import Limits
 
-    try:
-        folder = Path.cwd()
-    except OSError as error:
-        raise UsageError("the current folder is gone: change to one that exists.") from error
+    folder = _current_folder()
     registry = Registry()
     settings = Settings(folder, _key_names)
     mode = None if options.mode is None else Mode(options.mode)
-    limits = Limits(options.max_steps, options.deadline)
+    limits = Limits(options.max_steps, options.deadline, options.max_budget)
     choice = replace(choice, system=system_prompt(folder))
+    store = _open_store()
 
-    def make_session() -> Session:
-        permissions = Permissions(Workspace(folder), mode=mode or Mode.ASK)
+    def make_session(opened: Opened | None) -> Session:
         equipment = Equipment(
-            permissions,
+            Permissions(Workspace(folder), mode=mode or Mode.ASK),
             lambda session: Toolbox(session, settings),
             limits,
             mode_chosen=mode is not None,
+            make_journal=lambda session_id: store.create(session_id, str(folder), choice.model),
         )
-        return Session(process, registry, choice, equipment)
+        return Session(process, registry, choice, equipment, opened)
 
-    return make_session
+    return Sessions(store, make_session, folder)
+
+
+def _open_store() -> Store:
+    from core.folders import data_folder
+    from core.store import Store
+
+    return Store(data_folder() / "caesura.db")
+
+
+def _current_folder() -> Path:
+    from pathlib import Path
+
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise UsageError("the current folder is gone: change to one that exists.") from error
 
 
 def _key_names() -> frozenset[str]:
@@ -300,21 +349,34 @@ def _run_screen(options: argparse.Namespace) -> int:
         process, choice = _open_model(options, stack)
         import asyncio
 
-        from tui import theme
-        from tui.app import CaesuraApp, run_app
+        sessions = _open_sessions(process, choice, options)
 
         def open_logs() -> None:
             if (listener := logs.open_files()) is not None:
                 stack.callback(listener.stop)
 
-        app = CaesuraApp(
-            _session_maker(process, choice, options),
-            theme_name=options.theme or theme.DARK,
-            after_first_frame=open_logs,
-            log_name="caesura.log in the state folder",
-            welcome=DEMO_WELCOME if options.demo else "",
-        )
-        return asyncio.run(run_app(app, process.kill))
+        async def run() -> int:
+            # What is to be gone on with is read while the screen is imported.
+            opening = asyncio.create_task(_first_session(sessions, options), name="first session")
+            await asyncio.sleep(0)
+            from tui import theme
+            from tui.app import CaesuraApp, run_app
+
+            first = await opening
+            app = CaesuraApp(
+                lambda: first,
+                sessions,
+                theme_name=options.theme or theme.DARK,
+                after_first_frame=open_logs,
+                log_name="caesura.log in the state folder",
+                welcome=DEMO_WELCOME if options.demo else "",
+            )
+            try:
+                return await run_app(app, process.kill)
+            finally:
+                await sessions.aclose()
+
+        return asyncio.run(run())
 
 
 def _run_prompt(options: argparse.Namespace) -> int:
@@ -338,7 +400,27 @@ def _run_prompt(options: argparse.Namespace) -> int:
         process, choice = _open_model(options, stack)
         if (listener := logs.open_files()) is not None:
             stack.callback(listener.stop)
-        return asyncio.run(run_prompt(_session_maker(process, choice, options), prompt, output))
+        sessions = _open_sessions(process, choice, options)
+
+        async def run() -> int:
+            try:
+                return await run_prompt(await _first_session(sessions, options), prompt, output)
+            finally:
+                await sessions.aclose()
+
+        return asyncio.run(run())
+
+
+async def _first_session(sessions: Sessions, options: argparse.Namespace) -> Session:
+    """The session that the command line asks for, else a new one. Raises `CaesuraError`."""
+    if options.resume is not None:
+        return await sessions.open(options.resume)
+    if not options.latest:
+        return sessions.new()
+    newest = await sessions.newest()
+    if newest is None:
+        raise UsageError("there is no session in this folder to continue: leave out --continue.")
+    return await sessions.open(newest.session_id)
 
 
 def _print_version() -> int:

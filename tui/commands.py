@@ -13,7 +13,11 @@ from core.permissions import Mode
 from tui.slash import HELP, SlashCommand, SlashCommandError, Typed, read_stop
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from core.session import Session
+    from tui.keeping import Keeping
+    from tui.queueing import Queueing
     from tui.stops import CallStops
 
 MODES = {
@@ -29,6 +33,18 @@ class Screen(Protocol):
 
     session: Session
     stops: CallStops
+    queueing: Queueing
+
+    @property
+    def keeping(self) -> Keeping: ...
+
+    def do_later(self, work: Coroutine[object, object, None]) -> None:
+        """Do it beside the keys; what it cannot do is told."""
+        ...
+
+    def show_sessions(self) -> None: ...
+
+    def show_rewind(self) -> None: ...
 
     def tell(self, text: str) -> None: ...
 
@@ -47,11 +63,30 @@ def obey(typed: Typed, screen: Screen) -> None:
         case SlashCommand.CONTINUE:
             screen.session.resume()
         case SlashCommand.SEND:
-            if not screen.session.send_queued():
-                screen.tell("Nothing was sent: no prompt is queued, or a turn is still running.")
+            screen.queueing.go_on()
+        case SlashCommand.QUEUE:
+            screen.tell(screen.queueing.list_queue())
         case SlashCommand.DROP:
-            if not screen.session.take_queue():
-                screen.tell("No prompt is queued: there is nothing to drop.")
+            screen.queueing.drop(typed.words)
+        case SlashCommand.UNDROP:
+            screen.queueing.put_back()
+        case (
+            SlashCommand.SESSIONS
+            | SlashCommand.RESUME
+            | SlashCommand.NEW
+            | SlashCommand.FORK
+            | SlashCommand.RENAME
+            | SlashCommand.EXPORT
+        ):
+            _keep(typed, screen)
+        case SlashCommand.REWIND:
+            screen.show_rewind()
+        case SlashCommand.UNDO:
+            screen.do_later(screen.keeping.undo())
+        case SlashCommand.COMPACT:
+            screen.session.compact(typed.words)
+        case SlashCommand.UNCOMPACT:
+            screen.session.uncompact()
         case SlashCommand.RUNNING:
             screen.show_running()
         case SlashCommand.STOP:
@@ -70,6 +105,26 @@ def obey(typed: Typed, screen: Screen) -> None:
             screen.quit()
         case _:
             assert_never(typed.command)
+
+
+def _keep(typed: Typed, screen: Screen) -> None:
+    match typed.command:
+        case SlashCommand.NEW:
+            screen.keeping.open(None)
+        case SlashCommand.RESUME if typed.words:
+            screen.keeping.open(typed.words)
+        case SlashCommand.FORK:
+            screen.do_later(screen.keeping.fork())
+        case SlashCommand.RENAME if typed.words:
+            screen.do_later(screen.keeping.rename(typed.words))
+        case SlashCommand.RENAME:
+            raise SlashCommandError("A name is missing: /rename the new name.")
+        case SlashCommand.EXPORT:
+            if typed.words not in ("", "md", "json"):
+                raise SlashCommandError("/export writes Markdown, /export json what can be imported.")
+            screen.do_later(screen.keeping.export(suffix=".json" if typed.words == "json" else ".md"))
+        case _:
+            screen.show_sessions()
 
 
 def _stop(words: str, screen: Screen) -> None:

@@ -32,11 +32,12 @@ class KeyScope(StrEnum):
     PROMPT = "prompt"
     PANEL = "panel"
     APPROVAL = "approval"
+    QUEUE = "queue"
 
     @property
     def takes_letters(self) -> bool:
         """Whether nothing is typed there, so that letters are keys like others."""
-        return self in (KeyScope.PANEL, KeyScope.APPROVAL)
+        return self in (KeyScope.PANEL, KeyScope.APPROVAL, KeyScope.QUEUE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ KEYS: tuple[KeyBinding, ...] = (
         "pane.next",
         ("tab",),
         "go_on",
-        "Go to the open question, to the panel, back to the prompt",
+        "Go to the open question, to the queue, to the panel, back to the prompt",
         KeyScope.PANE,
         priority=True,
     ),
@@ -106,6 +107,10 @@ KEYS: tuple[KeyBinding, ...] = (
         KeyScope.PANE,
         priority=True,
     ),
+    KeyBinding(
+        "pane.send_queued", ("ctrl+g",), "send_queued", "Go on with queued prompts that wait", KeyScope.PANE
+    ),
+    KeyBinding("pane.sessions", ("ctrl+o",), "show_sessions", "Show the sessions", KeyScope.PANE),
     KeyBinding("pane.kill", ("f9",), "kill_survivors", "Kill processes that refused to end", KeyScope.PANE),
     KeyBinding("transcript.page_up", ("pageup",), "transcript_page_up", "Page up", KeyScope.PANE),
     KeyBinding("transcript.page_down", ("pagedown",), "transcript_page_down", "Page down", KeyScope.PANE),
@@ -131,6 +136,13 @@ KEYS: tuple[KeyBinding, ...] = (
         KeyScope.PANE,
     ),
     KeyBinding("prompt.submit", ("enter",), "submit", "Send", KeyScope.PROMPT),
+    KeyBinding(
+        "prompt.stop_and_send",
+        ("ctrl+s",),
+        "stop_and_send",
+        "Stop the turn and send this next; empty: send the next queued prompt",
+        KeyScope.PROMPT,
+    ),
     KeyBinding(
         "prompt.newline", ("shift+enter", "ctrl+j", "alt+enter"), "newline", "New line", KeyScope.PROMPT
     ),
@@ -174,6 +186,12 @@ KEYS: tuple[KeyBinding, ...] = (
             (KeyScope.APPROVAL, "take", ("enter",), "take_marked", "Give the marked answer"),
             (KeyScope.APPROVAL, "up", ("up",), "scroll_body(-1)", "Scroll what is asked"),
             (KeyScope.APPROVAL, "down", ("down", "space"), "scroll_body(1)", "Scroll what is asked"),
+            (KeyScope.QUEUE, "up", ("up", "k"), "act('up')", "The prompt before"),
+            (KeyScope.QUEUE, "down", ("down", "j"), "act('down')", "The next prompt"),
+            (KeyScope.QUEUE, "edit", ("enter", "e"), "act('edit')", "Edit it"),
+            (KeyScope.QUEUE, "remove", ("x", "delete", "backspace"), "act('remove')", "Remove it"),
+            (KeyScope.QUEUE, "send", ("s", "ctrl+s"), "act('send')", "Stop the turn and send it next"),
+            (KeyScope.QUEUE, "put_back", ("ctrl+z", "u"), "act('put_back')", "Undo a removal or an edit"),
         )
     ),
 )

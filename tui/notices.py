@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
+from core.compaction_plan import Action
 from core.events import Outcome
 from core.model import Closing
 from tui.output import one_line
 
 if TYPE_CHECKING:
-    from core.events import StopProof, TurnEnded
+    from core.events import CompactionEnded, StopProof, TurnEnded
 
 _SOURCES = {"escape": "Esc", "ctrl+c": "Ctrl+C", "end of the program": "the end of the program"}
 _NAMED = 5
@@ -48,6 +49,32 @@ def failure_notice(ended: TurnEnded, *, returned: bool) -> str:
     """The error's own sentence, and what has become of the prompt or the beginning of a reply."""
     kept = " What had arrived is kept; /continue goes on from there." if ended.text else ""
     return f"{ended.error}{kept or _next(ended, returned=returned)}"
+
+
+def compaction_notice(ended: CompactionEnded) -> str:
+    """What a compaction has come to. A stop or a failure has changed nothing (C1)."""
+    if ended.proof is not None:
+        became = _what_became(ended.proof, nothing="nothing had been sent")
+        told = f"Compaction {_by(ended.proof)}: {became}."
+        return f"{told} The conversation is as it was."
+    if ended.error is not None:
+        return ended.error
+    match ended.action:
+        case Action.TRIM:
+            return (
+                f"Long outputs of earlier calls are sent shortened: {_tokens(ended)}. /uncompact undoes it."
+            )
+        case Action.SUMMARISE:
+            steps = "step is" if ended.upto == 1 else f"{ended.upto:,} steps are"
+            return f"The first {steps} sent as a summary: {_tokens(ended)}. /uncompact undoes it."
+        case Action.NOTHING | Action.FULL:
+            raise ValueError(f"a compaction does not come to {ended.action}")
+        case _:
+            assert_never(ended.action)
+
+
+def _tokens(ended: CompactionEnded) -> str:
+    return f"about {ended.tokens:,} tokens now"
 
 
 def stop_words(proof: StopProof) -> str:

@@ -17,6 +17,8 @@ from core.events import (
     CallEnded,
     CallNamed,
     CallStarted,
+    CompactionEnded,
+    CompactionStarted,
     Event,
     ModeChanged,
     ModelDescribed,
@@ -28,12 +30,13 @@ from core.events import (
     ReasoningArrived,
     StepCommitted,
     TextArrived,
+    Titled,
     TurnEnded,
     TurnStarted,
     TurnStopping,
 )
 from core.session import CONTINUE_PROMPT
-from tui.notices import failure_notice, limit_notice, stop_notice
+from tui.notices import compaction_notice, failure_notice, limit_notice, stop_notice
 from tui.turn_cards import TurnCards
 from tui.widgets.transcript import NoticeKind, Transcript
 
@@ -109,10 +112,26 @@ class Pump:
                 self._cards.add_background(event)
             case Notice(text):
                 self._transcript.add_notice(text, NoticeKind.INFO)
-            case TurnStopping() | QueueChanged() | ModelDescribed() | ModeChanged():
+            case CompactionEnded():
+                self._show_compaction(event)
+            case CompactionStarted():
+                # The panel and the status line show that it runs.
+                pass
+            case TurnStopping() | QueueChanged() | ModelDescribed() | ModeChanged() | Titled():
                 pass
             case _:
                 assert_never(event)
+
+    def _show_compaction(self, ended: CompactionEnded) -> None:
+        """One within a turn that came to nothing is told of at the end of that turn, if at all."""
+        if ended.number is not None:
+            self._transcript.add_notice(compaction_notice(ended), NoticeKind.INFO)
+            if ended.summary:
+                self._transcript.add_summary(ended.summary, steps=ended.upto)
+                self._plan_flush()
+        elif ended.turn_id is None:
+            kind = NoticeKind.ERROR if ended.error is not None else NoticeKind.STOPPED
+            self._transcript.add_notice(compaction_notice(ended), kind)
 
     def _show_call(self, event: CallEvent) -> None:
         match event:
@@ -154,6 +173,8 @@ class Pump:
             transcript.add_notice(limit_notice(ended, returned=returned), NoticeKind.STOPPED)
         elif ended.error is not None:
             transcript.add_notice(failure_notice(ended, returned=returned), NoticeKind.ERROR)
+        if ended.unsaved is not None:
+            transcript.add_notice(ended.unsaved, NoticeKind.ERROR)
 
     def _plan_flush(self) -> None:
         if self._flush is None:

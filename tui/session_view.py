@@ -15,14 +15,21 @@ _ESC = {Status.IDLE: EscAction.NOTHING, Status.RUNNING: EscAction.STOP, Status.S
 _STATE = {Status.IDLE: TurnState.IDLE, Status.RUNNING: TurnState.RUNNING, Status.STOPPING: TurnState.STOPPING}
 
 
+STOP_AND_SEND = "Ctrl+S stops and sends"
+
+
 def plain_esc(session: Session) -> EscAction:
     """What Esc does where nothing is open that it would close."""
     return _ESC[session.status]
 
 
-def status_view(session: Session, esc: EscAction, note: str | None) -> StatusView:
-    """All of the row. `note` is a word of the moment, before which the standing ones give way."""
-    standing = [part for part in (_alive_note(session), _queue_note(session)) if part]
+def status_view(session: Session, esc: EscAction, note: str | None, *, drafting: bool = False) -> StatusView:
+    """All of the row. `note` is a word of the moment, before which the standing ones give way.
+
+    `drafting` means that something is written in the composer.
+    """
+    urgent = STOP_AND_SEND if drafting and session.status is Status.RUNNING else ""
+    standing = [part for part in (urgent, _alive_note(session), _queue_note(session)) if part]
     return StatusView(
         state=_STATE[session.status],
         esc=esc,
@@ -51,4 +58,4 @@ def _alive_note(session: Session) -> str:
 def _queue_note(session: Session) -> str:
     if not (waiting := len(session.queued)):
         return ""
-    return f"{waiting} queued: /send or /drop" if session.queue_paused else f"{waiting} queued"
+    return f"{waiting} queued: Ctrl+G sends" if session.queue_paused else f"{waiting} queued"

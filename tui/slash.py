@@ -24,10 +24,22 @@ class SlashCommandError(CaesuraError):
 class SlashCommand(StrEnum):
     CONTINUE = "continue"
     SEND = "send"
+    QUEUE = "queue"
     DROP = "drop"
+    UNDROP = "undrop"
     RUNNING = "running"
     STOP = "stop"
     KILL = "kill"
+    SESSIONS = "sessions"
+    RESUME = "resume"
+    NEW = "new"
+    FORK = "fork"
+    RENAME = "rename"
+    EXPORT = "export"
+    REWIND = "rewind"
+    UNDO = "undo"
+    COMPACT = "compact"
+    UNCOMPACT = "uncompact"
     MODE = "mode"
     MCP = "mcp"
     THEME = "theme"
@@ -36,7 +48,18 @@ class SlashCommand(StrEnum):
 
     @property
     def takes_words(self) -> bool:
-        return self in (SlashCommand.STOP, SlashCommand.MODE)
+        return self in _WITH_WORDS
+
+
+_WITH_WORDS = (
+    SlashCommand.DROP,
+    SlashCommand.STOP,
+    SlashCommand.MODE,
+    SlashCommand.RESUME,
+    SlashCommand.RENAME,
+    SlashCommand.EXPORT,
+    SlashCommand.COMPACT,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +80,13 @@ deadline, Enter shows its output; or click on [stop].
 On a question: y allows once, s for the session, a always, n denies, r denies with words, x stops the call; \
 Tab goes there and back.
 Shift+Tab or /mode changes what needs no approval: ask, edits, plan, auto. /mcp shows servers and their tools.
-/continue goes on with a turn that was stopped, /send and /drop send or remove queued prompts, /quit ends.
+/continue goes on with a turn that was stopped, /undo puts back files that it changed; Esc Esc on an empty \
+prompt (/rewind) goes back to an earlier prompt, /quit ends. /compact what to keep shortens what is sent, \
+/uncompact undoes it.
+Ctrl+O (/sessions, /resume ID) lists, searches, renames, deletes sessions; /new, /fork, /rename NAME, /export.
+While a turn runs, Enter queues what you write; Ctrl+S stops the turn and sends it next (empty: the first \
+queued one). A stop pauses the queue: Ctrl+G or /send goes on with it; Tab goes there to edit (Enter), \
+remove (x) and send (s) single ones. /queue lists them, /drop 2 removes number 2, /drop all, /undrop undoes.
 Enter sends; Shift+Enter, Alt+Enter or Ctrl+J breaks the line; Up brings earlier prompts back.
 PageUp, PageDown, Ctrl+Home, Ctrl+End and the wheel scroll; Ctrl+R shows reasoning, /theme other colours.\
 """

@@ -26,11 +26,23 @@ KEY_REPEAT_S = 0.15
 """A stop key this soon after the one that stopped is the same press: a bounce, or a nervous double tap."""
 
 
+REWIND_WITHIN_S = 0.8
+"""Esc twice within this time opens the prompts to go back to, idle and with an empty composer."""
+
+
 class IdlePress(Enum):
     """What a Ctrl+C means while nothing runs and nothing is left to be cleared."""
 
     FIRST = auto()
     QUIT = auto()
+
+
+class IdleEsc(Enum):
+    """What an Esc means while nothing runs, nothing is open and the composer is empty."""
+
+    AFTERSHOCK = auto()
+    FIRST = auto()
+    REWIND = auto()
 
 
 class StopKeys:
@@ -40,7 +52,10 @@ class StopKeys:
         self._session = session
         self._clock = clock
         self._first_ctrl_c = float("-inf")
+        self._first_esc = float("-inf")
         self._stopped_at = float("-inf")
+        # When a turn ended, or an Esc came that was still meant for it.
+        self._quiet_since = float("-inf")
         # Written by the input thread: when the last stop key that stopped something was read.
         self._pressed_at = float("-inf")
 
@@ -60,8 +75,13 @@ class StopKeys:
         return sent_at < self._pressed_at
 
     def turn_started(self) -> None:
-        """Ctrl+C has another meaning now, and so would a second one have."""
+        """Ctrl+C and Esc have another meaning now, and so would a second one have."""
         self._first_ctrl_c = float("-inf")
+        self._first_esc = float("-inf")
+
+    def turn_ended(self) -> None:
+        """However it did: who was about to stop it may not have seen that yet."""
+        self._quiet_since = self._clock()
 
     def turn_stopped(self) -> None:
         self._stopped_at = self._clock()
@@ -78,3 +98,24 @@ class StopKeys:
             return IdlePress.QUIT
         self._first_ctrl_c = now
         return IdlePress.FIRST
+
+    @property
+    def esc_rewinds(self) -> bool:
+        """Whether an Esc at this moment would be the second of two."""
+        return self._clock() - self._first_esc <= REWIND_WITHIN_S
+
+    def esc_while_idle(self) -> IdleEsc:
+        """Count the presses: the second in time rewinds.
+
+        Whoever hammers on Esc to stop a turn means the turn: a press soon after its end, however it ended,
+        counts for nothing, and so does each one soon after such a press.
+        """
+        now = self._clock()
+        if now - self._quiet_since < AFTERSHOCK_S:
+            self._quiet_since = now
+            return IdleEsc.AFTERSHOCK
+        if self.esc_rewinds:
+            self._first_esc = float("-inf")
+            return IdleEsc.REWIND
+        self._first_esc = now
+        return IdleEsc.FIRST

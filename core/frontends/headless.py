@@ -221,6 +221,8 @@ class Headless:
             after = "" if proof.after_s is None else f" after {proof.after_s * 1000:.1f} ms"
             how = "" if proof.closing is None else f", connection {proof.closing}"
             self._say(f"{self._ended.outcome} by {proof.source}{after}{how}")
+        if self._ended.unsaved is not None:
+            self._say(self._ended.unsaved)
 
     def _say(self, text: str) -> None:
         self._errors.write(f"caesura: {printable(text)}\n")
@@ -234,7 +236,7 @@ class Headless:
             return 128 + self._signal
         match self._ended.outcome:
             case Outcome.COMPLETED:
-                return ExitCode.COMPLETED
+                return ExitCode.COMPLETED if self._ended.unsaved is None else ExitCode.FAILED
             case Outcome.CANCELLED:
                 return 128 + signal.SIGINT
             case Outcome.TIMEOUT:
@@ -245,9 +247,8 @@ class Headless:
                 assert_never(self._ended.outcome)
 
 
-async def run_prompt(make_session: Callable[[], Session], prompt: str, output: Output) -> int:
-    """Make a session, run `prompt` in it, close it; the exit code."""
-    session = make_session()
+async def run_prompt(session: Session, prompt: str, output: Output) -> int:
+    """Run `prompt` in a session and close that; the exit code."""
     try:
         return await Headless(session, output).run(prompt)
     finally:

@@ -14,8 +14,9 @@ from pydantic import BaseModel, Field
 
 from core.access import Access, AccessKind, Workspace
 from core.cancel import shielded
+from core.compaction import AsItIs
 from core.dispatch import FixedTools
-from core.engine import Turn, run_turn
+from core.engine import run_turn
 from core.events import (
     CallEnded,
     CallNamed,
@@ -34,13 +35,19 @@ from core.messages import AssistantMessage, Message, Step, UserMessage
 from core.progress import Ended
 from core.tools.base import ToolContext, ToolError, ToolOutput
 from core.tools.schema import spec_of
+from core.turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from core.cancel import CancelToken
+    from core.costs import Spending
     from core.dispatch import Toolset, ToolSource
-    from core.engine import Surroundings
+    from core.journal import Piece
+    from core.messages import Usage
+    from core.model import ModelRequest, ToolSpec
+    from core.records import PreImage
+    from core.turn import Surroundings
 
 DEEPEST = 4
 """How deep sub-agents may be nested."""
@@ -87,13 +94,37 @@ class _Conversation:
     steps: list[Step] = field(default_factory=list)
     ended: TurnEnded | None = None
 
-    def history(self) -> tuple[Message, ...]:
+    @property
+    def spending(self) -> Spending:
+        return self.outer.record.spending
+
+    def messages(self) -> tuple[Message, ...]:
         return tuple(message for step in self.steps for message in step.messages)
+
+    def request(self, messages: tuple[Message, ...], tools: tuple[ToolSpec, ...]) -> ModelRequest:
+        return self.outer.record.request(messages, tools)
+
+    def take(self, piece: Piece) -> None:
+        """Nothing of it outlives a crash but that the outer call was running."""
+
+    async def begin_call(self, call_id: str) -> None:
+        """The outer call is written down as begun."""
 
     def commit(self, turn_id: int, step: Step) -> None:
         self.steps.append(step)
-        if step.usage is not None:
-            self.outer.spend(step.usage)
+        self.spend(step.usage)
+
+    def spend(self, usage: Usage | None) -> None:
+        self.outer.record.spend(usage)
+
+    async def keep_preimage(self, preimage: PreImage) -> None:
+        await self.outer.record.keep_preimage(preimage)
+
+    def end(self, ended: TurnEnded) -> None:
+        """Its end is the result of the outer call."""
+
+    async def saved(self) -> None:
+        """It is saved with the step that the outer call belongs to."""
 
     def emit(self, event: Event) -> None:
         match event:
@@ -117,7 +148,7 @@ class _Conversation:
     @property
     def answer(self) -> str:
         """Its last words."""
-        last = next((m for m in reversed(self.history()) if isinstance(m, AssistantMessage)), None)
+        last = next((m for m in reversed(self.messages()) if isinstance(m, AssistantMessage)), None)
         return "" if last is None else last.text
 
 
@@ -157,8 +188,8 @@ class SubAgent:
         turn = Turn(context.turn_id, UserMessage(arguments.task), context.token.child("sub-agent"))
         around = replace(
             outer,
-            history=inside.history,
-            commit=inside.commit,
+            record=inside,
+            make_fitter=lambda _: AsItIs(),
             emit=inside.emit,
             parent_id=context.call_id,
             agent=self.title(arguments, context.workspace)[:60],

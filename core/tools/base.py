@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from core.cancel import CancelToken
     from core.progress import Progress
+    from core.records import PreImage
 
 __all__ = [
     "Access",
@@ -42,7 +43,9 @@ class ToolContext:
     """What a running call may use. All of it is always there.
 
     `token` is bound around `run` already. `ask` asks for something that came up only now, such as the host a
-    web address leads to; it raises `core.permissions.Denied` if the answer is no.
+    web address leads to; it raises `core.permissions.Denied` if the answer is no. `keep_preimage` is awaited
+    with a file as it is right before it is changed: it returns when that is safe, or cannot be made so in
+    time, of which the person has been told. `tell` is a sentence for the person.
     """
 
     turn_id: int
@@ -51,6 +54,8 @@ class ToolContext:
     workspace: Workspace
     progress: Progress
     ask: Callable[[Access], Awaitable[None]]
+    keep_preimage: Callable[[PreImage], Awaitable[None]]
+    tell: Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,15 @@
 """`write_file` and `edit_file`: a file is replaced whole or left as it was, never half written.
 
-What a person was shown before is what is done: if the file has changed since, the call is refused. Files are
-read, compared and written in a thread; see `core.tools.regular_files` for what that can and cannot promise.
+What a person was shown before is what is done: if the file has changed since, the call is refused. A file is
+kept as it was before it is changed, so that it can be put back. It is read, compared and written in threads;
+see `core.tools.regular_files` for what that can and cannot promise.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -15,14 +17,16 @@ from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel, Field
 
+from core.atomic_files import Signature
 from core.events import ShownKind
+from core.file_history import KEPT_BYTES, fingerprint
+from core.records import PreImage
 from core.tools.base import Access, AccessKind, Shown, ToolContext, ToolError, ToolOutput, Workspace
 from core.tools.diff import unified_diff
 from core.tools.regular_files import (
     GRACE_S,
     Commit,
     GivenPath,
-    Signature,
     commit_in_thread,
     describe_missing,
     in_thread,
@@ -37,8 +41,8 @@ if TYPE_CHECKING:
 
     from core.progress import Progress
 
-EDIT_BYTES = 10 * 1024 * 1024
-"""Larger files are not edited, and not compared when they are replaced."""
+EDIT_BYTES = KEPT_BYTES
+"""Larger files are not edited; when they are replaced they are neither compared nor kept."""
 
 
 class WriteFileArguments(BaseModel):
@@ -67,6 +71,7 @@ class _Before:
     target: Path
     signature: Signature | None
     content: bytes | None
+    mode: int | None = None
 
     @property
     def basis(self) -> object:
@@ -122,14 +127,21 @@ class _Changing(ABC, Generic[ArgumentsT]):
         name = self.title(arguments, context.workspace)
         agreed = self._shown.pop(context.progress, None)
 
-        def work(commit: Commit) -> _Change:
+        def prepare() -> tuple[_Change, str]:
             change = work_out()
             if agreed is not None and change.before.basis != agreed:
                 raise ToolError(f"{name} has changed since the change was shown and allowed. Read it again.")
-            replace_file(change.before.target, name, change.content, change.before.signature, commit)
-            return change
+            return change, fingerprint(change.content)
 
-        change = await commit_in_thread(work, context.token, context.progress)
+        change, after = await in_thread(prepare)
+        before = change.before
+        await _keep(before, after, name, context)
+
+        def write(commit: Commit) -> None:
+            # A file that has changed while the old one was being kept is left alone.
+            replace_file(before.target, name, change.content, before.signature, commit)
+
+        await commit_in_thread(write, context.token, context.progress)
         return ToolOutput(change.summary, change.shown)
 
     def _reckoning(self, arguments: ArgumentsT, workspace: Workspace) -> Callable[[], _Change]:
@@ -186,6 +198,24 @@ class EditFile(_Changing[EditFileArguments]):
         return _Change(before, file.encode(edited.text), summary, shown)
 
 
+async def _keep(before: _Before, after: str, name: str, context: ToolContext) -> None:
+    """Have the file kept as it is, or tell the person that it cannot be."""
+    path = str(before.target)
+    if before.signature is not None and before.content is None:
+        context.tell(
+            f"{name} is larger than {EDIT_BYTES // 2**20} MiB: this change cannot be put back later."
+        )
+    elif _has_other_bytes(path):
+        context.tell(f"The name of {name} is not UTF-8: this change cannot be put back later.")
+    else:
+        await context.keep_preimage(PreImage(context.turn_id, path, before.content, after, before.mode))
+
+
+def _has_other_bytes(path: str) -> bool:
+    """Whether a name holds bytes that are no UTF-8, which no text in a file of ours can."""
+    return any("\udc80" <= character <= "\udcff" for character in path)
+
+
 def _look(path: Path, name: str) -> _Before:
     """Blocking. Raises `ToolError` for what is no regular file."""
     try:
@@ -196,9 +226,10 @@ def _look(path: Path, name: str) -> _Before:
     if not exists:
         return _Before(target, None, None)
     with open_regular(target, name) as file:
-        signature = Signature.of(os.fstat(file.fileno()))
+        status = os.fstat(file.fileno())
         content = file.read(EDIT_BYTES + 1)
-    return _Before(target, signature, content if len(content) <= EDIT_BYTES else None)
+    kept = content if len(content) <= EDIT_BYTES else None
+    return _Before(target, Signature.of(status), kept, stat.S_IMODE(status.st_mode))
 
 
 def _shown_rewrite(before: _Before, content: str, name: str) -> Shown:

@@ -6,19 +6,16 @@ stop undoes it and after which it is complete. A stop waits for the thread.
 
 Not solved: on a file system that hangs, such as a dead network share, the thread hangs as well. The call is
 then named as unconfirmed after its grace; a write that hangs before its claim is never made, a later one may
-still come to be. A rename gives up hard links, access lists and extended attributes of the old file.
+still come to be.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import difflib
 import itertools
 import os
-import secrets
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal, TypeVar
 
@@ -26,12 +23,14 @@ import anyio
 import anyio.lowlevel
 from pydantic import AfterValidator
 
+from core.atomic_files import replace_whole, signature_of
 from core.threads import start_in_thread
 from core.tools.base import ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from core.atomic_files import Signature
     from core.cancel import CancelToken
     from core.progress import Progress
 
@@ -63,26 +62,14 @@ GivenPath = Annotated[str, AfterValidator(_checked)]
 async def in_thread(work: Callable[[], T]) -> T:
     """Run short file work off the event loop. A stopped caller goes on when the work has returned."""
     running = start_in_thread(work, name="file work")
+    # A caller that was stopped does not look at what the work has raised.
+    running.add_done_callback(lambda done: done.cancelled() or done.exception())
     # Unbounded as it looks: whoever supervises the call gives it up after its grace.
     with anyio.CancelScope(shield=True):
         await asyncio.wait({running})
     # Where a stop came meanwhile, it takes effect here.
     await anyio.lowlevel.checkpoint_if_cancelled()
     return running.result()
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """By what a file is known to be the one that was read."""
-
-    device: int
-    inode: int
-    size: int
-    modified_ns: int
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> Signature:
-        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 class Commit:
@@ -175,52 +162,13 @@ def replace_file(target: Path, name: str, content: bytes, before: Signature | No
     Mode bits and owner are kept as far as allowed. Until the commit everything can be undone, and is, if
     anything fails. Raises `ToolError`, and `Cancelled` when a stop came before the commit.
     """
-    made: list[Path] = []
-    temporary = target.parent / f".caesura-{secrets.token_hex(8)}.tmp"
-    try:
-        made = _make_folders(target.parent)
-        _write_new(temporary, content, target)
+
+    def claim() -> None:
         if signature_of(target) != before:
             raise ToolError(f"{name} has been changed by somebody else in this moment: read it again first.")
         commit.claim(target)
-        temporary.replace(target)
-        made.clear()
+
+    try:
+        replace_whole(target, content, claim)
     except OSError as error:
         raise ToolError(f"{name} cannot be written: {error.strerror}.") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        for folder in reversed(made):
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-
-
-def signature_of(path: Path) -> Signature | None:
-    try:
-        return Signature.of(path.stat())
-    except FileNotFoundError:
-        return None
-
-
-def _make_folders(folder: Path) -> list[Path]:
-    """Make the folders that are missing and return them, outermost first."""
-    missing = list(itertools.takewhile(lambda each: not each.exists(), (folder, *folder.parents)))
-    made = []
-    for each in reversed(missing):
-        each.mkdir(exist_ok=True)
-        made.append(each)
-    return made
-
-
-def _write_new(temporary: Path, content: bytes, like: Path) -> None:
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    with os.fdopen(descriptor, "wb") as file:
-        with contextlib.suppress(FileNotFoundError):
-            old = like.stat()
-            with contextlib.suppress(PermissionError):
-                os.fchown(descriptor, old.st_uid, old.st_gid)
-            os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
-        file.write(content)
-        file.flush()
-        # Else a crash of the machine could leave an empty file where a full one was.
-        os.fsync(descriptor)

@@ -6,13 +6,14 @@ What tools import is heavy, so all of it is loaded in a thread, when the first t
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
 from core.dispatch import FixedTools
-from core.engine import Limits
 from core.threads import run_in_thread
+from core.turn import Limits
 
 if TYPE_CHECKING:
     from core.cancel import CancelToken
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from core.settings import Settings
     from core.tools.base import Tool
     from core.tools.mcp import Servers
+
+log = logging.getLogger(__name__)
 
 
 def builtin_tools(session: Session, settings: Settings) -> tuple[Tool[Any], ...]:
@@ -66,7 +69,8 @@ class Toolbox:
             if self._servers is not None:
                 return
             self._builtin, self._servers = await run_in_thread(self._build, name="import of tools")
-        self._configure()
+            system = await run_in_thread(self._system_prompt, name="notes of the workspace")
+        self._configure(system)
 
     async def load(self, token: CancelToken) -> Toolset:
         from core.tools.schema import spec_of
@@ -106,13 +110,29 @@ class Toolbox:
             spec_of(tool)
         return builtin, built
 
-    def _configure(self) -> None:
+    def _system_prompt(self) -> str | None:
+        """What the model is told, with the notes of this workspace. Blocking."""
+        from core.memory_file import MemoryFileError, load_memory, memory_folder
+        from core.prompt import system_prompt
+
+        if not self._settings.config.jobs.memory:
+            return None
+        workspace = self._session.workspace.root
+        try:
+            return system_prompt(workspace, load_memory(memory_folder(workspace)))
+        except MemoryFileError as error:
+            log.warning("the notes of the workspace are not used: %s", error)
+            return None
+
+    def _configure(self, system: str | None) -> None:
         """Take the settings over, in the session's loop."""
         loaded = self._settings.load()
         permissions, tools = loaded.config.permissions, loaded.config.tools
         self._session.permissions.adopt(
             allow=permissions.allow, ask=permissions.ask, deny=permissions.deny, keep=self._settings.keep_rule
         )
-        self._session.configure(permissions.mode, Limits(tools.max_steps, tools.deadline))
+        limits = Limits(tools.max_steps, tools.deadline, tools.max_budget)
+        memory = loaded.config.jobs.memory
+        self._session.configure(permissions.mode, limits, system=system, notes_facts=memory)
         if loaded.error is not None:
             self._session.tell(loaded.error)

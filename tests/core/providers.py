@@ -19,6 +19,8 @@ from core.events import (
     CallEnded,
     CallNamed,
     CallStarted,
+    CompactionEnded,
+    CompactionStarted,
     Event,
     ModeChanged,
     ModelDescribed,
@@ -30,6 +32,7 @@ from core.events import (
     ReasoningArrived,
     StepCommitted,
     TextArrived,
+    Titled,
     TurnEnded,
     TurnStarted,
     TurnStopping,
@@ -49,6 +52,7 @@ from core.model import (
     Emit,
     FailureKind,
     Finished,
+    ModelChoice,
     ModelError,
     ModelInfo,
     ModelRequest,
@@ -59,7 +63,7 @@ from core.model import (
     ToolCallDelta,
 )
 from core.operations import Registry
-from core.session import ModelChoice, Session
+from core.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -326,11 +330,13 @@ def assert_in_order(events: Iterable[Event], *, still_running: bool = False) -> 
                 | QuestionAsked()
                 | QuestionClosed()
                 | StepCommitted()
+                | CompactionStarted()
+                | CompactionEnded()
                 | TurnStopping()
             ):
                 assert running == event.turn_id, f"{event} came when its turn was not running"
                 assert not isinstance(event, TextArrived | ReasoningArrived) or event.text
-            case QueueChanged() | ModelDescribed() | ModeChanged() | BackgroundEnded() | Notice():
+            case QueueChanged() | ModelDescribed() | Titled() | ModeChanged() | BackgroundEnded() | Notice():
                 pass
             case _:
                 assert_never(event)

@@ -14,7 +14,6 @@ from core.access import Access, AccessKind
 from core.background import BackgroundCommands
 from core.cancel import CancelReason, CancelToken, Cause
 from core.containment import Containment
-from core.engine import Limits
 from core.errors import CaesuraError
 from core.events import Answer, AnswerKind, BackgroundEnded, CallEnded, Event, Notice, Outcome, StopProof
 from core.messages import ResultStatus, ToolResults, UserMessage
@@ -25,6 +24,7 @@ from core.processes import Command, CommandError
 from core.progress import Ended
 from core.results import REMINDER
 from core.threads import run_in_thread, start_in_thread
+from core.turn import Limits
 from tests.core.providers import BOUND, ESCAPE, NO_KEY, Hold, say
 from tests.core.test_dispatch import CLICK, Talk, asks, call, talk, task
 from tests.core.tools_played import AskingTool, Do, PlayedArguments, PlayedTool

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-import core.engine
+import core.step
 from core.cancel import CancelReason, Cause
 from core.events import (
     Event,
@@ -256,8 +256,8 @@ async def test_a_stop_needs_neither_lock_nor_loop() -> None:
 async def test_a_straggler_holds_nothing_up_and_changes_nothing(
     end: Finished | ModelError | CancelItself, forced: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(core.engine, "GRACE_S", ENDLESS if forced else SHORT)
-    monkeypatch.setattr(core.engine, "FORCED_GRACE_S", SHORT if forced else ENDLESS)
+    monkeypatch.setattr(core.step, "GRACE_S", ENDLESS if forced else SHORT)
+    monkeypatch.setattr(core.step, "FORCED_GRACE_S", SHORT if forced else ENDLESS)
     deaf = Deaf()
     talk = Conversation((*SOME, deaf, *LATE, end), say("fine"))
     talk.session.submit("ask")

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-import core.engine
+import core.step
 from core.access import Workspace
 from core.approval import Desk
 from core.cancel import CancelToken, Cause
-from core.engine import Surroundings, Turn, run_turn
+from core.compaction import AsItIs
+from core.engine import run_turn
 from core.equipment import NoTools
 from core.events import (
     Event,
@@ -23,15 +24,14 @@ from core.events import (
     TurnEnded,
     TurnStarted,
 )
+from core.history import History
+from core.journal import Unsaved
 from core.messages import Step, UserMessage
-from core.model import (
-    Finished,
-    ModelError,
-    ModelRequest,
-)
+from core.model import Finished, ModelChoice, ModelError
 from core.operations import Registry
 from core.permissions import Permissions
 from core.questions import Questions
+from core.turn import Surroundings, Turn
 from tests.core.blocks import rounds
 from tests.core.providers import (
     DONE,
@@ -86,18 +86,19 @@ async def test_a_commit_that_fails_is_no_completed_turn(partial: bool) -> None:
     events: list[Event] = []
     turn = Turn(1, UserMessage("ask"), CancelToken("turn"))
 
-    def commit(turn_id: int, step: Step) -> None:
-        raise OSError(f"cannot save {turn_id}")
+    class Full(History):
+        def commit(self, turn_id: int, step: Step) -> None:
+            raise OSError(f"cannot save {turn_id}")
 
+    record = Full(ModelChoice(MODEL), Unsaved(), lambda _: None)
+    record.begin(turn)
     around = Surroundings(
         "s",
         ScriptedProvider((*SOME, NO_KEY if partial else DONE)),
         Registry(),
         MODEL,
-        lambda: (),
-        lambda messages, tools: ModelRequest(MODEL, messages, tools=tools),
-        commit,
-        lambda _: None,
+        record,
+        lambda _: AsItIs(),
         events.append,
         set(),
         NoTools(),
@@ -157,7 +158,7 @@ async def test_nothing_of_a_turn_outlives_it(
     end: Finished | ModelError | Hold | Deaf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A session of thousands of turns keeps none of their tokens and tasks."""
-    monkeypatch.setattr(core.engine, "GRACE_S", SHORT)
+    monkeypatch.setattr(core.step, "GRACE_S", SHORT)
     talk, before = Conversation((*SOME, end, DONE)), asyncio.all_tasks()
     talk.session.submit("ask")
     turn = talk.session._turn

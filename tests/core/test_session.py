@@ -7,13 +7,14 @@ import logging
 
 import pytest
 
-import core.engine
+import core.step
 from core.cancel import CancelReason, Cause
 from core.events import Event, ModelDescribed, Outcome, QueueChanged, Status, TurnEnded, TurnStarted
 from core.messages import STOPPED_NOTE, AssistantMessage, FinishReason, Reasoning, Text, Usage, UserMessage
 from core.model import FailureKind, ModelError, ReasoningDelta, TextDelta
 from core.operations import CancelAnswer, Registry
-from core.session import CONTINUE_PROMPT, SessionError
+from core.session import CONTINUE_PROMPT
+from core.steering import SessionError
 from tests.core.blocks import rounds
 from tests.core.providers import (
     DONE,
@@ -362,8 +363,8 @@ async def test_closing_stops_the_turn_and_waits_for_it() -> None:
 
 @pytest.mark.promise("U4", "U10")
 async def test_closing_does_not_wait_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(core.engine, "GRACE_S", 3_600.0)
-    monkeypatch.setattr(core.engine, "FORCED_GRACE_S", 0.001)
+    monkeypatch.setattr(core.step, "GRACE_S", 3_600.0)
+    monkeypatch.setattr(core.step, "FORCED_GRACE_S", 0.001)
     talk = Conversation((TextDelta("part"), Deaf()))
     talk.session.submit("ask")
     await talk.waiting()

@@ -14,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from core.events import Outcome, Status, TurnStarted
 from core.messages import AssistantMessage, FinishReason, Usage, UserMessage
 from core.model import FailureKind, Finished, ModelError, TextDelta
-from core.session import CONTINUE_PROMPT, SessionError
+from core.session import CONTINUE_PROMPT
+from core.steering import SessionError
 from tests.core.blocks import rounds
 from tests.core.providers import (
     ESCAPE,

@@ -20,8 +20,8 @@ from core.tools.base import ToolContext, ToolError, ToolOutput
 from core.tools.schema import spec_of
 
 if TYPE_CHECKING:
-    from core.engine import Limits
     from core.session import Session
+    from core.turn import Limits
 
 WORKSPACE = Workspace(Path("/workspace"))
 

@@ -43,6 +43,8 @@ SYNCHRONIZED: Final = 2026
 """The terminal mode that is on while a frame is being drawn."""
 
 _BOX_TOP, _BOX_BOTTOM = "╭", "╰"
+_QUEUE_TOP = "──"
+"""Begins the line above the queued prompts."""
 _SCROLL_BAR = " ▁▂▃▄▅▆▇█"
 
 
@@ -217,7 +219,8 @@ def _box(screen: list[str]) -> list[str]:
 
 
 def _transcript(screen: list[str]) -> list[str]:
-    return [line[1:].rstrip(_SCROLL_BAR) for line in screen[1 : _edge(screen, _BOX_TOP)]]
+    end = min(_edge(screen, _BOX_TOP), _edge(screen, _QUEUE_TOP))
+    return [line[1:].rstrip(_SCROLL_BAR) for line in screen[1:end]]
 
 
 def _last_block(screen: list[str]) -> str:

@@ -178,7 +178,7 @@ def test_a_stop_pauses_the_queue_until_it_is_sent_or_dropped(app: Caesura, serve
         app.wait_status("1 queued")
         app.terminal.press("escape")
         assert app.wait_stopped() == CLOSED
-        assert "1 queued: /send or /drop" in app.status
+        assert "1 queued: Ctrl+G sends" in app.status
         assert len(server.exchanges) == seen
         app.terminal.type(f"{command}\n")
         if command == "/send":

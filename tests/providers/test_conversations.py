@@ -20,7 +20,8 @@ from core.events import Answer, AnswerKind, CallEnded, CallStarted, Event, Outco
 from core.messages import ResultStatus, ToolResults
 from core.operations import Registry
 from core.results import REMINDER
-from core.session import ModelChoice, Session
+from core.model import ModelChoice
+from core.session import Session
 from tests.core.providers import ESCAPE, assert_in_order
 from tests.core.tools_played import AskingTool, Do, PlayedTool, equipped
 from tests.providers.harness import DEADLINE_S

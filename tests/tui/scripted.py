@@ -34,7 +34,8 @@ from core.model import (
     ToolCallDelta,
 )
 from core.operations import Registry
-from core.session import ModelChoice, Session
+from core.model import ModelChoice
+from core.session import Session
 from tests.core.tools_played import AskingTool, PlayedArguments, PlayedTool, equipped
 from tui import theme
 from tui.app import CaesuraApp

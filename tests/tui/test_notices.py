@@ -9,11 +9,11 @@ import pytest
 
 from core import engine
 from core.cancel import CancelReason, Cause
-from core.engine import NO_LIMITS, Limits
 from core.events import Event, Outcome, StopProof, TurnEnded
-from core.model import Closing, FailureKind, ModelError
+from core.model import Closing, FailureKind, ModelChoice, ModelError
 from core.operations import Registry
-from core.session import ModelChoice, Session
+from core.session import Session
+from core.turn import NO_LIMITS, Limits
 from tests.core.tools_played import equipped
 from tests.tui.scripted import BOUND_S, MODEL, Deaf, HandPlayedModel, Manner, Obedient, Stubborn
 from tui.notices import duration, failure_notice, limit_notice, stop_notice

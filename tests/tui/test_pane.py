@@ -240,7 +240,7 @@ async def test_queued_prompts_wait_after_a_stop_until_they_are_sent_or_dropped()
         await stage.send("third")
         assert "running 3.4s · 2 queued Esc stops" in stage.status
         await stage.press("escape")
-        await stage.until(lambda: stage.status.startswith("idle · 2 queued: /send or /drop Esc unused"))
+        await stage.until(lambda: stage.status.startswith("idle · 2 queued: Ctrl+G sends Esc unused"))
         assert len(stage.model.requests) == 1
         await stage.ask("/send")
         assert "second" in stage.transcript
@@ -278,7 +278,7 @@ async def test_a_prompt_that_a_stop_overtook_is_held() -> None:
         sent = Prompt.Submitted(stage.pane.prompt, "sent before the stop")
         assert await stage.press_at_once(ESCAPE)
         stage.pane.post_message(sent)
-        await stage.until(lambda: "1 queued: /send or /drop" in stage.status)
+        await stage.until(lambda: "1 queued: Ctrl+G sends" in stage.status)
         await stage.until_said("Stopped by Esc")
         assert len(stage.model.requests) == 1
         await stage.send("sent after it")
@@ -308,7 +308,7 @@ async def test_continue_takes_up_what_was_stopped() -> None:
     [
         ("/continue", "There is nothing to continue: the last reply came to its end."),
         ("/contine", "There is no command /contine: did you mean /continue?"),
-        ("/send", "Nothing was sent: no prompt is queued, or a turn is still running."),
+        ("/send", "Nothing was sent: no prompt is queued."),
         ("/drop", "No prompt is queued: there is nothing to drop."),
         ("/stop", "No turn is running: there is nothing to stop."),
         ("/stop 3", "There is no number 3: nothing is running."),

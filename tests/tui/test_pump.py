@@ -12,7 +12,6 @@ from textual.app import App, ComposeResult
 from textual.selection import SELECT_ALL
 
 from core.cancel import CancelReason, Cause
-from core.engine import Limits
 from core.events import (
     Answer,
     AnswerKind,
@@ -31,9 +30,10 @@ from core.events import (
     TurnStarted,
 )
 from core.messages import AssistantMessage, FinishReason, ResultStatus
-from core.model import FailureKind, Finished, ModelError, TextDelta, ToolCallDelta
+from core.model import FailureKind, Finished, ModelChoice, ModelError, TextDelta, ToolCallDelta
 from core.operations import Registry
-from core.session import CONTINUE_PROMPT, ModelChoice, Session
+from core.session import CONTINUE_PROMPT, Session
+from core.turn import Limits
 from tests.core.tools_played import AskingTool, PlayedTool, equipped
 from tests.tui.scripted import BOUND_S, MODEL, Deaf, HandPlayedModel, Stage, staged
 from tui.interrupt import InterruptKey

@@ -18,8 +18,9 @@ from core.events import CallEnded, Shown
 from core.messages import ResultStatus
 from tui.cards import Card
 from tui.widgets.transcript import NoticeKind, Transcript
+from tui.widgets.transcript_document import PAGES_LAID_OUT
 from tui.widgets.transcript_feed import CARDS_TOGGLED
-from tui.widgets.transcript_pages import PAGE_ROWS, PAGES_LAID_OUT
+from tui.widgets.transcript_pages import PAGE_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

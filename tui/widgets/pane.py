@@ -3,14 +3,16 @@
 Everything that belongs to a session is here and nothing of it in the app, so that several panes can stand
 side by side, each with a turn of its own. What is running is asked of the session, never remembered (U4).
 
-Esc acts on the innermost visible thing (E1): a line of words closes; else an open question is denied and the
-turn stopped; else the panel closes, if it has the focus: one that is merely visible keeps nobody from a stop;
-else the turn is stopped. Ctrl+C stops the turn in each of these cases.
+Esc acts on the innermost visible thing (E1): a line of words closes; else a question that has the focus is
+denied and the turn stopped; else the list over the transcript closes; else an open question is denied; else
+the queue or the panel closes, if it has the focus: one that is merely visible keeps nobody from a stop; else
+the turn is stopped. Ctrl+C stops the turn in each of these cases.
 """
 
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
@@ -18,7 +20,7 @@ from textual.containers import Container
 from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
-from textual.widgets import Static
+from textual.widgets import Static, TextArea
 
 from core.errors import CaesuraError
 from core.events import (
@@ -32,30 +34,39 @@ from core.events import (
 )
 from tui.commands import obey
 from tui.interrupt import BOTH_KEYS, InterruptGate, InterruptKey
+from tui.keeping import NO_GREETING, Greeting, Keeping, KeepingError
 from tui.keys import KeyScope, bindings
+from tui.memory import settle_memory
 from tui.pump import Pump
+from tui.queueing import Queueing
 from tui.session_view import plain_esc, status_view
 from tui.slash import read_command
-from tui.stop_keys import QUIT_WITHIN_S, IdlePress, StopKeys
+from tui.stop_keys import QUIT_WITHIN_S, REWIND_WITHIN_S, IdleEsc, IdlePress, StopKeys
 from tui.stops import CallStops
 from tui.widgets.approval import Approval
 from tui.widgets.dialogs import Dialogs
+from tui.widgets.lists import Lists
 from tui.widgets.panel import Panel
 from tui.widgets.prompt import Prompt
+from tui.widgets.queue_list import QueueList
 from tui.widgets.status_line import EscAction, StatusLine
 from tui.widgets.transcript import NoticeKind, Transcript
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from textual.app import ComposeResult
     from textual.binding import BindingType
     from textual.timer import Timer
 
+    from core.records import LoadedSession
     from core.session import Session
+    from core.sessions import Sessions
+    from tui.widgets.rewind_list import RewindList
+    from tui.widgets.session_list import SessionList
 
 CLEARED_NOTE_S = 5.0
-"""How long the status line says how a cleared composer comes back."""
+"""How long the status line says how something that was cleared or removed comes back."""
 
 SIDE_FROM = 120
 """Columns from which the panel stands beside the transcript, and not below it."""
@@ -72,7 +83,7 @@ class Pane(Widget):
     Pane {
         layout: vertical;
         & > .pane--title { height: 1; padding: 0 1; color: $text-muted; background: $panel; }
-        & > .pane--body { layout: vertical; height: 1fr; }
+        & > .pane--body { layout: vertical; height: 1fr; layers: default lists; }
         & Transcript {
             width: 1fr;
             height: 1fr;
@@ -107,21 +118,36 @@ class Pane(Widget):
     class ThemeRequested(Message):
         """The user asked for other colours."""
 
+    class OpenRequested(Message):
+        """Another session is to be shown in the place of this one, a new one if there is no id."""
+
+        def __init__(self, session_id: str | None, greeting: Greeting) -> None:
+            super().__init__()
+            self.session_id = session_id
+            self.greeting = greeting
+
     def __init__(
         self,
         session: Session,
         gate: InterruptGate,
+        sessions: Sessions | None = None,
         *,
-        welcome: str = "",
+        greeting: Greeting = NO_GREETING,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
         self.session = session
         self._gate = gate
-        self._welcome = welcome
+        self._greeting = greeting
         self._clock = clock
         self.stop_keys = StopKeys(session, clock)
         self.stops = CallStops(session, self.tell, clock)
+        self.keeping = Keeping(session, sessions, self)
+        self._prompt = Prompt(placeholder="Ask anything. Enter sends, Shift+Enter or Ctrl+J breaks the line.")
+        self.queueing = Queueing(
+            session.steering, say=self._say_briefly, tell=self.tell, give_back=self._prompt.set_text_if_empty
+        )
+        self._drafting = False
         self._note: str | None = None
         self._note_timer: Timer | None = None
         self._pump: Pump | None = None
@@ -130,21 +156,38 @@ class Pane(Widget):
     def compose(self) -> ComposeResult:
         title = Content.assemble(("Caesura", "bold $primary"), " · /help shows keys and commands")
         yield Static(title, classes="pane--title")
-        prompt = Prompt(placeholder="Ask anything. Enter sends, Shift+Enter or Ctrl+J breaks the line.")
-        dialogs = Dialogs(self.session, self.stops, prompt, clock=self._clock)
+        dialogs = Dialogs(self.session, self.stops, self._prompt, clock=self._clock)
         with Container(classes="pane--body"):
             yield Transcript()
             yield Panel(self.session, dialogs.ask_words, clock=self._clock)
+            yield Lists(self._prompt, self.tell)
         yield dialogs
-        yield prompt
+        yield QueueList(self.session.steering, self._prompt, self._say_briefly, clock=self._clock)
+        yield self._prompt
         yield StatusLine(status_view(self.session, EscAction.NOTHING, None), clock=self._clock)
 
     def on_mount(self) -> None:
         self._pump = Pump(self.transcript, self.prompt.set_text_if_empty)
         self._unsubscribe = self.session.subscribe(self._on_session_event)
-        if self._welcome:
-            self.tell(self._welcome)
+        self._greet()
         self._refresh_state()
+
+    def _greet(self) -> None:
+        """Show what there is of the session, and give back a prompt of which nothing was kept (H1)."""
+        session = self.session
+        if (loaded := session.record.loaded) is not None:
+            self.run_worker(self._replay(loaded), group="replay")
+        for note in (*self._greeting.notes, *([session.read_only] if session.read_only else [])):
+            self.tell(note)
+        draft = self._greeting.draft or session.returned_prompt
+        if draft:
+            self.prompt.set_text_if_empty(draft)
+
+    async def _replay(self, loaded: LoadedSession) -> None:
+        # Only who opens an old session pays for the import.
+        from tui.replay import Replay
+
+        await Replay(settle_memory).show(loaded, self.transcript, read_only=bool(self.session.read_only))
 
     async def on_unmount(self) -> None:
         self._gate.disarm()
@@ -164,15 +207,23 @@ class Pane(Widget):
 
     @property
     def prompt(self) -> Prompt:
-        return self.query_one(Prompt)
+        return self._prompt
 
     @property
     def panel(self) -> Panel:
         return self.query_one(Panel)
 
     @property
+    def queue(self) -> QueueList:
+        return self.query_one(QueueList)
+
+    @property
     def dialogs(self) -> Dialogs:
         return self.query_one(Dialogs)
+
+    @property
+    def lists(self) -> Lists:
+        return self.query_one(Lists)
 
     @property
     def approval(self) -> Approval:
@@ -208,8 +259,11 @@ class Pane(Widget):
 
     def on_pane_stop_key(self, message: StopKey) -> None:
         message.stop()
-        if not self.stop_keys.stop_or_force(message.key) and message.key == "ctrl+c":
-            self._clear_or_quit()
+        if not self.stop_keys.stop_or_force(message.key):
+            if message.key == "ctrl+c":
+                self._clear_or_quit()
+            elif self.prompt.is_empty and self._esc() in (EscAction.NOTHING, EscAction.REWIND):
+                self._rewind_on_second_esc()
         self._refresh_state()
 
     def _clear_or_quit(self) -> None:
@@ -218,6 +272,10 @@ class Pane(Widget):
             return
         if self.dialogs.words_open:
             self.dialogs.close_words()
+        elif self.lists.is_open:
+            self.lists.close_innermost()
+        elif self.queue.edits:
+            self.queue.close_innermost()
         elif self.prompt.clear_undoable():
             self._say("cleared, Ctrl+Z brings it back", for_s=CLEARED_NOTE_S)
         elif self.stop_keys.ctrl_c_while_idle() is IdlePress.QUIT:
@@ -225,22 +283,40 @@ class Pane(Widget):
         else:
             self._say("Ctrl+C again quits", for_s=QUIT_WITHIN_S)
 
+    def _rewind_on_second_esc(self) -> None:
+        match self.stop_keys.esc_while_idle():
+            case IdleEsc.REWIND:
+                self.lists.open_rewind(self.keeping)
+            case IdleEsc.FIRST:
+                # The status line says it for as long as it is so.
+                self.set_timer(REWIND_WITHIN_S, self._refresh_state)
+            case IdleEsc.AFTERSHOCK:
+                pass
+
     # -- sending --
 
     def on_prompt_submitted(self, message: Prompt.Submitted) -> None:
         message.stop()
+        self._obey_or_send(message.text, message.time, self.session.submit)
+
+    def on_prompt_stop_and_send(self, message: Prompt.StopAndSend) -> None:
+        message.stop()
+        send = partial(self.queueing.stop_and_send, at=message.time)
+        self._obey_or_send(message.text, message.time, send)
+
+    def _obey_or_send(self, text: str, sent_at: float, send: Callable[[str], object]) -> None:
         try:
-            command = read_command(message.text)
-            if command is None and self.stop_keys.overtook(message.time):
-                # Sent before the stop, and overtaken by it: the stop was not meant to be followed by this.
-                self.session.hold(message.text)
-            elif command is None:
-                self.session.submit(message.text)
-            else:
+            command = read_command(text)
+            if command is not None:
                 obey(command, self)
+            elif text and self.stop_keys.overtook(sent_at):
+                # Sent before the stop, and overtaken by it: the stop was not meant to be followed by this.
+                self.session.hold(text)
+            else:
+                send(text)
         except CaesuraError as error:
             self.transcript.add_notice(str(error), NoticeKind.ERROR)
-            self.prompt.set_text_if_empty(message.text)
+            self.prompt.set_text_if_empty(text)
         self.dialogs.offer_focus()
         self._refresh_state()
 
@@ -259,11 +335,54 @@ class Pane(Widget):
         self.panel.open()
         self.tell(self.stops.list_running(self._clock()))
 
+    def show_sessions(self) -> None:
+        self.keeping.show_list(self.lists)
+
+    def show_rewind(self) -> None:
+        if self.session.status is not Status.IDLE:
+            raise KeepingError("A turn is running: stop it first, or let it end.")
+        self.lists.open_rewind(self.keeping)
+
+    def open_session(self, session_id: str | None, greeting: Greeting = NO_GREETING) -> None:
+        self.post_message(self.OpenRequested(session_id, greeting))
+
+    def do_later(self, work: Coroutine[object, object, None]) -> None:
+        """Do it beside the keys; what it cannot do is told, in the list if that is still open."""
+        self.run_worker(self._do(work), group="work")
+
+    async def _do(self, work: Coroutine[object, object, None]) -> None:
+        try:
+            await work
+        except CaesuraError as error:
+            self.lists.fail(str(error))
+        self._refresh_state()
+
+    def on_session_list_opened(self, message: SessionList.Opened) -> None:
+        message.stop()
+        try:
+            self.keeping.open(message.session_id)
+        except CaesuraError as error:
+            self.lists.fail(str(error))
+
+    def on_rewind_list_picked(self, message: RewindList.Picked) -> None:
+        message.stop()
+        self.do_later(self.keeping.rewind(message.turn, put_files_back=message.put_files_back))
+
+    def action_show_sessions(self) -> None:
+        try:
+            self.show_sessions()
+        except CaesuraError as error:
+            self.tell(str(error))
+
     def action_kill_survivors(self) -> None:
         self.run_worker(self._kill_survivors(), group="kill")
 
     async def _kill_survivors(self) -> None:
         await self.stops.kill_survivors()
+        self._refresh_state()
+
+    def action_send_queued(self) -> None:
+        self.queueing.go_on()
         self._refresh_state()
 
     def action_next_mode(self) -> None:
@@ -281,7 +400,12 @@ class Pane(Widget):
 
     def action_go_on(self) -> None:
         """From the composer to the question, the panel, and back; what is not open is left out."""
-        stations: list[Widget] = [self.prompt, *self.dialogs.stations]
+        stations: list[Widget] = [
+            self.prompt,
+            *self.lists.stations,
+            *self.dialogs.stations,
+            *self.queue.stations,
+        ]
         if self.panel.is_open:
             stations.append(self.panel)
         focused = self.screen.focused
@@ -296,6 +420,10 @@ class Pane(Widget):
     def _close_innermost(self) -> None:
         if self.dialogs.words_open:
             self.dialogs.close_words()
+        elif self.lists.is_open:
+            self.lists.close_innermost()
+        elif self.queue.closes:
+            self.queue.close_innermost()
         else:
             self._close_panel()
 
@@ -319,7 +447,16 @@ class Pane(Widget):
         message.stop()
         self.action_kill_survivors()
 
+    def on_text_area_changed(self, message: TextArea.Changed) -> None:
+        message.stop()
+        # Not with every letter: only the first and the last change what the status line says.
+        if self._drafting is self.prompt.is_empty:
+            self._drafting = not self._drafting
+            self._refresh_state()
+
     @on(Dialogs.Changed)
+    @on(Lists.Changed)
+    @on(QueueList.Changed)
     @on(events.DescendantFocus)
     def _on_focus_or_dialog(self) -> None:
         self._refresh_state()
@@ -332,8 +469,10 @@ class Pane(Widget):
         match event:
             case TextArrived() | ReasoningArrived():
                 return
-            case TurnEnded(proof=proof) if proof is not None:
-                self.stop_keys.turn_stopped()
+            case TurnEnded(proof=proof):
+                self.stop_keys.turn_ended()
+                if proof is not None:
+                    self.stop_keys.turn_stopped()
             case TurnStarted():
                 self.stop_keys.turn_started()
                 self._forget_note()
@@ -353,6 +492,9 @@ class Pane(Widget):
         self._note_timer = self.set_timer(for_s, self._forget_note)
         self._refresh_state()
 
+    def _say_briefly(self, note: str) -> None:
+        self._say(note, for_s=CLEARED_NOTE_S)
+
     def _forget_note(self) -> None:
         self._note = None
         if self._note_timer is not None:
@@ -365,23 +507,31 @@ class Pane(Widget):
         if not self.is_attached:
             return
         self.dialogs.update()
+        self.queue.set_compact(compact=self.has_class("-low") or self.dialogs.question is not None)
+        self.queue.update()
         esc = self._esc()
         if self.session.status is Status.IDLE:
             self._gate.disarm()
         else:
             closes = frozenset({InterruptKey.CTRL_C})
             self._gate.arm(self.stop_keys.interrupt, keys=closes if esc is EscAction.CLOSE else BOTH_KEYS)
-        self.query_one(StatusLine).show(status_view(self.session, esc, self._note))
+        view = status_view(self.session, esc, self._note, drafting=self._drafting)
+        self.query_one(StatusLine).show(view)
 
     def _esc(self) -> EscAction:
         """What Esc does now; the module says why in this order."""
         if self.dialogs.words_open:
             return EscAction.CLOSE
-        if self.dialogs.question is not None and self.session.status is Status.RUNNING:
-            return EscAction.DENY
-        if self.screen.focused is self.panel:
+        asked = self.dialogs.question is not None and self.session.status is Status.RUNNING
+        if self.lists.is_open and not (asked and self.screen.focused is self.approval):
             return EscAction.CLOSE
-        return plain_esc(self.session)
+        if asked:
+            return EscAction.DENY
+        if self.queue.closes or self.screen.focused is self.panel:
+            return EscAction.CLOSE
+        plain = plain_esc(self.session)
+        rewinds = plain is EscAction.NOTHING and self.prompt.is_empty and self.stop_keys.esc_rewinds
+        return EscAction.REWIND if rewinds else plain
 
     # -- moving --
 

@@ -135,6 +135,18 @@ class Prompt(TextArea, inherit_bindings=False):
         def control(self) -> Prompt:
             return self.prompt
 
+    class StopAndSend(Message):
+        """The person wants `text`, chips expanded, to be sent next, whatever runs. It may be empty."""
+
+        def __init__(self, prompt: Prompt, text: str) -> None:
+            super().__init__()
+            self.prompt = prompt
+            self.text = text
+
+        @property
+        def control(self) -> Prompt:
+            return self.prompt
+
     def __init__(self, *, sent: list[str] | None = None, placeholder: str = "") -> None:
         # Before the base class, whose constructor moves the cursor already.
         self._chips = _Chips()
@@ -177,18 +189,13 @@ class Prompt(TextArea, inherit_bindings=False):
         self.move_cursor(result.end_location)
 
     def action_submit(self) -> None:
-        """Send, and show what stands in the composer next: nothing, or the draft that an old prompt hid."""
-        shown = self.text
-        text = self._chips.expand(shown)
-        if not text.strip():
-            return
-        draft = self._drafts.get(len(self.sent), "") if self._position < len(self.sent) else ""
-        # The chips that were sent stay, so that a prompt that comes back shows them again.
-        self._chips.keep_only(shown + draft)
-        self._remember(text)
-        self.load_text(draft)
-        self.move_cursor(self.document.end)
-        self.post_message(self.Submitted(self, text))
+        """Send what is written, if anything is."""
+        if text := self._take():
+            self.post_message(self.Submitted(self, text))
+
+    def action_stop_and_send(self) -> None:
+        """Send what is written next, whatever runs; with nothing written, the owner knows what is next."""
+        self.post_message(self.StopAndSend(self, self._take()))
 
     def action_newline(self) -> None:
         self.replace("\n", *self.selection, maintain_selection_offset=False)
@@ -288,6 +295,20 @@ class Prompt(TextArea, inherit_bindings=False):
     def find_matching_bracket(self, bracket: str, search_from: Location) -> Location | None:
         """Prose has none, and the search would walk through the whole text at each step of the cursor."""
         return None
+
+    def _take(self) -> str:
+        """Take out what is written, "" for nothing; what is shown next is a draft that an old prompt hid."""
+        shown = self.text
+        text = self._chips.expand(shown)
+        if not text.strip():
+            return ""
+        draft = self._drafts.get(len(self.sent), "") if self._position < len(self.sent) else ""
+        # The chips that were sent stay, so that a prompt that comes back shows them again.
+        self._chips.keep_only(shown + draft)
+        self._remember(text)
+        self.load_text(draft)
+        self.move_cursor(self.document.end)
+        return text
 
     def _leave_if_empty(self) -> None:
         if self.is_empty:

@@ -43,6 +43,7 @@ class EscAction(StrEnum):
 
     NOTHING = "Esc unused"
     CLOSE = "Esc closes"
+    REWIND = "Esc rewinds"
     DENY = "Esc denies"
     STOP = "Esc stops"
     FORCE = "Esc forces"
@@ -257,6 +258,7 @@ _STATE_STYLES = {
 _ESC_STYLES = {
     EscAction.NOTHING: "$foreground-muted",
     EscAction.CLOSE: "bold $foreground",
+    EscAction.REWIND: "bold $foreground",
     EscAction.DENY: "bold $foreground",
     EscAction.STOP: "bold $foreground",
     EscAction.FORCE: "bold $warning",

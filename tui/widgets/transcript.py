@@ -7,44 +7,44 @@ or Textual, and none reaches the terminal without `core.sanitize`.
 A backlog: one `flush` reads at most 16,384 characters (some milliseconds) and returns True while more is
 waiting; `drain` reads all of it, slice by slice, lets the event loop run in between and paints once.
 `end_reply` reads what is left at once: with a large backlog await `drain` before it.
+
+What was said earlier can be put above at any time (`add_older`): nothing that is on the screen moves.
 """
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.cells import cell_len
-from rich.segment import Segment
-from rich.style import Style
-from textual.cache import LRUCache
 from textual.geometry import Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from tui.blocks import Look, Part
+from tui.blocks import Look
 from tui.highlight import WARM_LANGUAGES, load_lexer
 from tui.markdown_inline import inline_spans
-from tui.widgets.transcript_entries import CardHandle, PromptHandle
-from tui.widgets.transcript_feed import Channel, Feed, NoticeKind
-from tui.widgets.transcript_selection import line_id, mark_selected, selected_text
+from tui.widgets.transcript_entries import CardHandle, PromptHandle, SummaryTitle
+from tui.widgets.transcript_feed import Above, Channel, Feed
+from tui.widgets.transcript_paint import Painter
+from tui.widgets.transcript_plain import NoticeKind
+from tui.widgets.transcript_selection import line_id, selected_text
 from tui.widgets.transcript_style import COMPONENT_CLASSES, CSS
-from tui.wrap import cells
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from textual import events
     from textual.geometry import Region
     from textual.selection import Selection
 
-    from tui.blocks import Line
     from tui.cards import Card
-    from tui.widgets.transcript_pages import Page
 
 __all__ = ["CardHandle", "NoticeKind", "PromptHandle", "Transcript", "warm_up"]
 
 NARROWEST = 4
-STRIPS_KEPT = 256
 
 
 def warm_up() -> None:
@@ -84,9 +84,9 @@ class Transcript(ScrollView, can_focus=False):
         self._following = True
         self._left_at = 0
         self._new_lines = 0
-        self._strips: LRUCache[int, tuple[Line, Strip]] = LRUCache(STRIPS_KEPT)
-        self._looks: dict[Look | Part, Style] = {}
-        self._kept_style: Style | None = None
+        self._painter = Painter(self)
+        self._older_to_come = False
+        self._wants_start = False
         self._requested: set[str] = set()
         self._settling = False
         self._painting = False
@@ -96,8 +96,7 @@ class Transcript(ScrollView, can_focus=False):
     def add_prompt(self, text: str) -> PromptHandle:
         """Show what the user said, or the beginning of much: plain text, never Markdown. Goes to the end."""
         handle = self._feed.add_prompt(text)
-        self._following = True
-        self._update()
+        self.action_scroll_end()
         return handle
 
     def remove_prompt(self, handle: PromptHandle) -> None:
@@ -121,6 +120,13 @@ class Transcript(ScrollView, can_focus=False):
         """Show a card that is no part of the reply, at once. An open reply goes on below it, undisturbed."""
         self._feed.add_card_aside(card)
         self._update()
+
+    def add_summary(self, text: str, *, steps: int) -> None:
+        """Show the summary of the first `steps` steps below all that was appended so far, folded.
+
+        `text` is Markdown; shown by the next `flush`.
+        """
+        self._feed.add_summary(SummaryTitle(steps), text)
 
     def change_card(self, handle: CardHandle) -> None:
         """The card has changed: shown by the next `flush`, which draws that card anew and nothing else."""
@@ -160,7 +166,7 @@ class Transcript(ScrollView, can_focus=False):
         self._update()
 
     def toggle_reasoning(self) -> None:
-        """Unfold all reasoning; fold all if the last one is unfolded."""
+        """Unfold all reasoning and summaries; fold all if the last one is unfolded."""
         if self._feed.toggle_thoughts():
             self._update()
 
@@ -168,6 +174,36 @@ class Transcript(ScrollView, can_focus=False):
         """Unfold the latest 50 cards; fold them if the last one is unfolded."""
         if self._feed.toggle_cards():
             self._update()
+
+    # What was said before.
+
+    def new_older(self, above: Above) -> Feed:
+        """For a part of the conversation that goes right above all there is; `above` is what is above it."""
+        return Feed(self._feed.document.width, above)
+
+    def add_older(self, older: Feed) -> None:
+        """Put `older`, all of which was read, above all there is. The text on the screen stays in place."""
+        rows = self._feed.prepend(older)
+        self._left_at += rows
+        # Who holds the bar with the mouse goes on from where that text is now.
+        self.vertical_scrollbar.grabbed_position += rows
+        if not self._following:
+            self._settling = True
+            self._grow()
+            self.scroll_to(y=self.scroll_y + rows, animate=False)
+            self._settling = False
+        self._update()
+
+    @contextmanager
+    def expecting_older(self) -> Iterator[None]:
+        """As long as this is open, more is put above: who wants to the start goes there at its end."""
+        self._older_to_come = True
+        try:
+            yield
+            if self._wants_start:
+                self.scroll_to(y=0, animate=False)
+        finally:
+            self._older_to_come = self._wants_start = False
 
     # Where we are.
 
@@ -205,14 +241,17 @@ class Transcript(ScrollView, can_focus=False):
     def _fit(self) -> None:
         """Take over the document's height, and go to the end if we follow it."""
         self._settling = True
-        size = Size(self._feed.document.width, self._feed.document.height)
-        if size != self.virtual_size:
-            self.set_reactive(ScrollView.virtual_size, size)
-            self._scroll_update(size)
+        self._grow()
         if self._following:
             self.scroll_to(y=self.max_scroll_y, animate=False)
         self._settling = False
         self._count_new_lines()
+
+    def _grow(self) -> None:
+        size = Size(self._feed.document.width, self._feed.document.height)
+        if size != self.virtual_size:
+            self.set_reactive(ScrollView.virtual_size, size)
+            self._scroll_update(size)
 
     def _count_new_lines(self) -> None:
         count = 0 if self._following else max(0, self._feed.document.height - self._left_at)
@@ -224,6 +263,7 @@ class Transcript(ScrollView, can_focus=False):
         super().watch_scroll_y(old_value, new_value)
         if self._settling or not self._rows:
             return
+        self._wants_start = False
         document = self._feed.document
         top = round(new_value)
         at_end = top >= self.max_scroll_y
@@ -261,9 +301,12 @@ class Transcript(ScrollView, can_focus=False):
         self.scroll_page_down(animate=False)
 
     def action_scroll_home(self) -> None:
+        """Go to the start: to that of what is there, and to the real one as soon as it is."""
         self.scroll_to(y=0, animate=False)
+        self._wants_start = self._older_to_come
 
     def action_scroll_end(self) -> None:
+        self._wants_start = False
         self._following = True
         self._update()
 
@@ -300,73 +343,21 @@ class Transcript(ScrollView, can_focus=False):
     def render_line(self, y: int) -> Strip:
         width = self._feed.document.width
         place = self._feed.document.at(self.scroll_offset.y + y)
-        strip = self._strip(*place) if place else Strip.blank(width, self._own_style)
+        strip = self._painter.line(*place, width) if place else self._painter.blank(width)
         if place and not self._painting:
             # Only who asks what is under the mouse needs offsets; for painting they are the greatest cost.
             strip = strip.apply_offsets(0, line_id(*place))
         if self._new_lines and y == self._rows - 1 and (label := self._label()):
-            style = self.get_component_rich_style("transcript--new-lines")
-            label_strip = Strip([Segment(label, style)], len(label))
-            strip = Strip.join([strip.crop(0, width - len(label)), label_strip])
+            strip = Strip.join([strip.crop(0, width - len(label)), self._painter.label(label)])
         return strip
 
     def _label(self) -> str:
         label = f" ↓ {self._new_lines} new "
         return label if self._new_lines and len(label) < self._feed.document.width else ""
 
-    def _strip(self, page: Page, index: int) -> Strip:
-        if page.lines is None or index >= len(page.lines):
-            return Strip.blank(self._feed.document.width, self._own_style)
-        selection = self.text_selection
-        span = selection.get_span(line_id(page, index)) if selection is not None else None
-        line = page.lines[index]
-        if span is not None:
-            return self._paint(line, span)
-        known = self._strips.get(line_id(page, index))
-        if known is None or known[0] is not line:
-            known = self._strips[line_id(page, index)] = line, self._paint(line, None)
-        return known[1]
-
-    def _paint(self, line: Line, selected: tuple[int, int] | None) -> Strip:
-        segments = [Segment(text, self._style(look)) for text, look in line.spans]
-        width = self._feed.document.width
-        missing = width - cells(line.spans)
-        if missing:
-            fill = self._own_style if line.fill is None else self._style(line.fill)
-            segments.append(Segment(" " * missing, fill))
-        if selected is not None:
-            segments = mark_selected(
-                segments, selected, self.screen.get_component_rich_style("screen--selection")
-            )
-        return Strip(segments, width)
-
-    def _style(self, look: Look | Part) -> Style:
-        style = self._looks.get(look)
-        if style is None:
-            if isinstance(look, Part):
-                style = self.get_component_rich_style(f"transcript--{look}")
-            else:
-                style = self._style(look.part) + Style(
-                    bold=look.bold or None,
-                    italic=look.italic or None,
-                    strike=look.strike or None,
-                    link=look.link or None,
-                )
-            self._looks[look] = style
-        return style
-
-    @property
-    def _own_style(self) -> Style:
-        """`rich_style`, kept: it is asked for with nearly every line, and made anew each time."""
-        if self._kept_style is None:
-            self._kept_style = self.rich_style
-        return self._kept_style
-
     def notify_style_update(self) -> None:
         super().notify_style_update()
-        self._kept_style = None
-        self._looks.clear()
-        self._strips.clear()
+        self._painter.forget()
 
     # Selection.
 

@@ -9,16 +9,25 @@ from __future__ import annotations
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum, auto
+from enum import Enum, auto
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from core.sanitize import PrintableStream, printable
-from tui.blocks import PLAIN, Blank, Code, Look, Part, Prefix, Prose
+from core.sanitize import PrintableStream
+from tui.blocks import Blank, Code, Look, Part, Prose
 from tui.highlight import is_loaded
 from tui.markdown import MarkdownStream
-from tui.widgets.transcript_entries import CardHandle, PromptHandle, Thought
-from tui.widgets.transcript_pages import Document, Entry
+from tui.widgets.transcript_document import Document
+from tui.widgets.transcript_entries import (
+    CardHandle,
+    Folding,
+    PromptHandle,
+    Summary,
+    SummaryTitle,
+    Thought,
+)
+from tui.widgets.transcript_pages import Entry
+from tui.widgets.transcript_plain import notice_blocks, prompt_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,44 +35,39 @@ if TYPE_CHECKING:
     from tui.blocks import Block
     from tui.cards import Card
     from tui.widgets.transcript_pages import Page
+    from tui.widgets.transcript_plain import NoticeKind
 
 CARDS_TOGGLED = 50
 """How many cards are unfolded at once, the latest: what one press of a key may cost is bounded."""
 _CARD_COST = 256
 SLICE = 16_384
 """Characters that are read at a time; takes some milliseconds."""
-_PLAIN_PIECE = 2_000
-PROMPT_LINES = 40
-PROMPT_CHARACTERS = 4_000
-"""What is shown of a prompt; a longer one only says how much more there is."""
-
-
-class NoticeKind(StrEnum):
-    """What a notice says; the glyph says it without colour."""
-
-    INFO = "info"
-    STOPPED = "stopped"
-    ERROR = "error"
-
-
-_NOTICES = {
-    NoticeKind.INFO: ("· ", Look(Part.INFO)),
-    NoticeKind.STOPPED: ("■ ", Look(Part.STOPPED)),
-    NoticeKind.ERROR: ("✗ ", Look(Part.ERROR)),
-}
-_PROMPT = Look(Part.PROMPT)
-_MORE = Look(Part.PROMPT, italic=True)
-_PROMPT_PREFIX = Prefix((("❯ ", Look(Part.PROMPT_MARK)),), (("  ", _PROMPT),))
 
 
 class Channel(Enum):
     TEXT = auto()
     REASONING = auto()
+    SUMMARY = auto()
+
+
+class Above(Enum):
+    """What stands right above the first thing that a feed receives; it decides about the gap between them."""
+
+    NOTHING = auto()
+    TEXT = auto()
+    CARD = auto()
+
+
+class _Mark(Enum):
+    END = auto()
+
+
+_Received: TypeAlias = tuple[Channel, str] | CardHandle | SummaryTitle | _Mark
 
 
 @dataclass(slots=True, eq=False)
 class _Section:
-    """A run of text or of reasoning that is being received, and the page where it stands.
+    """A run of text, of reasoning or of a summary that is being received, and the page where it stands.
 
     `is_begun` when finished blocks of it stand in the document, `needs_gap` when it goes on below a notice.
     """
@@ -71,20 +75,20 @@ class _Section:
     channel: Channel
     page: Page
     markdown: MarkdownStream
-    thought: Thought | None = None
+    folding: Folding | None = None
     is_begun: bool = False
     needs_gap: bool = False
     printable: PrintableStream = field(default_factory=PrintableStream)
 
 
 class Feed:
-    """Receives a conversation; `document` holds what was read of it."""
+    """Receives a conversation, or a part of one; `document` holds what was read of it."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, above: Above = Above.NOTHING) -> None:
         self.document = Document(width)
-        self.thoughts: list[Thought] = []
-        self.cards: dict[Page, CardHandle] = {}
-        self._waiting: deque[tuple[Channel, str] | CardHandle] = deque()
+        self._above = above
+        self._gapless: Entry | None = None  # the first entry, if it began at the top and so without a gap
+        self._waiting: deque[_Received] = deque()
         self._changed: dict[CardHandle, None] = {}
         self._section: _Section | None = None
         self._languages: set[str] = set()
@@ -102,17 +106,23 @@ class Feed:
     def read(self, limit: int = SLICE) -> bool:
         """Read up to `limit` characters of what was received; True if more is waiting."""
         while self._waiting and limit > 0:
-            if isinstance(handle := self._waiting[0], CardHandle):
-                self._waiting.popleft()
-                limit -= _CARD_COST
-                self._place_card(handle)
-                continue
-            channel, text = self._next(limit)
-            limit -= len(text)
-            if self._section is None or self._section.channel is not channel:
-                self._close_section()
-                self._section = self._begin_section(channel)
-            self._take(self._section, text)
+            match self._waiting[0]:
+                case CardHandle() as handle:
+                    self._waiting.popleft()
+                    limit -= _CARD_COST
+                    self._close_section()
+                    self._begin_card(handle)
+                case SummaryTitle() as title:
+                    self._waiting.popleft()
+                    self._close_section()
+                    self._section = self._begin_summary(title)
+                case _Mark.END:
+                    self._waiting.popleft()
+                    self._close_section()
+                case _:
+                    channel, text = self._next(limit)
+                    limit -= len(text)
+                    self._take(self._section_of(channel), text)
         if self._section is not None:
             self._show_tail(self._section)
             self._show_head(self._section)
@@ -138,11 +148,7 @@ class Feed:
     def add_prompt(self, text: str) -> PromptHandle:
         self.end_section()
         entry, _ = self._begin_entry()
-        start, more = _beginning(text)
-        self.document.extend(entry, _plain(start, _PROMPT, _PROMPT_PREFIX))
-        if more:
-            rest = Prefix(_PROMPT_PREFIX.rest, _PROMPT_PREFIX.rest)
-            self.document.extend(entry, [Prose(more, rest, _MORE, markdown=False)])
+        self.document.extend(entry, prompt_blocks(text))
         return PromptHandle(entry)
 
     def remove_prompt(self, handle: PromptHandle) -> None:
@@ -151,11 +157,29 @@ class Feed:
     def add_notice(self, text: str, kind: NoticeKind) -> None:
         """Show it at once, above what is still open of a reply."""
         self.read()
-        glyph, look = _NOTICES[kind]
-        prefix = Prefix(((glyph, look),), (("  ", PLAIN),))
         with self._above_what_is_open():
             entry, _ = self._begin_entry()
-            self.document.extend(entry, _plain(text, look, prefix))
+            self.document.extend(entry, notice_blocks(text, kind))
+
+    def add_summary(self, title: SummaryTitle, text: str) -> None:
+        """The next `read` ends with what was received so far and shows `text` below it, folded."""
+        self._waiting.append(title)
+        self.receive(Channel.SUMMARY, text)
+        self._waiting.append(_Mark.END)
+
+    def prepend(self, older: Feed) -> int:
+        """Put all of `older`, which is used up by that, above all there is; the rows that it takes."""
+        older.end_section()
+        last, first = older.document.last, self.document.first
+        if last is None:
+            return 0
+        if first is not None and first.entry is self._gapless and not (_card_of(last) and _card_of(first)):
+            gap = Entry()
+            older.document.begin(gap)
+            older.document.extend(gap, [Blank()])
+        self._gapless, self._above = older._gapless, older._above
+        self._languages |= older.take_languages()
+        return self.document.prepend(older.document)
 
     def add_card(self, card: Card) -> CardHandle:
         """The next `read` ends with the reply so far and shows `card` below it."""
@@ -177,17 +201,19 @@ class Feed:
             self._changed[handle] = None
 
     def toggle_thoughts(self) -> bool:
-        """Unfold all reasoning; fold it if the last one is unfolded. False if there is none."""
-        if self.thoughts:
-            folded = not self.thoughts[-1].body.folded
-            for thought in self.thoughts:
-                self._fold_thought(thought, folded=folded)
-        return bool(self.thoughts)
+        """Unfold all reasoning and summaries; fold them if the last is unfolded. False if there is none."""
+        found = (page.entry.item for page in self.document.pages_from_end())
+        foldings = [item for item in found if isinstance(item, Folding)]
+        if foldings:
+            folded = not foldings[0].body.folded
+            for folding in foldings:
+                self._fold_text(folding, folded=folded)
+        return bool(foldings)
 
     def toggle_cards(self) -> bool:
         """Unfold the latest cards, `CARDS_TOGGLED` of them; fold them if the last one is unfolded."""
-        found = (handle for handle in reversed(self.cards.values()) if handle.card.unfolds)
-        latest = list(islice(found, CARDS_TOGGLED))
+        found = (_card_of(page) for page in self.document.pages_from_end())
+        latest = list(islice((handle for handle in found if handle and handle.card.unfolds), CARDS_TOGGLED))
         if latest:
             folded = not latest[0].folded
             for handle in latest:
@@ -196,15 +222,17 @@ class Feed:
 
     def toggle_at(self, page: Page, line: int) -> bool:
         """Fold or unfold what has its row there; False if nothing has."""
-        handle = self.cards.get(page)
-        first = len(page.blocks)
-        if handle is not None and handle.card.unfolds and page.starts[first : first + 1] == [line]:
-            self._fold_card(handle, folded=not handle.folded)
-            return True
-        thought = next((thought for thought in self.thoughts if thought.head is page), None)
-        if thought is not None:
-            self._fold_thought(thought, folded=not thought.body.folded)
-        return thought is not None
+        match page.entry.item:
+            case CardHandle() as handle if handle.card.unfolds:
+                first = len(page.blocks)
+                if page.starts[first : first + 1] != [line]:
+                    return False
+                self._fold_card(handle, folded=not handle.folded)
+            case Folding() as folding:
+                self._fold_text(folding, folded=not folding.body.folded)
+            case _:
+                return False
+        return True
 
     def take_languages(self) -> set[str]:
         """Languages of fences that came up and whose colours are not loaded."""
@@ -214,13 +242,13 @@ class Feed:
     def _next(self, limit: int) -> tuple[Channel, str]:
         """The next text of one channel, up to `limit` characters of it."""
         first = self._waiting.popleft()
-        assert not isinstance(first, CardHandle)
+        assert isinstance(first, tuple)
         channel, text = first
         parts = [text]
         size = len(text)
         while size < limit and self._waiting:
             following = self._waiting[0]
-            if isinstance(following, CardHandle) or following[0] is not channel:
+            if not isinstance(following, tuple) or following[0] is not channel:
                 break
             self._waiting.popleft()
             parts.append(following[1])
@@ -232,8 +260,8 @@ class Feed:
 
     def _take(self, section: _Section, text: str) -> None:
         text = section.printable.feed(text)
-        if section.thought is not None:
-            section.thought.count(text)
+        if isinstance(section.folding, Thought):
+            section.folding.count(text)
         self._extend(section, section.markdown.feed(text))
 
     def _extend(self, section: _Section, blocks: list[Block]) -> None:
@@ -262,9 +290,11 @@ class Feed:
 
     def _begin_entry(self, *, gap: bool = True) -> tuple[Entry, Page]:
         entry = Entry()
-        gap = gap and not self.document.is_empty
+        at_top = self.document.is_empty and self._above is Above.NOTHING
         page = self.document.begin(entry)
-        if gap:
+        if at_top:
+            self._gapless = entry
+        elif gap:
             self.document.extend(entry, [Blank()])
         return entry, page
 
@@ -279,19 +309,16 @@ class Feed:
         yield
         if section is not None:
             # Reasoning stays one entry, which is folded as a whole.
-            section.page = self.document.begin(section.thought.body if section.thought else Entry())
+            section.page = self.document.begin(section.folding.body if section.folding else Entry())
             section.is_begun, section.needs_gap = False, True
             self._show_tail(section)
-
-    def _place_card(self, handle: CardHandle) -> None:
-        self._close_section()
-        self._begin_card(handle)
 
     def _begin_card(self, handle: CardHandle) -> None:
         """Cards that follow each other stand without a gap."""
         last = self.document.last
-        _, handle.page = self._begin_entry(gap=last not in self.cards)
-        self.cards[handle.page] = handle
+        follows_card = self._above is Above.CARD if last is None else _card_of(last) is not None
+        entry, handle.page = self._begin_entry(gap=not follows_card)
+        entry.item = handle
         self._show_card(handle)
 
     def _show_card(self, handle: CardHandle) -> None:
@@ -304,27 +331,36 @@ class Feed:
         handle.folded = folded
         self._show_card(handle)
 
-    def _fold_thought(self, thought: Thought, *, folded: bool) -> None:
-        self.document.fold(thought.body, folded=folded)
-        self.document.set_tail(thought.head, [thought.line()])
+    def _fold_text(self, folding: Folding, *, folded: bool) -> None:
+        self.document.fold(folding.body, folded=folded)
+        self.document.set_tail(folding.head, [folding.line()])
 
     def _drop_if_empty(self, section: _Section) -> None:
         """A section of blanks alone leaves no gap behind."""
-        if section.thought is None and not section.is_begun:
+        if section.folding is None and not section.is_begun:
             self.document.retract()
 
+    def _section_of(self, channel: Channel) -> _Section:
+        """The open section of `channel`; another one is closed."""
+        if self._section is None or self._section.channel is not channel:
+            self._close_section()
+            self._section = self._begin_section(channel)
+        return self._section
+
     def _begin_section(self, channel: Channel) -> _Section:
-        _, page = self._begin_entry()
-        match channel:
-            case Channel.TEXT:
-                return _Section(channel, page, MarkdownStream())
-            case Channel.REASONING:
-                body = Entry(folded=True)
-                thought = Thought(page, body)
-                self.thoughts.append(thought)
-                return _Section(
-                    channel, self.document.begin(body), MarkdownStream(Look(Part.REASONING)), thought
-                )
+        entry, page = self._begin_entry()
+        if channel is Channel.TEXT:
+            return _Section(channel, page, MarkdownStream())
+        return self._begin_folded(channel, entry, Thought(page, Entry(folded=True)))
+
+    def _begin_summary(self, title: SummaryTitle) -> _Section:
+        entry, page = self._begin_entry()
+        return self._begin_folded(Channel.SUMMARY, entry, Summary(page, Entry(folded=True), title))
+
+    def _begin_folded(self, channel: Channel, head: Entry, folding: Folding) -> _Section:
+        head.item = folding
+        page = self.document.begin(folding.body)
+        return _Section(channel, page, MarkdownStream(folding.look), folding)
 
     def _close_section(self) -> None:
         section, self._section = self._section, None
@@ -334,46 +370,16 @@ class Feed:
         self._extend(section, section.markdown.feed(last) + section.markdown.close())
         self.document.set_tail(section.page, [])
         self._drop_if_empty(section)
-        if section.thought is not None:
-            section.thought.count(last)
-            section.thought.over = True
-            self._show_head(section)
+        if isinstance(section.folding, Thought):
+            section.folding.count(last)
+            section.folding.over = True
+        self._show_head(section)
 
     def _show_head(self, section: _Section) -> None:
-        if section.thought is not None:
-            self.document.set_tail(section.thought.head, [section.thought.line()])
+        if section.folding is not None:
+            self.document.set_tail(section.folding.head, [section.folding.line()])
 
 
-def _beginning(text: str) -> tuple[str, str]:
-    """What is shown of a prompt, and words for the rest of it or nothing."""
-    text = text.rstrip("\n")
-    start = "\n".join(text[:PROMPT_CHARACTERS].split("\n")[:PROMPT_LINES])
-    if len(start) == len(text):
-        return text, ""
-    lines = text.count("\n", len(start))
-    count, unit = (lines, "line") if lines else (len(text) - len(start), "character")
-    cut = "" if text[len(start)] == "\n" else "…"
-    return start + cut, f"({count:,} more {unit}{'' if count == 1 else 's'})"
-
-
-def _plain(text: str, look: Look, prefix: Prefix) -> Iterator[Prose]:
-    """`text` without markup, in blocks of bounded size."""
-    text = printable(text).expandtabs(4).rstrip("\n")
-    start = 0
-    while True:
-        end = min(len(text), start + _PLAIN_PIECE)
-        if end < len(text):
-            newline = text.rfind("\n", start, end)
-            blank = text.rfind(" ", start, end)
-            end = newline if newline > start else blank + 1 if blank > start else end
-        whole = start == 0 or text[start - 1] == "\n"
-        yield Prose(
-            text[start:end],
-            prefix if start == 0 else Prefix(prefix.rest, prefix.rest),
-            look,
-            markdown=False,
-            continues=not whole,
-        )
-        if end >= len(text):
-            return
-        start = end + (text[end] == "\n")
+def _card_of(page: Page) -> CardHandle | None:
+    item = page.entry.item
+    return item if isinstance(item, CardHandle) else None

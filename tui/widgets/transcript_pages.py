@@ -1,23 +1,17 @@
-"""The lines of a conversation, kept so that neither adding nor resizing ever touches all of them.
+"""Pages: pieces of a conversation of some forty rows, each laid out by itself and only when it is looked at.
 
-Blocks stand in pages of some forty rows. A page is laid out when it is looked at; until then its height is a
-guess, and when it has not been looked at for long its lines are dropped again. So a message costs its source
-and little more, a new width costs one pass over the pages, and the end costs the same whatever stands above
-it.
+Until then the height of a page is a guess; `transcript_document` puts them in a row.
 """
 
 from __future__ import annotations
 
 import pickle
-from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from tui.blocks import Blank, CardRow, Code, Prose, Rule, Table
 from tui.widgets.transcript_layout import lay_out
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from tui.blocks import Block, Line
     from tui.widgets.transcript_layout import Carry
 
@@ -25,16 +19,19 @@ PAGE_ROWS = 40
 PAGE_CHARACTERS = 3_000
 LONGEST_PAGE = 12_000
 """Characters after which a page ends in the middle of a paragraph: its next row begins anew."""
-PAGES_LAID_OUT = 16
 
 
 class Entry:
-    """One thing said: a prompt, a reply, a notice. `folded` ones take no rows."""
+    """One thing said: a prompt, a reply, a notice. `folded` ones take no rows.
 
-    __slots__ = ("folded",)
+    `item` is what else is known of it, such as its card; pages do not look at it.
+    """
 
-    def __init__(self, *, folded: bool = False) -> None:
+    __slots__ = ("folded", "item")
+
+    def __init__(self, *, folded: bool = False, item: object = None) -> None:
         self.folded = folded
+        self.item = item
 
 
 class Page:
@@ -172,222 +169,3 @@ def _weight(block: Block) -> tuple[int, int]:
             return len(rows) + 2, sum([len(cell) for row in rows for cell in row])
         case Rule() | Blank() | CardRow():
             return 1, 0
-
-
-class Document:
-    """All pages in order, and which row of the whole each begins with. Rows count from 0."""
-
-    def __init__(self, width: int) -> None:
-        self.width = width
-        self._pages: list[Page] = []
-        self._tops: list[int] = []
-        self._stale = 0  # from this page on `_tops` has to be added up again
-        self._laid: dict[Page, None] = {}
-        self._serial = 0
-
-    @property
-    def is_empty(self) -> bool:
-        return not self._pages
-
-    @property
-    def last(self) -> Page | None:
-        return self._pages[-1] if self._pages else None
-
-    @property
-    def height(self) -> int:
-        """Rows of everything, guessed for pages that were not looked at yet."""
-        if not self._pages:
-            return 0
-        self._add_up()
-        return self._tops[-1] + _shown(self._pages[-1])
-
-    def pages(self) -> Iterator[Page]:
-        return iter(self._pages)
-
-    def begin(self, entry: Entry) -> Page:
-        """A new page at the end, for `entry`."""
-        if self._pages:
-            self._pages[-1].finish()
-        self._serial += 1
-        page = Page(entry, self._serial)
-        self._stale = min(self._stale, len(self._pages))
-        self._pages.append(page)
-        return page
-
-    def extend(self, entry: Entry, blocks: Iterable[Block]) -> Page:
-        """Add `blocks` at the end, where `entry` must be; returns the page that is the last then."""
-        page = self._pages[-1]
-        for block in blocks:
-            if not page.takes(block):
-                page.tail = ()
-                self._resized(page)
-                page = self.begin(entry)
-            page.add(block)
-        self._resized(page)
-        return page
-
-    def set_tail(self, page: Page, tail: list[Block]) -> None:
-        """What stands below the blocks of `page` for now."""
-        page.tail = tuple(tail)
-        self._resized(page)
-
-    def _resized(self, page: Page) -> None:
-        """A page that is looked at is laid out again, another one guessed."""
-        if page.lines is None:
-            page.guess(self.width)
-        else:
-            page.lay_out(self.width)
-        self._changed(self._index(page))
-
-    def remove(self, entry: Entry) -> None:
-        self._pages = [page for page in self._pages if page.entry is not entry]
-        self._laid = {page: None for page in self._laid if page.entry is not entry}
-        self._changed(0)
-
-    def retract(self) -> None:
-        """Take the last page away."""
-        page = self._pages.pop()
-        self._laid.pop(page, None)
-        del self._tops[len(self._pages) :]
-        self._changed(len(self._pages))
-
-    def fold(self, entry: Entry, *, folded: bool) -> None:
-        entry.folded = folded
-        self._changed(0)
-
-    def forget_code(self, language: str) -> None:
-        """Lay pages out again that show code of `language`."""
-        for page in list(self._laid):
-            if any(
-                isinstance(block, Code) and block.language == language for block in (*page.blocks, *page.tail)
-            ):
-                page.drop()
-
-    def at(self, row: int) -> tuple[Page, int] | None:
-        """The page that shows `row`, and which of its lines."""
-        self._add_up()
-        index = bisect_right(self._tops, row) - 1
-        if index < 0 or row - self._tops[index] >= _shown(self._pages[index]):
-            return None
-        return self._pages[index], row - self._tops[index]
-
-    def settle(self, top: int, rows: int, *, upwards: bool = False) -> int:
-        """Lay out what `rows` rows from `top` on show; returns the row at which the same text stands then.
-
-        Going `upwards`, what is known to stand right below keeps its place, so that nothing is skipped; else
-        a guessed page that is entered keeps its distance from its end.
-        """
-        if upwards and (known := self.at(top + rows)) is not None and known[0].is_exact:
-            return self._settle_above(*known, rows)
-        place = self.at(top)
-        if place is None:
-            return max(0, min(top, self.height - rows))
-        page, line = place
-        first = index = self._index(page)
-        if not page.is_exact:
-            below = page.height - line
-            self._lay_out(index)
-            line = max(0, page.height - below if upwards else min(line, page.height - 1))
-        missing = rows + line
-        while index < len(self._pages) and missing > 0:
-            self._lay_out(index)
-            missing -= _shown(self._pages[index])
-            index += 1
-        self._drop_oldest(index - first)
-        self._add_up()
-        return self._tops[first] + line
-
-    def _settle_above(self, page: Page, line: int, rows: int) -> int:
-        """Lay out the `rows` rows above `line` of `page`; returns the row of the first of them."""
-        last = index = self._index(page)
-        missing = rows - line
-        while index > 0 and missing > 0:
-            index -= 1
-            self._lay_out(index)
-            missing -= _shown(self._pages[index])
-        self._lay_out(last)
-        self._drop_oldest(last - index + 1)
-        self._add_up()
-        return max(0, self._tops[last] + line - rows)
-
-    def settle_end(self, rows: int) -> None:
-        """Lay out what the last `rows` rows show."""
-        index = len(self._pages) - 1
-        while index >= 0 and rows > 0:
-            self._lay_out(index)
-            rows -= _shown(self._pages[index])
-            index -= 1
-        self._drop_oldest(len(self._pages) - index)
-
-    def resize(self, width: int, top: int) -> int:
-        """Lay out for `width` from now on; returns the row where the text of row `top` stands then."""
-        place = self.at(top)
-        anchor = _anchor(*place) if place else None
-        self.width = width
-        for page in self._pages:
-            page.guess(width)
-        self._laid.clear()
-        self._changed(0)
-        if place is None or anchor is None:
-            return top
-        index = self._index(place[0])
-        self._lay_out(index)
-        self._add_up()
-        return self._tops[index] + _anchored(place[0], *anchor)
-
-    def _lay_out(self, index: int) -> None:
-        page = self._pages[index]
-        if page.entry.folded:
-            return
-        if not page.is_exact or page.lines is None:
-            page.lay_out(self.width)
-            self._changed(index)
-        self._laid.pop(page, None)
-        self._laid[page] = None
-
-    def _drop_oldest(self, shown: int) -> None:
-        """Keep the lines of the last pages that were looked at, `shown` at least."""
-        while len(self._laid) > max(PAGES_LAID_OUT, shown):
-            oldest = next(iter(self._laid))
-            del self._laid[oldest]
-            oldest.drop()
-
-    def _index(self, page: Page) -> int:
-        return bisect_right(self._pages, page.serial, key=lambda page: page.serial) - 1
-
-    def _changed(self, index: int) -> None:
-        self._stale = min(self._stale, index)
-
-    def _add_up(self) -> None:
-        if self._stale >= len(self._pages):
-            return
-        start = max(0, self._stale)
-        del self._tops[start:]
-        top = self._tops[-1] + _shown(self._pages[start - 1]) if start else 0
-        for page in self._pages[start:]:
-            self._tops.append(top)
-            top += _shown(page)
-        self._stale = len(self._pages)
-
-
-def _shown(page: Page) -> int:
-    return 0 if page.entry.folded else page.height
-
-
-def _anchor(page: Page, line: int) -> tuple[int, float] | None:
-    """`line` as a block of the page and how far down in it."""
-    if not page.starts:
-        return None
-    block = max(0, bisect_right(page.starts, line) - 1)
-    return block, (line - page.starts[block]) / max(1, _end(page, block) - page.starts[block])
-
-
-def _anchored(page: Page, block: int, part: float) -> int:
-    if block >= len(page.starts):
-        return 0
-    start = page.starts[block]
-    return min(page.height - 1, start + int(part * (_end(page, block) - start)))
-
-
-def _end(page: Page, block: int) -> int:
-    return page.starts[block + 1] if block + 1 < len(page.starts) else page.height

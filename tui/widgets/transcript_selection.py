@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from textual.selection import Selection
 
     from tui.blocks import Block, Line
-    from tui.widgets.transcript_pages import Document, Page
+    from tui.widgets.transcript_document import Document
+    from tui.widgets.transcript_pages import Page
 
 _IDS_PER_PAGE = 1 << 16
 

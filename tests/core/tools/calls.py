@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from core.records import PreImage
+
 USER = CancelReason(Cause.USER, "x")
 GENEROUS_S = 30.0
 
@@ -30,7 +32,8 @@ async def until(condition: Callable[[], object]) -> None:
 
 @dataclass
 class Call:
-    """One call. `asked` are the accesses that it asked for while it ran."""
+    """One call. `asked` are the accesses that it asked for while it ran, `kept` the files it had kept, `told`
+    what it told the person."""
 
     tool: Tool[Any]
     root: Path
@@ -40,10 +43,23 @@ class Call:
     refusal: Exception | None = None
     silent: bool = False
     """Nobody answers what it asks."""
+    kept: list[PreImage] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    on_keep: Callable[[PreImage], object] = lambda _: None
+    """Called when a file has been kept and is not changed yet."""
 
     @property
     def context(self) -> ToolContext:
-        return ToolContext(1, "call-1", self.token, Workspace(self.root), self.progress, self._ask)
+        workspace = Workspace(self.root)
+        return ToolContext(
+            1, "call-1", self.token, workspace, self.progress, self._ask, self._keep, self.told.append
+        )
+
+    async def _keep(self, preimage: PreImage) -> None:
+        await asyncio.sleep(0)
+        self.kept.append(preimage)
+        self.on_keep(preimage)
+        await asyncio.sleep(0)
 
     async def _ask(self, access: Access) -> None:
         self.asked.append(access)

@@ -24,6 +24,7 @@ from core.tools.mcp import McpServerConfig, Servers
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from core.records import PreImage
     from core.tools.base import ToolOutput
 
 OWN = Path(__file__).parent.parent.parent / "servers" / "mcp_own.py"
@@ -67,7 +68,8 @@ class Call:
 
 def begin(tool: Any, folder: Path, **arguments: Any) -> Call:
     token, progress = CancelToken("call"), Progress()
-    context = ToolContext(1, "call_1", token, Workspace(folder), progress, _never_ask)
+    workspace = Workspace(folder)
+    context = ToolContext(1, "call_1", token, workspace, progress, _never_ask, _never_keep, _never_tell)
 
     async def run() -> ToolOutput:
         with token.bind():
@@ -83,6 +85,14 @@ async def call(tool: Any, folder: Path, **arguments: Any) -> ToolOutput:
 
 async def _never_ask(access: Access) -> None:
     raise AssertionError("nothing is asked while it runs")
+
+
+async def _never_keep(preimage: PreImage) -> None:
+    raise AssertionError("a server's tool changes no file of ours")
+
+
+def _never_tell(text: str) -> None:
+    raise AssertionError("nothing is told besides the result")
 
 
 async def wait_until(condition: Callable[[], Any]) -> None:

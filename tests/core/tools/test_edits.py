@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import stat
 import threading
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from core.cancel import Cancelled, CancelToken
 from core.progress import Progress
+from core.records import PreImage
 from core.tools.base import ToolError
-from core.tools.edits import EditFile, WriteFile
+from core.tools.edits import EDIT_BYTES, EditFile, WriteFile
 from core.tools.regular_files import Commit
 from tests.core.tools.calls import USER, Call, files_below, until
 
@@ -191,3 +194,66 @@ def test_exactly_one_of_thread_and_caller_decides() -> None:
     with pytest.raises(ToolError):
         commit.claim(Path("f"))
     assert progress.changed == ()
+
+
+async def test_a_file_is_kept_as_it_is_before_it_is_changed(tmp_path: Path) -> None:
+    (tmp_path / "real").write_bytes(b"caf\xc3\xa9")
+    (tmp_path / "real").chmod(0o754)
+    (tmp_path / "link").symlink_to("real")
+    call = Call(WriteFile(), tmp_path)
+    seen: list[dict[str, bytes]] = []
+    call.on_keep = lambda _: seen.append(files_below(tmp_path))
+    await call.run(path="link", content="new")
+    await call.run(path="sub/new", content="")
+    await Call(EditFile(), tmp_path, kept=call.kept).run(path="real", old="ne", new="e")
+    assert seen[0]["real"] == b"caf\xc3\xa9"
+    assert "sub/new" not in seen[1]
+    assert call.kept == [
+        PreImage(1, str(tmp_path / "real"), b"caf\xc3\xa9", sha256(b"new").hexdigest(), 0o754),
+        PreImage(1, str(tmp_path / "sub/new"), None, sha256(b"").hexdigest()),
+        PreImage(1, str(tmp_path / "real"), b"new", sha256(b"ew").hexdigest(), 0o754),
+    ]
+    assert call.told == []
+
+
+async def test_a_refused_change_keeps_nothing(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("old")
+    call = Call(EditFile(), tmp_path)
+    with pytest.raises(ToolError):
+        await call.run(path="f", old="none", new="")
+    assert call.kept == []
+
+
+@pytest.mark.promise("X3")
+async def test_a_stop_while_a_file_is_being_kept_ends_the_edit(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("old")
+    call = Call(WriteFile(), tmp_path)
+    call.on_keep = lambda _: call.token.cancel(USER)
+    with pytest.raises(Cancelled):
+        await call.run(path="f", content="new")
+    assert files_below(tmp_path) == {"f": b"old"}
+    assert call.progress.changed == ()
+
+
+async def test_what_changes_while_a_file_is_being_kept_is_left(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("old")
+    call = Call(WriteFile(), tmp_path)
+    call.on_keep = lambda _: (tmp_path / "f").write_text("theirs")
+    with pytest.raises(ToolError, match="somebody else"):
+        await call.run(path="f", content="new")
+    assert files_below(tmp_path) == {"f": b"theirs"}
+
+
+async def test_a_change_that_cannot_be_put_back_is_said(tmp_path: Path) -> None:
+    with (tmp_path / "large").open("wb") as large:
+        large.truncate(EDIT_BYTES + 1)
+    call = Call(WriteFile(), tmp_path)
+    await call.run(path="large", content="small")
+    assert call.told == ["large is larger than 10 MiB: this change cannot be put back later."]
+    strange = tmp_path / os.fsdecode(b"caf\xe9")
+    strange.write_text("old")
+    (tmp_path / "link").symlink_to(strange)
+    await call.run(path="link", content="new")
+    assert call.told[1:] == ["The name of link is not UTF-8: this change cannot be put back later."]
+    assert call.kept == []
+    assert strange.read_text() == "new"

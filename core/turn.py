@@ -1,0 +1,146 @@
+"""A turn before it runs: what it is, how far it may go, and what it needs around it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from core.messages import UserMessage
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from core.approval import Desk
+    from core.cancel import CancelToken
+    from core.compaction import Fitter
+    from core.costs import Spending
+    from core.dispatch import ToolSource
+    from core.events import Event, TurnEnded
+    from core.journal import Piece
+    from core.messages import Message, Step, Usage
+    from core.model import ModelProvider, ModelRequest, ToolSpec
+    from core.operations import Registry
+    from core.records import PreImage
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How far a turn may go. `steps` counts replies of the model, `seconds` the whole turn (U9), `dollars` is
+    what the session may cost."""
+
+    steps: int | None = None
+    seconds: float | None = None
+    dollars: float | None = None
+
+    def or_else(self, others: Limits) -> Limits:
+        """Those of `others` where there is none here."""
+        return Limits(
+            others.steps if self.steps is None else self.steps,
+            others.seconds if self.seconds is None else self.seconds,
+            others.dollars if self.dollars is None else self.dollars,
+        )
+
+
+NO_LIMITS = Limits()
+
+
+@dataclass(slots=True)
+class Turn:
+    """One turn. Its token exists before any of its work starts (U1).
+
+    `kept` means that the prompt is part of the history. `committed` is set together with the last step, in
+    the same step of the event loop: from then on the turn is completed, whatever is asked of it later (U6).
+    `closed` means that the outcome is out. `notes` are told to the model before the prompt: what it has to
+    know of things that ended since its last turn.
+    """
+
+    turn_id: int
+    prompt: UserMessage
+    token: CancelToken
+    notes: tuple[str, ...] = ()
+    started_at: float = field(default_factory=time.monotonic)
+    continued: bool = False
+    kept: bool = False
+    committed: bool = False
+    closed: bool = False
+
+    @property
+    def over(self) -> bool:
+        """No stop can change how it ends: only its end is still to be saved and told."""
+        return self.committed or self.closed
+
+    @property
+    def message(self) -> UserMessage:
+        """The prompt as the model gets it."""
+        return UserMessage("\n\n".join((*self.notes, self.prompt.text)))
+
+
+class Record(Protocol):
+    """Where the steps of a turn go: the history of a session, or that of a sub-agent."""
+
+    @property
+    def spending(self) -> Spending:
+        """What the session has used and cost so far."""
+        ...
+
+    def messages(self) -> tuple[Message, ...]:
+        """What was said before."""
+        ...
+
+    def request(self, messages: tuple[Message, ...], tools: tuple[ToolSpec, ...]) -> ModelRequest:
+        """The request that asks for the next reply."""
+        ...
+
+    def take(self, piece: Piece) -> None:
+        """A piece of the running step, which a crash should not lose."""
+        ...
+
+    async def begin_call(self, call_id: str) -> None:
+        """A call of the running step is about to change the world. Bounded; raises nothing."""
+        ...
+
+    def commit(self, turn_id: int, step: Step) -> None:
+        """Append one step. Synchronous: it is all there or not at all (H3)."""
+        ...
+
+    def spend(self, usage: Usage | None) -> None:
+        """Count what a request of a sub-agent has used (H6); None where its provider has not counted it."""
+        ...
+
+    async def keep_preimage(self, preimage: PreImage) -> None:
+        """Keep a file before it is changed; returns when that is durable. Raises `NotSaved`."""
+        ...
+
+    def end(self, ended: TurnEnded) -> None:
+        """The turn has come to this outcome, which is told next."""
+        ...
+
+    async def saved(self) -> None:
+        """Wait until all that was committed is durable. Raises `NotSaved` when it is not; bounded."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a turn needs of its session.
+
+    `record` is the conversation that the turn belongs to, `make_fitter` gives what keeps its requests within
+    the model's window, `emit` tells the front ends. `stragglers` keeps tasks that were left behind.
+    `parent_id` and `agent` are those of the sub-agent whose turn it is.
+    """
+
+    session_id: str
+    provider: ModelProvider
+    registry: Registry
+    model: str
+    record: Record
+    make_fitter: Callable[[Turn], Fitter]
+    emit: Callable[[Event], None]
+    stragglers: set[asyncio.Task[Any]]
+    tools: ToolSource
+    desk: Desk
+    limits: Callable[[], Limits] = lambda: NO_LIMITS
+    parent_id: str | None = None
+    agent: str = ""

@@ -1,0 +1,82 @@
+"""What a session does for itself when a turn is completed: it gives itself a title, and notes facts (C4).
+
+Both are jobs beside the conversation. Nothing here holds up a turn, and no Esc reaches it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from core.jobs import JobKind, Jobs
+from core.memory import Memory
+from core.memory_file import memory_folder
+from core.messages import AssistantMessage, UserMessage
+from core.titles import first_title, title_work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from core.history import History
+    from core.journal import Journal
+
+
+class Upkeep:
+    """Of one session. `tell_title` hears of each new title."""
+
+    def __init__(
+        self,
+        record: History,
+        journal: Journal,
+        jobs: Jobs,
+        workspace: Path,
+        tell_title: Callable[[str], object],
+    ) -> None:
+        self._record = record
+        self._journal = journal
+        self._jobs = jobs
+        self._tell_title = tell_title
+        self._memory = Memory(partial(memory_folder, workspace), jobs, noted=len(record.steps))
+        self.notes_facts = False
+        self.title = ""
+        self._settled = False
+        self._asked = False
+
+    def settle_title(self, title: str) -> None:
+        """The session is called so, by a person or from before: no job changes it any more."""
+        self.title = title
+        self._settled = True
+
+    def turn_begins(self, prompt: str) -> None:
+        """The first line of the first prompt is the title, until there is a better one."""
+        if not self.title:
+            self._name(first_title(prompt))
+
+    def turn_completed(self) -> None:
+        """Look whether there is something to do now."""
+        record = self._record
+        model, address = record.choice.model, record.choice.api_base
+        if not (self._settled or self._asked):
+            self._asked = True
+            prompt, reply = self._beginning()
+            self._jobs.start(
+                JobKind.TITLE, title_work(model, address, prompt, reply, self._improve), detail=model
+            )
+        if self.notes_facts:
+            self._memory.after_turn([stored.step for stored in record.steps], model, address)
+
+    def _improve(self, title: str) -> None:
+        if not self._settled:
+            self._name(title)
+
+    def _name(self, title: str) -> None:
+        self.title = title
+        self._journal.keep_title(title)
+        self._tell_title(title)
+
+    def _beginning(self) -> tuple[str, str]:
+        messages = [message for stored in self._record.steps[:3] for message in stored.step.messages]
+        prompt = next((message.text for message in messages if isinstance(message, UserMessage)), "")
+        reply = next((message.text for message in messages if isinstance(message, AssistantMessage)), "")
+        return prompt, reply

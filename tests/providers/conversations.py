@@ -1,0 +1,452 @@
+"""Plays courses over a real connection: the model process, a strict server, a file of sessions, and a person.
+
+After each turn it looks whether anything is left alive, whether the history is what it was, and whether what
+the session has used is what the server has reported, each report counted once. Where that does not hold it
+raises `AssertionError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from core.cancel import CancelReason, Cause
+from core.codec import encode_step, to_text
+from core.compaction_plan import Trigger
+from core.context import text_tokens
+from core.events import (
+    Answer,
+    CallEnded,
+    CallStarted,
+    CompactionEnded,
+    CompactionStarted,
+    Event,
+    Outcome,
+    QuestionAsked,
+    StepCommitted,
+    TurnEnded,
+    TurnStarted,
+)
+from core.messages import AssistantMessage, ResultStatus, ToolResults, Usage
+from core.model import ModelChoice, ModelInfo
+from core.operations import OperationKind, Registry
+from core.records import NOTHING_USED, add_usage
+from core.results import REMINDER
+from core.session import Session, SessionError
+from core.store import Store
+from tests.core.providers import ESCAPE, QUIT, assert_in_order
+from tests.core.tools_played import AskingTool, Do, PlayedTool, equipped
+from tests.providers.courses import TOO_LONG, Act, Between, Course, How, Interruption, Plan
+from tests.providers.harness import DEADLINE_S
+from tests.servers.script import Script, Silence, Stall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from core.journal import Opened
+    from core.messages import ToolResult
+    from core.model import ModelProvider
+    from tests.servers.base import Server
+    from tests.servers.record import Request
+
+CLICK = CancelReason(Cause.USER, "click", words="not now")
+MARK = re.compile(r"<(\d+)>")
+"""Of a prompt: the number of its turn."""
+
+BEGINNINGS = {
+    ResultStatus.DENIED: "Denied, it did not run",
+    ResultStatus.STOPPED: "Stopped after ",
+    ResultStatus.NOT_STARTED: "Not started",
+}
+
+
+@dataclass
+class Figures:
+    """What has been played. `refusals` count requests that the server found too long; of 400s for any other
+    reason there must be none: those are `complaints`."""
+
+    conversations: int = 0
+    turns: int = 0
+    requests: int = 0
+    stops: int = 0
+    compactions: int = 0
+    compactions_in_vain: int = 0
+    refusals: int = 0
+    reopened: int = 0
+    rewound: int = 0
+    complaints: int = 0
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+
+
+@dataclass
+class Model:
+    """The server's side of a course: what it answers and what it reports. `script` runs in its thread.
+
+    Each reply reports its own number as the tokens that came from a cache, so that no two reports are equal.
+    """
+
+    real_window: int | None
+    on_stuck: Callable[[], None]
+    replies: list[Script] = field(default_factory=list)
+    summaries: list[Script] = field(default_factory=list)
+    reported: dict[int, Usage] = field(default_factory=dict)
+    refused: Counter[int] = field(default_factory=Counter)
+    """How often a request of the turn with this number was found too long."""
+
+    def script(self, request: Request) -> Script:
+        texts = [message.text for message in request.conversation.messages]
+        summary = (request.conversation.system or "").startswith("You summarise")
+        scripts = self.summaries if summary else self.replies
+        script = scripts.pop(0) if scripts else Script()
+        tokens = text_tokens(json.dumps(request.body))
+        number = len(self.reported) + 1
+        self.reported[number] = usage = Usage(tokens, 1 + text_tokens("".join(script.text)), number)
+        if self.real_window is not None and tokens > self.real_window:
+            script = replace(script, fault=TOO_LONG)
+        if script.fault == TOO_LONG and not summary:
+            marks = [int(mark) for text in texts for mark in MARK.findall(text)]
+            self.refused[max(marks, default=0)] += 1
+        if isinstance(script.fault, Stall | Silence):
+            self.on_stuck()
+        return replace(script, usage=usage)
+
+
+class Person:
+    """Listens to one session, does what the plan says, and remembers what was told."""
+
+    def __init__(self, session: Session, cards: dict[str, CallEnded], figures: Figures) -> None:
+        self.session = session
+        self.plan = Plan()
+        self.interruption: Interruption | None = None
+        self.events: list[Event] = []
+        self.interfered = False
+        self.retired = False
+        self.quit: asyncio.Task[None] | None = None
+        self._cards = cards
+        self._figures = figures
+        self._loop = asyncio.get_running_loop()
+        self._asked = 0
+        self._before_compaction: object = None
+        session.subscribe(self.hear)
+
+    def begin(self, plan: Plan, interruption: Interruption | None) -> None:
+        self.plan, self.interruption, self._asked = plan, interruption, 0
+        self.interfered = False
+        self._heard = 0
+
+    def hear(self, event: Event) -> None:
+        self.events.append(event)
+        interruption = self.interruption
+        if interruption is not None and self._heard == interruption.event:
+            self.later(interruption.rounds, lambda: self.interrupt(interruption.how))
+        self._heard += 1
+        match event:
+            case CallStarted(call_id=call_id, title=title):
+                do, _, said = title.partition(" ")
+                if do not in (Do.RETURN, Do.FAIL, Do.BREAK) or said[:1] in self.plan.stopped:
+                    self.later(2, lambda: self.session.stop_call(call_id, CLICK))
+            case QuestionAsked(question=question):
+                answer = Answer(self.plan.answers[self._asked % len(self.plan.answers)], "because")
+                self._asked += 1
+                self.later(2, lambda: self.session.answer(question.ask_id, answer))
+            case CallEnded():
+                self._cards[event.call_id] = event
+            case CompactionStarted():
+                self._before_compaction = self.sent()
+            case CompactionEnded(number=None):
+                self._figures.compactions_in_vain += 1
+                assert self.sent() == self._before_compaction, "a compaction in vain has changed something"
+            case CompactionEnded():
+                self._figures.compactions += 1
+            case TurnEnded():
+                self._figures.turns += 1
+                self._figures.outcomes[event.outcome] += 1
+            case _:
+                pass
+
+    def later(self, rounds: int, action: Callable[[], object]) -> None:
+        """A few rounds of the loop from now: in the meantime something may begin, wait or end."""
+        if rounds == 0:
+            action()
+        else:
+            self._loop.call_soon(lambda: self.later(rounds - 1, action))
+
+    def interrupt(self, how: How) -> None:
+        if self.retired:
+            return
+        self.interfered = True
+        self._figures.stops += 1
+        match how:
+            case How.ESCAPE:
+                self.session.stop(ESCAPE)
+            case How.TWICE:
+                self.session.stop(ESCAPE)
+                self.session.force()
+            case How.ROW:
+                for view in self.session.operations():
+                    if view.kind in (OperationKind.STREAM, OperationKind.COMPACTION):
+                        self.session.stop_call(view.call_id, CLICK)
+            case How.QUIT:
+                self.quit = self.quit or asyncio.create_task(self.session.aclose(QUIT))
+
+    def sent(self) -> object:
+        """What the next request would say of the conversation, and all that it is made from."""
+        record = self.session.record
+        return record.messages(), record.compactions, texts_of(self.session)
+
+
+class Player:
+    """Plays one course."""
+
+    def __init__(
+        self, process: ModelProvider, server: Server, url: str, file: Path, course: Course, model: str
+    ) -> None:
+        self.figures = Figures(conversations=1)
+        self.cards: dict[str, CallEnded] = {}
+        self.registry = Registry()
+        self._process = process
+        self._server = server
+        self._course = course
+        self._choice = ModelChoice(model, url)
+        self._tools = (PlayedTool("read"), PlayedTool("write", changing=True), AskingTool("server"))
+        self._file = file
+        self._store = Store(file)
+        loop = asyncio.get_running_loop()
+        self._model = Model(course.real_window, lambda: ignore(loop.call_soon_threadsafe(self._unstick)))
+        self.session = self._make(None)
+        self._person = Person(self.session, self.cards, self.figures)
+        self._number = 0
+
+    async def play(self) -> None:
+        """All of the course, and a last turn that nothing is in the way of."""
+        self._server.script = self._model.script
+        for plan in self._course.turns:
+            for between in plan.before:
+                await self._act(between)
+            await self._turn(plan)
+        self._person.retired = True
+        self._model.real_window = None
+        self.session.record.info = replace(self.session.info, context_window=None)
+        await self._turn(Plan(prompt="and now?"))
+        ended = [event for event in self._person.events if isinstance(event, TurnEnded)][-1]
+        assert ended.outcome is Outcome.COMPLETED, ended
+        self._check_last_request()
+        await self._close()
+        await self._store.aclose()
+        self.figures.requests = len(asked(self._server))
+        self.figures.refusals = self._model.refused.total()
+        self.figures.complaints = len(self._server.complaints)
+
+    # -- what a person does --
+
+    async def _turn(self, plan: Plan) -> None:
+        self._model.replies, self._model.summaries = list(plan.replies), list(plan.summaries)
+        self._number += 1
+        mark, prompt = self._number, f"<{self._number}> {plan.prompt}"
+        self._person.begin(plan, plan.interruption)
+        try:
+            if not plan.continued:
+                raise SessionError("The plan wants a prompt.")
+            self.session.resume()
+            mark = 0
+        except SessionError:
+            self.session.submit(prompt)
+        if plan.queued and self._person.quit is None:
+            self._number += 1
+            self.session.submit(f"<{self._number}> and then?")
+        began = len(self._person.events)
+        await self._idle()
+        while self.session.queued and self._person.quit is None:
+            self._person.begin(plan, None)
+            self.session.send_queued()
+            await self._idle()
+        await self._settle()
+        if mark:
+            self._check_retries(mark, self._person.events[began:])
+
+    async def _act(self, between: Between) -> None:
+        before = texts_of(self.session)
+        match between.act:
+            case Act.REOPEN:
+                await self._reopen(self.session.session_id)
+            case Act.REWIND:
+                await self._rewind()
+                return
+            case Act.COMPACT:
+                self._person.begin(Plan(), between.interruption)
+                sent, made = self._person.sent(), len(self.session.record.compactions)
+                self.session.compact("the names of files")
+                await self._idle()
+                if len(self.session.record.compactions) == made:
+                    assert self._person.sent() == sent
+                await self._settle()
+            case Act.UNCOMPACT:
+                self._uncompact()
+        assert texts_of(self.session) == before
+
+    def _uncompact(self) -> None:
+        live = [each for each in self.session.record.compactions if not each.undone]
+        try:
+            self.session.uncompact()
+        except SessionError:
+            assert not live
+        else:
+            assert [each for each in self.session.record.compactions if not each.undone] == live[:-1]
+
+    async def _rewind(self) -> None:
+        """A fork from before the turn in the middle."""
+        steps = self.session.record.steps
+        turns = sorted({stored.turn for stored in steps})
+        if not turns:
+            return
+        before = [stored for stored in steps if stored.turn < turns[len(turns) // 2]]
+        session_id = self.session.session_id
+        await self._close()
+        await self._reopen(await self._store.fork(session_id, len(before)))
+        assert texts_of(self.session) == [to_text(encode_step(stored.step)) for stored in before]
+        self.figures.rewound += 1
+
+    # -- how --
+
+    def _make(self, opened: Opened | None) -> Session:
+        equipment = replace(
+            equipped(*self._tools),
+            make_journal=lambda session_id: self._store.create(session_id, "/workspace", self._choice.model),
+        )
+        session = Session(self._process, self.registry, self._choice, equipment, opened)
+        session.record.info = ModelInfo(self._choice.model, self._course.window)
+        return session
+
+    def _unstick(self) -> None:
+        """The server says nothing more: whoever waits for it has to be stopped."""
+        self._person.later(self._number % 7, lambda: self._person.interrupt(How.ESCAPE))
+
+    async def _idle(self) -> None:
+        async with asyncio.timeout(DEADLINE_S):
+            await self.session.wait_idle()
+
+    async def _settle(self) -> None:
+        """Nothing is left alive, and all is counted; a session that was closed is open again."""
+        if self._person.quit is not None:
+            await self._reopen(self.session.session_id)
+        assert self.registry.snapshot() == ()
+        assert self.session.questions == ()
+        assert all(tool.running == [] for tool in self._tools)
+        self._check_history()
+        self._check_usage()
+
+    async def _close(self) -> None:
+        async with asyncio.timeout(DEADLINE_S):
+            await self.session.aclose(QUIT)
+        assert_in_order(in_turns(self._person.events))
+
+    async def _reopen(self, session_id: str) -> None:
+        """Close the session and the file, and open both again: this one, or another of the file."""
+        was, person = self.session, self._person
+        await self._close()
+        await self._store.aclose()
+        self._store = Store(self._file)
+        # A session gets into the file with its first turn.
+        known = session_id != was.session_id or bool(was.record.turns)
+        opened = await self._store.open(session_id) if known else None
+        self.session = self._make(opened)
+        if opened is not None and session_id == was.session_id:
+            assert texts_of(self.session) == texts_of(was)
+            assert self.session.record.compactions == was.record.compactions
+            assert self.session.usage == was.usage == opened.loaded.info.usage
+            assert self.session.queued == was.queued
+            self.session.take_queue()
+        self._person = Person(self.session, self.cards, self.figures)
+        self._person.begin(person.plan, None)
+        self.figures.reopened += 1
+
+    # -- what must hold --
+
+    def _check_history(self) -> None:
+        """Results tell what the cards do (H5), and each call has one (H4)."""
+        for step in self.session.history:
+            calls = [c.call_id for m in step.messages if isinstance(m, AssistantMessage) for c in m.calls]
+            results = [r for m in step.messages if isinstance(m, ToolResults) for r in m.results]
+            assert [result.call_id for result in results] == calls
+            for result in results:
+                check_result(result, self.cards[result.call_id])
+
+    def _check_usage(self) -> None:
+        """Each report is counted once at most, as it was, and every reply that came to its end has one (H6)."""
+        record = self.session.record
+        counted: list[Usage] = []
+        for stored in record.steps:
+            (reply,) = [m for m in stored.step.messages if isinstance(m, AssistantMessage)]
+            assert (stored.step.usage is None) is reply.interrupted
+            counted += [stored.step.usage] if stored.step.usage is not None else []
+        for compaction in record.compactions:
+            assert compaction.usage is not None
+            counted += [compaction.usage] if compaction.upto else []
+        assert all(usage == self._model.reported[usage.cached_tokens] for usage in counted)
+        assert len({usage.cached_tokens for usage in counted}) == len(counted), "counted twice"
+        beside = [stored.beside for stored in record.steps if stored.beside is not None]
+        assert self.session.usage == sum([*counted, *beside], NOTHING_USED)
+        in_vain = list(self._in_vain())
+        assert [each for each in beside if each in in_vain] == beside or self.figures.rewound
+        assert self.figures.rewound or in_vain == beside[len(beside) - len(in_vain) :]
+
+    def _in_vain(self) -> Iterator[Usage]:
+        """What was used for nothing in the turns of this session since it was opened, for each step."""
+        waiting: Usage | None = None
+        for event in self._person.events:
+            match event:
+                case CompactionEnded(number=None, usage=usage):
+                    waiting = add_usage(waiting, usage)
+                case StepCommitted() if waiting is not None:
+                    yield waiting
+                    waiting = None
+                case _:
+                    pass
+
+    def _check_retries(self, mark: int, events: list[Event]) -> None:
+        """Where the provider has found a request too long, there was one compaction and one retry."""
+        if self._person.interfered or not any(isinstance(event, TurnStarted) for event in events):
+            return
+        ended = [event for event in events if isinstance(event, TurnEnded)]
+        made = [e for e in events if isinstance(e, CompactionStarted) and e.trigger is Trigger.REFUSED]
+        if len(ended) == 1 and ended[0].outcome is Outcome.COMPLETED:
+            assert len(made) == self._model.refused[mark], "a refusal is answered by one compaction"
+
+    def _check_last_request(self) -> None:
+        """What the server was sent last is the conversation as it is kept: every result that is visible."""
+        kept = [m for m in self.session.record.messages() if isinstance(m, ToolResults)]
+        (*_, last) = asked(self._server)
+        sent = {result.call_id: result.text for result in last.conversation.results}
+        assert sent == {result.call_id: result.text for part in kept for result in part.results}
+
+
+def asked(server: Server) -> list[Request]:
+    """The requests for a reply: a proxy asks for other things as well."""
+    return [each.request for each in server.exchanges if each.request.path.endswith("/chat/completions")]
+
+
+def texts_of(session: Session) -> list[str]:
+    """The history, byte for byte."""
+    return [to_text(encode_step(step)) for step in session.history]
+
+
+def in_turns(events: list[Event]) -> list[Event]:
+    """Without what belongs to no turn."""
+    return [event for event in events if getattr(event, "turn_id", 0) is not None]
+
+
+def ignore(_: object) -> None:
+    return None
+
+
+def check_result(result: ToolResult, card: CallEnded) -> None:
+    """The model and the person are told the same, in words that fit."""
+    assert card.status is result.status
+    for status, beginning in BEGINNINGS.items():
+        assert result.text.startswith(beginning) is (result.status is status)
+    assert result.text.count(REMINDER) <= 1
