@@ -60,7 +60,8 @@ class TurnRecord:
     """How a turn went. `outcome` None means that it was never told: the program died in it.
 
     `prompt` is what the person wrote. `kept` means that it is part of the history; the prompt of a turn that
-    was not kept is given back (H1). `at` is Unix time of its start in seconds.
+    was not kept is given back (H1). `at` is Unix time of its start in seconds. `proof` is that of its stop, if
+    there was one.
     """
 
     turn: int
@@ -70,6 +71,7 @@ class TurnRecord:
     outcome: Outcome | None = None
     error: str | None = None
     kept: bool = False
+    proof: StopProof | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ class SessionInfo:
 
     `title` is empty until something named it. `steps` counts what is committed. `parent` is the session it
     was forked from. `cost` is in dollars and None when any part of it is unknown. `in_use` means that a
-    Caesura has it open for writing.
+    Caesura has it open for writing, `crashed` that one died in its last turn.
     """
 
     session_id: str
@@ -131,6 +133,7 @@ class SessionInfo:
     usage: Usage = NOTHING_USED
     cost: float | None = 0.0
     in_use: bool = False
+    crashed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,11 +73,6 @@ class Archive:
     async def load(self, session_id: str) -> LoadedSession:
         return await self._store.load(session_id)
 
-    async def died(self, info: SessionInfo) -> bool:
-        """Whether Caesura died in its last turn. Reads all of the session."""
-        turns = () if info.in_use else (await self._store.load(info.session_id)).turns
-        return bool(turns) and turns[-1].outcome is None
-
     async def search(self, text: str) -> tuple[Hit, ...]:
         return await self._store.search(text)
 

@@ -245,7 +245,9 @@ class Store:
         return replace(loaded, info=self._with_use(loaded.info))
 
     def _with_use(self, info: SessionInfo) -> SessionInfo:
-        return replace(info, in_use=True) if is_held(self._lock_path(info.session_id)) else info
+        held = is_held(self._lock_path(info.session_id))
+        # Its last turn has not ended because it is running.
+        return replace(info, in_use=True, crashed=False) if held else info
 
     def _take_lock(self, session_id: str) -> FileLock:
         path = self._lock_path(session_id)

@@ -54,13 +54,18 @@ def as_path(data: bytes) -> str:
 
 _INFO = """
     SELECT id, title, workspace, model, created_at, updated_at, steps, parent,
-        input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost, cost_unknown
+        input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost, cost_unknown,
+        COALESCE((
+            SELECT message IS NOT NULL FROM turns WHERE session = sessions.number ORDER BY turn DESC LIMIT 1
+        ), 0)
     FROM sessions
 """
+"""A turn that has not ended holds its message."""
 
 
 def _info(row: tuple[Any, ...]) -> SessionInfo:
-    session_id, title, workspace, model, created_at, updated_at, steps, parent, *used, cost, unknown = row
+    session_id, title, workspace, model, created_at, updated_at, steps, parent, *rest = row
+    *used, cost, unknown, unended = rest
     return SessionInfo(
         session_id=session_id,
         title=title,
@@ -72,6 +77,7 @@ def _info(row: tuple[Any, ...]) -> SessionInfo:
         parent=parent,
         usage=Usage(*(int(count) for count in used)),
         cost=None if unknown else cost,
+        crashed=bool(unended),
     )
 
 
@@ -316,7 +322,13 @@ def fork(connection: Connection, session_id: str, steps: int, copy_id: str, now:
             info=replace(loaded.info, session_id=copy_id, parent=session_id, created_at=now, updated_at=now),
             steps=kept,
             turns=tuple(turn for turn in loaded.turns if turn.turn in turns),
-            compactions=tuple(each for each in loaded.compactions if each.upto <= len(kept)),
+            compactions=tuple(
+                replace(
+                    each, trimmed=min(each.trimmed, len(kept)), made_after=min(each.made_after, len(kept))
+                )
+                for each in loaded.compactions
+                if each.upto <= len(kept)
+            ),
         ),
     )
     connection.execute(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from core import logs
 from core.errors import CaesuraError
+from tui.sessions_command import add_sessions, sessions_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,6 +91,8 @@ def _run(options: argparse.Namespace) -> int:
             return _print_version()
         if options.api_base is not None:
             _check_address(options.api_base)
+        if options.command == "sessions":
+            return _run_sessions(options)
         return _run_prompt(options) if options.command == "run" else _run_screen(options)
     except CaesuraError as error:
         from core.frontends.headless import ExitCode
@@ -180,6 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     # Not given is not the same as None here: it must not undo what stood before `run`.
     _add_common_options(run, default=argparse.SUPPRESS)
+    add_sessions(commands)
     return parser
 
 
@@ -303,11 +307,29 @@ def _open_sessions(process: ModelProcess, choice: ModelChoice, options: argparse
             lambda session: Toolbox(session, settings),
             limits,
             mode_chosen=mode is not None,
+            # A run of one prompt is over before they are, and the demo model knows no titles.
+            jobs=options.command is None and not options.demo,
             make_journal=lambda session_id: store.create(session_id, str(folder), choice.model),
         )
         return Session(process, registry, choice, equipment, opened)
 
     return Sessions(store, make_session, folder)
+
+
+def _run_sessions(options: argparse.Namespace) -> int:
+    """What needs no model and no screen."""
+    import asyncio
+
+    from core.frontends.sessions import run_sessions
+    from core.sessions import Archive
+
+    command = sessions_command(options)
+    archive = Archive(_open_store(), _current_folder())
+
+    async def run() -> int:
+        return await run_sessions(command, archive)
+
+    return asyncio.run(run())
 
 
 def _open_store() -> Store:
@@ -414,7 +436,7 @@ def _run_prompt(options: argparse.Namespace) -> int:
 async def _first_session(sessions: Sessions, options: argparse.Namespace) -> Session:
     """The session that the command line asks for, else a new one. Raises `CaesuraError`."""
     if options.resume is not None:
-        return await sessions.open(options.resume)
+        return await sessions.open((await sessions.find(options.resume)).session_id)
     if not options.latest:
         return sessions.new()
     newest = await sessions.newest()

@@ -21,6 +21,7 @@ from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, assert_never
 
 from core.cancel import CancelReason, Cause
+from core.costs import Spending
 from core.events import (
     Answer,
     AnswerKind,
@@ -203,7 +204,8 @@ class Headless:
             case Output.JSON:
                 # Escapes say the same to a program and nothing to a terminal.
                 escaped = self._printable is not None
-                self._writer.write(json.dumps(asdict(self._ended), ensure_ascii=escaped) + "\n")
+                told = asdict(self._ended) | self._figures()
+                self._writer.write(json.dumps(told, ensure_ascii=escaped) + "\n")
             case Output.TEXT:
                 if self._printable is not None:
                     self._write_shown(self._printable.close())
@@ -211,6 +213,16 @@ class Headless:
                     self._writer.write("\n")
             case _:
                 assert_never(self._output)
+
+    def _figures(self) -> dict[str, object]:
+        """Where to go on, and what the turn has used and cost (H6); None where that is not known."""
+        session = self._session
+        spent = session.record.spent_in(session.record.turns[-1].turn) if session.record.turns else Spending()
+        return {
+            "session": session.session_id,
+            "usage": None if spent == Spending() else asdict(spent.usage),
+            "cost": spent.dollars,
+        }
 
     def _say_end(self) -> None:
         assert self._ended is not None

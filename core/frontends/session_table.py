@@ -29,18 +29,6 @@ _INDENT = "    "
 
 
 @dataclass(frozen=True, slots=True)
-class ListedSession:
-    """`crashed` means that Caesura died in its last turn, and that nobody has gone on with it since."""
-
-    info: SessionInfo
-    crashed: bool = False
-
-    @property
-    def state(self) -> str:
-        return "in use" if self.info.in_use else "crashed" if self.crashed else ""
-
-
-@dataclass(frozen=True, slots=True)
 class Columns:
     """`width` of the terminal in columns; so many characters of an id tell all sessions apart; whether each
     line says in which folder the session works."""
@@ -50,11 +38,11 @@ class Columns:
     folders: bool = False
 
 
-def session_lines(listed: Sequence[ListedSession], columns: Columns) -> Iterator[str]:
+def session_lines(infos: Sequence[SessionInfo], columns: Columns) -> Iterator[str]:
     """A line with the names of the columns, and one for each session, none wider than the terminal."""
-    if not listed:
+    if not infos:
         return
-    table = [_cells_of(each, columns) for each in listed]
+    table = [_cells_of(info, columns) for info in infos]
     shown = _shown_columns(table, columns)
     widths = {name: max(cell_width(row[name]) for row in (_HEADS, *table)) for name in shown}
     for row in (_HEADS, *table):
@@ -62,14 +50,13 @@ def session_lines(listed: Sequence[ListedSession], columns: Columns) -> Iterator
         yield fitted(f"{line}{_GAP}{row[_TITLE]}", columns.width)
 
 
-def session_records(listed: Iterable[ListedSession]) -> Iterator[str]:
+def session_records(infos: Iterable[SessionInfo]) -> Iterator[str]:
     """Id, time, steps, cost, state, folder and title with tabs between them, in full."""
-    for each in listed:
-        info = each.info
+    for info in infos:
         yield "\t".join(
             (
                 *(info.session_id, _time(info.updated_at), str(info.steps), format_dollars(info.cost)),
-                *(each.state, _line(info.workspace), title_of(info)),
+                *(_state(info), _line(info.workspace), title_of(info)),
             )
         )
 
@@ -100,17 +87,20 @@ _HEADS = ("ID", "LAST CHANGE", "STEPS", "COST", "STATE", "FOLDER", "TITLE")
 _BY_IMPORTANCE = (_CHANGED, _STATE, _FOLDER, _STEPS, _COST)
 
 
-def _cells_of(each: ListedSession, columns: Columns) -> tuple[str, ...]:
-    info = each.info
+def _cells_of(info: SessionInfo, columns: Columns) -> tuple[str, ...]:
     return (
         info.session_id[: columns.id_length],
         _date(info.updated_at),
         str(info.steps),
         format_dollars(info.cost),
-        each.state,
+        _state(info),
         _end_of(_line(info.workspace), MOST_FOLDER),
         title_of(info),
     )
+
+
+def _state(info: SessionInfo) -> str:
+    return "in use" if info.in_use else "crashed" if info.crashed else ""
 
 
 def _shown_columns(table: Iterable[tuple[str, ...]], columns: Columns) -> list[int]:
