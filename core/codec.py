@@ -274,6 +274,7 @@ def encode_turn(turn: TurnRecord) -> JsonObject:
         "outcome": None if turn.outcome is None else turn.outcome.value,
         "error": turn.error,
         "kept": turn.kept,
+        "proof": optional(encode_proof, turn.proof),
     }
 
 
@@ -287,6 +288,7 @@ def decode_turn(data: object) -> TurnRecord:
         optional_member(Outcome, read, "outcome"),
         optional_string(read, "error"),
         boolean(read, "kept"),
+        optional(decode_proof, read.get("proof")),
     )
 
 

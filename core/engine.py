@@ -131,6 +131,7 @@ class _Run:
         self._turn.token.check()
         if (dollars := self._around.limits().dollars) is not None:
             Budget(dollars).check(self._around.record.spending)
+        self._around.record.write_begin()
 
     def _set_deadline(self) -> None:
         """U9: the deadline cancels the work, and what that work ends with is the outcome.

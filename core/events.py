@@ -266,6 +266,7 @@ class TurnEnded:
     `error` is a sentence for the user. `returned_prompt` is set when nothing of the turn was kept (H1): it
     goes back to an empty composer. Not so the prompt of `/continue`, which nobody wrote. `text` is what of
     the reply was kept, whole or partial. `unsaved` says why the end is not in the file, if it is not.
+    `changed` names the files that tools of ours have changed in it, or set out to, and that can be put back.
     """
 
     turn_id: int
@@ -275,6 +276,7 @@ class TurnEnded:
     proof: StopProof | None = None
     returned_prompt: str | None = None
     unsaved: str | None = None
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

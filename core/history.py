@@ -16,7 +16,7 @@ from core.context import Context, live, overhead_tokens, visible
 from core.costs import Spending, cost_of
 from core.events import Outcome
 from core.journal import CallBegun, NotSaved
-from core.messages import AssistantMessage, Step, Usage, sendable
+from core.messages import AssistantMessage, Step, Usage, UserMessage, sendable
 from core.model import ModelChoice, ModelInfo, ModelRequest, ReasoningDelta, TextDelta
 from core.records import CallCard, LoadedSession, StoredStep, TurnRecord
 from core.recovery import recover
@@ -65,10 +65,12 @@ class History:
         self._info: SessionInfo | None = None
         self._overhead = overhead_tokens(choice.system, ())
         self._running: TurnRecord | None = None
+        self._unwritten: UserMessage | None = None
         self._cards: dict[str, CallCard] = {}
         self._beside = Spending()
         self._jobs = Spending()
         self._pieces: list[Piece] = []
+        self._changed: dict[str, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     # -- what there is --
@@ -97,6 +99,14 @@ class History:
         """What the providers have counted: sub-agents, compactions and jobs included (H6)."""
         return self.spending.usage
 
+    def spent_in(self, turn: int) -> Spending:
+        """What the committed steps of one turn have used and cost."""
+        spent = Spending()
+        for stored in self._steps:
+            if stored.turn == turn:
+                spent = spent.plus(stored.usage, stored.cost)
+        return spent
+
     def messages(self) -> tuple[Message, ...]:
         """What was said so far, as the model is to see it."""
         return visible(self._plain(), self._compactions)
@@ -120,6 +130,11 @@ class History:
         if self._info is None:
             return None
         return LoadedSession(self._info, self.steps, self.turns, self.compactions)
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """Paths of the files that were kept in the latest turn, each before its first change there."""
+        return tuple(self._changed)
 
     # -- what was before --
 
@@ -157,8 +172,15 @@ class History:
 
     def begin(self, turn: Turn) -> None:
         """A turn has begun; nothing of it is history yet."""
+        self._changed = {}
         self._running = TurnRecord(turn.turn_id, turn.prompt.text, self._wall_clock(), turn.continued)
-        self._journal.begin(self._running, turn.message)
+        self._unwritten = turn.message
+
+    def write_begin(self) -> None:
+        """No limit has refused the turn, so that it may leave a trace in the file (H7)."""
+        if self._running is not None and self._unwritten is not None:
+            self._journal.begin(self._running, self._unwritten)
+            self._unwritten = None
 
     def take(self, piece: Piece) -> None:
         """A piece of the running step; costs the same however long that is. Too late, it is dropped (U8)."""
@@ -192,11 +214,15 @@ class History:
 
     def spend_beside(self, usage: Usage | None) -> None:
         """What a request has used that came to nothing, such as a summary that was refused."""
-        if usage is not None:
+        if usage is not None and self._running is None:
+            self.spend_job(usage)
+        elif usage is not None:
             self.spend(usage)
 
     async def keep_preimage(self, preimage: PreImage) -> None:
         """Keep a file as it is before a tool changes it; returns when that is durable. Raises `NotSaved`."""
+        if self._running is not None:
+            self._changed[preimage.path] = None
         self._journal.keep_preimage(preimage)
         await self._journal.flush()
 
@@ -252,11 +278,17 @@ class History:
         if self._running is None:
             return
         running, self._running = self._running, None
+        refused, self._unwritten = self._unwritten is not None, None
+        if refused:
+            # A limit or a stop came before its first request: all is as if it had never been.
+            self._drop_draft()
+            return
         kept = ended.returned_prompt is None
-        record = TurnRecord(
-            running.turn, running.prompt, running.at, running.continued, ended.outcome, ended.error, kept
-        )
+        record = replace(running, outcome=ended.outcome, error=ended.error, kept=kept, proof=ended.proof)
         self._turns.append(record)
+        if kept and self._beside != Spending():
+            # The turn has a step, and after this none: it counts with the one that comes next (H6).
+            self._jobs = self._jobs.plus(self._beside.usage, self._beside.dollars)
         self._drop_draft()
         self._journal.end(record)
 

@@ -12,6 +12,7 @@ import logging
 import uuid
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.approval import Desk
@@ -45,7 +46,7 @@ from core.events import (
 from core.history import History
 from core.jobs import Jobs
 from core.listeners import Listeners
-from core.messages import ResultStatus, UserMessage
+from core.messages import AssistantMessage, ResultStatus, UserMessage
 from core.processes import kill_survivor
 from core.questions import Questions
 from core.steering import SessionError, Steering
@@ -56,11 +57,11 @@ from core.turn import Limits, Surroundings, Turn
 from core.upkeep import Upkeep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from core.access import Workspace
     from core.journal import Opened
-    from core.messages import Step, Usage
+    from core.messages import Step, ToolCall, Usage
     from core.model import ModelChoice, ModelInfo, ModelProvider
     from core.operations import CancelResult, OperationView, Registry
     from core.permissions import Mode, Permissions
@@ -338,11 +339,15 @@ class Session:
         """Have the settings read and the tools imported, before a turn has to wait for it."""
         await self._tools.prepare()
 
-    def configure(self, mode: Mode, limits: Limits, *, system: str | None, notes_facts: bool) -> None:
-        """Take over what the settings say, unless it was chosen already. `system` None is as it was."""
+    def use_notes(self, system: str | None, *, noting: bool) -> None:
+        """Tell the model `system`, which has the notes of the workspace in it, unless it is None; with
+        `noting`, note more of them."""
         if system is not None:
             self.record.choice = replace(self.record.choice, system=system)
-        self.upkeep.notes_facts = notes_facts
+        self.upkeep.notes_facts = noting
+
+    def configure(self, mode: Mode, limits: Limits) -> None:
+        """Take over what the settings say, unless it was chosen already."""
         if not self._mode_chosen:
             self.set_mode(mode)
         self._limits = self._limits.or_else(limits)
@@ -421,12 +426,22 @@ class Session:
     def _take_up(self, opened: Opened) -> None:
         """Be as the session was when it was closed, or when the program died."""
         self.record.restore(opened)
+        self._desk.call_ids.update(call.call_id for call in self._calls_before())
         self.read_only = opened.read_only
         turns = self.record.turns
         self._turn_numbers = itertools.count(turns[-1].turn + 1 if turns else 1)
         if turns and turns[-1].outcome is not Outcome.COMPLETED:
             self._unfinished = True
-            self._returned_prompt = None if turns[-1].kept else turns[-1].prompt
+            # As in `_end`: the prompt of `/continue` goes back to no composer.
+            returned = not turns[-1].kept and turns[-1].prompt != CONTINUE_PROMPT
+            self._returned_prompt = turns[-1].prompt if returned else None
+
+    def _calls_before(self) -> Iterator[ToolCall]:
+        """The calls of the history: their ids are taken (H4)."""
+        for step in self.history:
+            for message in step.messages:
+                if isinstance(message, AssistantMessage):
+                    yield from message.calls
 
     async def _compact(self, token: CancelToken, keep: str) -> None:
         try:
@@ -475,7 +490,6 @@ class Session:
         turn = Turn(number, prompt, token, self.background.take_notes(), continued=continued)
         self._turn = turn
         self._returned_prompt = None
-        self.upkeep.turn_begins(prompt.text)
         self.record.begin(turn)
         self._listeners.tell(TurnStarted(number, prompt.text, turn.started_at, continued))
         around = self._surroundings()
@@ -525,6 +539,8 @@ class Session:
         self._listeners.tell(Titled(title))
 
     def _on_commit(self, stored: StoredStep) -> None:
+        if self._turn is not None:
+            self.upkeep.step_committed(self._turn.prompt.text)
         self._listeners.tell(StepCommitted(stored.turn, stored.step.usage, self.usage))
         dollars = self._limits.dollars
         if (
@@ -596,6 +612,8 @@ class Session:
             # Nobody wrote it, so it goes back to no composer; what there was to continue is still there.
             ended = replace(ended, returned_prompt=None)
         self._returned_prompt = ended.returned_prompt
+        changed = tuple(self.workspace.name(Path(path)) for path in self.record.changed)
+        ended = replace(ended, changed=changed)
         completed = ended.outcome is Outcome.COMPLETED
         # A turn of which nothing was kept leaves things as they were, and so what there is to continue.
         self._unfinished = not completed and (self._unfinished or ended.returned_prompt is None)

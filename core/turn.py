@@ -93,6 +93,10 @@ class Record(Protocol):
         """The request that asks for the next reply."""
         ...
 
+    def write_begin(self) -> None:
+        """No limit has refused the turn: from now on a crash should leave its trace. Once is enough."""
+        ...
+
     def take(self, piece: Piece) -> None:
         """A piece of the running step, which a crash should not lose."""
         ...

@@ -48,10 +48,11 @@ class Upkeep:
         self.title = title
         self._settled = True
 
-    def turn_begins(self, prompt: str) -> None:
-        """The first line of the first prompt is the title, until there is a better one."""
+    def step_committed(self, prompt: str) -> None:
+        """The first line of the first prompt that is kept is the title, until there is a better one."""
         if not self.title:
-            self._name(first_title(prompt))
+            self.title = first_title(prompt)
+            self._journal.keep_title(self.title)
 
     def turn_completed(self) -> None:
         """Look whether there is something to do now."""
@@ -68,12 +69,9 @@ class Upkeep:
 
     def _improve(self, title: str) -> None:
         if not self._settled:
-            self._name(title)
-
-    def _name(self, title: str) -> None:
-        self.title = title
-        self._journal.keep_title(title)
-        self._tell_title(title)
+            self.title = title
+            self._journal.keep_title(title)
+            self._tell_title(title)
 
     def _beginning(self) -> tuple[str, str]:
         messages = [message for stored in self._record.steps[:3] for message in stored.step.messages]

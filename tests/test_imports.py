@@ -32,11 +32,17 @@ TOOLS_NEED = {"pydantic"}
     ("statement", "forbidden"),
     [
         ("import core.cancel", SCREEN | LIBRARIES | {"providers", "tui"}),
-        ("import core.session, core.frontends.headless", SCREEN | LIBRARIES | {"providers", "tui"}),
+        (
+            "import core.session, core.frontends.headless",
+            SCREEN | LIBRARIES | {"providers", "tui", "sqlite3"},
+        ),
         ("import core.tools.toolbox, core.settings", SCREEN | LIBRARIES | {"providers", "tui"}),
         ("import core.keeper", SCREEN | LIBRARIES | {"providers", "tui", "asyncio", "anyio", "logging"}),
         ("import providers.process, providers.demo", SCREEN | LIBRARIES | {"tui"}),
-        ("import tui.app, tui.cli", LIBRARIES | {"providers", "pygments", "markdown_it", "tree_sitter"}),
+        (
+            "import tui.app, tui.cli",
+            LIBRARIES | {"sqlite3", "providers", "pygments", "markdown_it", "tree_sitter"},
+        ),
     ],
 )
 def test_a_part_does_not_load_what_it_must_not_know(statement: str, forbidden: set[str]) -> None:

@@ -1,4 +1,4 @@
-"""What the lists over the transcript show and do: the sessions that are kept, and the prompts to go back to.
+"""What is shown over the transcript: the sessions that are kept, the prompts to go back to, the notes.
 
 Shapes and protocols only, so that a list can be shown without a file of sessions beneath it. Whatever is
 behind them must not block the event loop, and tells what it cannot do as a `CaesuraError`.
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from core.events import Outcome
     from core.records import Hit, SessionInfo
 
@@ -71,4 +73,28 @@ class RewindPoints(Protocol):
 
     async def prompts(self) -> tuple[RewindPoint, ...]:
         """From the oldest to the newest. May raise `CaesuraError`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceNotes:
+    """The notes of a workspace as they are in their file; empty if there is none."""
+
+    path: Path
+    text: str
+
+
+class MemoryKeeper(Protocol):
+    """The notes of one workspace. All of it may raise `core.memory_file.MemoryFileError`.
+
+    `read` is the text that was in the file when it was looked at last: if there is another one by now,
+    nothing is written and `core.memory_file.MemoryChanged` raised.
+    """
+
+    async def load_memory(self) -> WorkspaceNotes: ...
+
+    async def save_memory(self, text: str, *, read: str) -> None: ...
+
+    async def replace_memory(self, text: str, *, read: str) -> None:
+        """The same, for a `read` that the person has not seen: it is kept as `memory.md.bak`."""
         ...

@@ -104,6 +104,9 @@ class _Conversation:
     def request(self, messages: tuple[Message, ...], tools: tuple[ToolSpec, ...]) -> ModelRequest:
         return self.outer.record.request(messages, tools)
 
+    def write_begin(self) -> None:
+        """The turn of the conversation is written down as begun."""
+
     def take(self, piece: Piece) -> None:
         """Nothing of it outlives a crash but that the outer call was running."""
 

@@ -132,7 +132,7 @@ class Toolbox:
             allow=permissions.allow, ask=permissions.ask, deny=permissions.deny, keep=self._settings.keep_rule
         )
         limits = Limits(tools.max_steps, tools.deadline, tools.max_budget)
-        memory = loaded.config.jobs.memory
-        self._session.configure(permissions.mode, limits, system=system, notes_facts=memory)
+        self._session.configure(permissions.mode, limits)
+        self._session.use_notes(system, noting=loaded.config.jobs.memory)
         if loaded.error is not None:
             self._session.tell(loaded.error)

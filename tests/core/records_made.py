@@ -84,6 +84,7 @@ turns = st.builds(
     st.none() | st.sampled_from(Outcome),
     st.none() | texts,
     st.booleans(),
+    st.none() | proofs,
 )
 compactions = st.builds(
     Compaction,
