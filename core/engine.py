@@ -119,19 +119,24 @@ class _Run:
                 return step
 
     def _check_limits(self, count: int) -> None:
-        """Raises `LimitReached`; a turn that is stopped as well was stopped (U6)."""
+        """Raises `LimitReached` or `BudgetReached`; a turn that is stopped as well was stopped (U6)."""
         limits = self._around.limits()
         if limits.steps is not None and count >= limits.steps and self._turn.kept:
             steps = "1 step" if count == 1 else f"{count} steps"
             raise LimitReached(f"The turn has taken {steps}, as many as it may: /continue goes on.")
+        if not self._turn.token.cancelled:
+            self._check_budget()
 
     def _on_loaded(self) -> None:
         """The settings are read by now: deadline and budget are known, and looked at in this order."""
         self._set_deadline()
         self._turn.token.check()
+        self._check_budget()
+        self._around.record.write_begin()
+
+    def _check_budget(self) -> None:
         if (dollars := self._around.limits().dollars) is not None:
             Budget(dollars).check(self._around.record.spending)
-        self._around.record.write_begin()
 
     def _set_deadline(self) -> None:
         """U9: the deadline cancels the work, and what that work ends with is the outcome.

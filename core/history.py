@@ -16,7 +16,7 @@ from core.context import Context, live, overhead_tokens, visible
 from core.costs import Spending, cost_of
 from core.events import Outcome
 from core.journal import CallBegun, NotSaved
-from core.messages import AssistantMessage, Step, Usage, UserMessage, sendable
+from core.messages import AssistantMessage, Step, ToolResult, ToolResults, Usage, UserMessage, sendable
 from core.model import ModelChoice, ModelInfo, ModelRequest, ReasoningDelta, TextDelta
 from core.records import CallCard, LoadedSession, StoredStep, TurnRecord
 from core.recovery import recover
@@ -239,7 +239,8 @@ class History:
             around, self._jobs = around.plus(self._jobs.usage, self._jobs.dollars), Spending()
         spent = around.plus(step.usage, cost_of(step.usage, self.info))
         beside = None if around == Spending() else around.usage
-        cards = tuple(self._cards.values())
+        calls = {result.call_id for message in step.messages for result in _results(message)}
+        cards = tuple(card for call_id, card in self._cards.items() if call_id in calls)
         stored = StoredStep(step, turn_id, self._wall_clock(), spent.dollars, cards, beside)
         self._steps.append(stored)
         self._spending = self._spending.plus(stored.usage, stored.cost)
@@ -313,6 +314,10 @@ class History:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _results(message: Message) -> tuple[ToolResult, ...]:
+    return message.results if isinstance(message, ToolResults) else ()
 
 
 def _is_last(step: Step) -> bool:

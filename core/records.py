@@ -60,8 +60,8 @@ class TurnRecord:
     """How a turn went. `outcome` None means that it was never told: the program died in it.
 
     `prompt` is what the person wrote. `kept` means that it is part of the history; the prompt of a turn that
-    was not kept is given back (H1). `at` is Unix time of its start in seconds. `proof` is that of its stop, if
-    there was one.
+    was not kept is given back (H1). `at` is Unix time of its start in seconds. `proof` is that of its stop,
+    if there was one.
     """
 
     turn: int

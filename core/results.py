@@ -89,7 +89,7 @@ def died(call_id: str, name: str, *, ran: bool) -> ToolResult:
     if ran:
         text = "Stopped: Caesura itself was killed while this ran. What it had done by then is unknown."
         return ToolResult(call_id, name, ResultStatus.STOPPED, text)
-    text = "Not started: Caesura itself was killed before it began."
+    text = "Not started: Caesura itself was killed before it began, as far as could be written down."
     return ToolResult(call_id, name, ResultStatus.NOT_STARTED, text)
 
 

@@ -491,6 +491,9 @@ class Session:
         self._turn = turn
         self._returned_prompt = None
         self.record.begin(turn)
+        if self._limits.dollars is None:
+            # Else it is written when the budget has let it pass (H7).
+            self.record.write_begin()
         self._listeners.tell(TurnStarted(number, prompt.text, turn.started_at, continued))
         around = self._surroundings()
         task = asyncio.create_task(run_turn(turn, around), name=f"turn {number} of {self.session_id}")

@@ -1,7 +1,11 @@
-"""Random conversations, interrupted in every way, over a real connection: `python -m tests.benchmarks.interrupted 500`.
+"""Random interrupted conversations over a real connection: `python -m tests.benchmarks.interrupted 500`.
 
 Each is drawn from its own seed, which is printed when it fails; `--seed` plays that one again. The server is
-strict (`tests.servers.strict`): a history that a provider would refuse is a 400.
+strict (`tests.servers.strict`): a history that a provider would refuse is a 400, counted as a complaint.
+
+Figures (Python 3.11.7, 2 processors, Linux, 21 November 2026): seeds 1 to 500, 199 s: 2,271 turns, 3,192
+requests, 779 stops, 192 compactions and 233 in vain, 252 requests found too long, 432 times closed and opened
+again, 125 rewinds; no complaint.
 """
 
 from __future__ import annotations
@@ -20,24 +24,21 @@ from tempfile import TemporaryDirectory
 
 from providers.process import ModelProcess
 from tests.benchmarks.measure import progress, show_machine
-from tests.providers.conversations import Figures, Player
+from tests.providers.conversations import Figures, Line, play
 from tests.providers.courses import Course, course
 from tests.providers.harness import ENVIRONMENT
 from tests.servers.base import ThreadedServer
 from tests.servers.registry import PROTOCOLS
 from tests.servers.script import Script
 
-MODEL = "openai/gpt-4o"
 
-
-async def play(process: ModelProcess, folder: Path, chosen: Course, figures: Figures) -> list[str]:
-    """Play one course; the server's complaints about it. Raises what does not hold."""
-    with ThreadedServer(PROTOCOLS["openai"].server(Script())) as server:
-        player = Player(process, server, server.url, folder / "caesura.db", chosen, MODEL)
-        try:
-            await player.play()
-        finally:
-            add(figures, player.figures)
+def play_one(process: ModelProcess, chosen: Course, total: Figures) -> list[str]:
+    """Play one course and count it; the server's complaints about it. Raises what does not hold."""
+    with (
+        TemporaryDirectory(prefix="caesura-interrupted-") as folder,
+        ThreadedServer(PROTOCOLS["openai"].server(Script())) as server,
+    ):
+        add(total, asyncio.run(play(Line(process, server, server.url), Path(folder), chosen)))
         return server.complaints
 
 
@@ -53,13 +54,12 @@ def run_all(count: int, first: int) -> tuple[Figures, list[int]]:
     process.start()
     try:
         for seed in range(first, first + count):
-            with TemporaryDirectory(prefix="caesura-interrupted-") as folder:
-                chosen = course(random.Random(seed))
-                try:
-                    complaints = asyncio.run(play(process, Path(folder), chosen, figures))
-                except Exception:  # noqa: BLE001 - one that breaks off is a failure; the others are played all the same
-                    traceback.print_exc()
-                    complaints = ["it broke off"]
+            chosen = course(random.Random(seed))
+            try:
+                complaints = play_one(process, chosen, figures)
+            except Exception:  # noqa: BLE001 - a failure of one; the others are played all the same
+                traceback.print_exc()
+                complaints = ["it broke off"]
             if complaints:
                 failed.append(seed)
                 progress(f"seed {seed}: {complaints}\n{chosen}")

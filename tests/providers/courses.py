@@ -1,4 +1,4 @@
-"""What may happen in a conversation, drawn at random: replies, their faults, stops, and what lies between turns.
+"""What may happen in a conversation, drawn at random: replies, faults, stops, and what lies between turns.
 
 A course is data alone. It comes from any `Random`, so that hypothesis can make a failing one smaller and a
 benchmark can name one by its seed. Nothing in it waits for ever that nobody stops.

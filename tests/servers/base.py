@@ -92,6 +92,10 @@ class Server(ABC):
     def error_event(self, refusal: Refusal, request: Request) -> bytes:
         """The event with which the provider reports a failure in the middle of a stream."""
 
+    def choose(self, request: Request) -> Script:
+        """What this request gets."""
+        return self.script if isinstance(self.script, Script) else self.script(request)
+
     def garbage(self, rubbish: bytes) -> bytes:
         return b"data: " + rubbish + b"\n\n"
 
@@ -192,8 +196,7 @@ class Server(ABC):
                 reply = Reply(self._record, wire, exchange, Script())
                 await reply.send_json(400, self.rejection(why))
             case Form() as form:
-                script = self.script if isinstance(self.script, Script) else self.script(request)
-                await self._perform(Reply(self._record, wire, exchange, script), form)
+                await self._perform(Reply(self._record, wire, exchange, self.choose(request)), form)
 
     async def _perform(self, reply: Reply, form: Form) -> None:
         script, request = reply.script, reply.exchange.request

@@ -1,0 +1,177 @@
+"""A proxy of somebody else between Caesura and the model: litellm's own, before a strict server.
+
+It reads each request, makes another of it, and does the same with the answer: what Caesura sends must be good
+enough for two. The proxy lives in an environment of its own, for its packages and those of Caesura do not go
+together (it wants rich below 14): `CAESURA_TEST_PROXY` is its `litellm` command, and without it there is
+nothing to test. `python -m venv proxy && proxy/bin/pip install 'litellm[proxy]==1.106.2'` makes one: 110
+packages, 740 MB, a minute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import socket
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, note, settings
+
+from core.model import Closing, FailureKind, Finished
+from tests.providers.conversations import Line, play
+from tests.providers.courses import TOO_LONG, Course
+from tests.providers.harness import Asked, plant, request, start, until
+from tests.providers.test_conversations import COURSES
+from tests.servers.base import ThreadedServer
+from tests.servers.registry import PROTOCOLS
+from tests.servers.script import Script, Silence, Stall
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from providers.process import ModelProcess
+    from tests.servers.base import Server
+    from tests.servers.record import Exchange
+
+COMMAND = os.environ.get("CAESURA_TEST_PROXY", "")
+OPENAI = PROTOCOLS["openai"]
+
+pytestmark = pytest.mark.skipif(
+    not COMMAND, reason="CAESURA_TEST_PROXY names no proxy: see the module for how to make one"
+)
+
+
+@dataclass(frozen=True)
+class Proxied:
+    """A model process that knows the key of the proxy at `url`, and the server behind that."""
+
+    model: ModelProcess
+    url: str
+    server: Server
+
+
+@pytest.fixture(scope="module")
+def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
+    folder = tmp_path_factory.mktemp("proxy")
+    key = f"sk-{secrets.token_hex(32)}"
+    with ThreadedServer(OPENAI.server(Script())) as server, pytest.MonkeyPatch.context() as environment:
+        port = free_port()
+        config = folder / "config.yaml"
+        config.write_text(json.dumps(configuration(server.url)))
+        process = run_proxy(config, port, key)
+        try:
+            url = f"http://127.0.0.1:{port}"
+            asyncio.run(until(lambda: is_alive(url, process)))
+            plant(environment, HOME=str(folder), OPENAI_API_KEY=key)
+            model = start()
+            yield Proxied(model, url, server)
+            model.close()
+        finally:
+            # It would wait for requests that nobody answers.
+            process.kill()
+            process.wait()
+
+
+def configuration(url: str) -> dict[str, object]:
+    """As YAML, of which JSON is a part. The proxy tries nothing twice and puts no model aside: Caesura
+    hears what the server says."""
+    return {
+        "model_list": [
+            {
+                "model_name": "gpt-4o",
+                "litellm_params": {"model": "openai/gpt-4o", "api_base": url, "api_key": "sk-behind"},
+            }
+        ],
+        "litellm_settings": {"num_retries": 0, "telemetry": False},
+        "router_settings": {"num_retries": 0, "disable_cooldowns": True},
+    }
+
+
+def run_proxy(config: Path, port: int, key: str) -> subprocess.Popen[bytes]:
+    environment = {
+        "HOME": str(config.parent),
+        "PATH": os.environ["PATH"],
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "LITELLM_MASTER_KEY": key,
+    }
+    with config.with_name("log").open("wb") as log:
+        return subprocess.Popen(
+            [COMMAND, "--config", config, "--host", "127.0.0.1", "--port", str(port), "--telemetry", "False"],
+            cwd=config.parent,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def is_alive(url: str, process: subprocess.Popen[bytes]) -> bool:
+    assert process.poll() is None, f"the proxy has ended: {process.args!r}"
+    try:
+        return httpx.get(f"{url}/health/liveliness", trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
+
+
+@pytest.mark.promise("C3", "H4")
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(chosen=COURSES)
+def test_no_interrupted_conversation_is_refused_behind_a_proxy(proxied: Proxied, chosen: Course) -> None:
+    note(repr(chosen))
+    with TemporaryDirectory() as folder:
+        line = Line(proxied.model, proxied.server, proxied.url, counts_pass=False)
+        asyncio.run(play(line, Path(folder), chosen))
+        assert proxied.server.complaints == []
+
+
+@pytest.mark.promise("P1", "P2")
+@pytest.mark.parametrize(
+    "script",
+    [Script(text=("word ",) * 50, fault=Stall(after=20)), Script(text=("word ",), delay=0.02, endless=True)],
+    ids=["stalled", "streaming"],
+)
+async def test_a_stop_goes_through_the_proxy(proxied: Proxied, script: Script) -> None:
+    exchange, stream = await ask(proxied, script)
+    await until(lambda: stream.shown)
+    assert (await stream.stop()).how is Closing.CLOSED
+    await until(lambda: exchange.closed_by_peer)
+
+
+@pytest.mark.promise("P1", "P2")
+async def test_a_stop_does_not_wait_for_a_proxy_that_waits_itself(proxied: Proxied) -> None:
+    """As long as this proxy has no headers it tells the server nothing of the stop: that one works on."""
+    exchange, stream = await ask(proxied, Script(fault=Silence()))
+    assert (await stream.stop()).how is Closing.CLOSED
+    proxied.server.release(exchange)
+
+
+async def ask(proxied: Proxied, script: Script) -> tuple[Exchange, Asked]:
+    """A request that has come through to the server."""
+    server = proxied.server
+    server.script = script
+    before = len(server.exchanges)
+    stream = Asked(proxied.model, request(OPENAI, proxied.url))
+    await until(lambda: len(server.exchanges) > before)
+    return server.exchanges[before], stream
+
+
+@pytest.mark.promise("P6")
+async def test_a_proxy_tells_that_a_request_is_too_long(proxied: Proxied) -> None:
+    proxied.server.script = Script(fault=TOO_LONG)
+    failure = await Asked(proxied.model, request(OPENAI, proxied.url)).failure()
+    assert failure.kind is FailureKind.CONTEXT_TOO_LONG
+    proxied.server.script = Script()
+    assert isinstance(await Asked(proxied.model, request(OPENAI, proxied.url)).outcome(), Finished)
