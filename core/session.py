@@ -273,7 +273,8 @@ class Session:
         undone = self.record.undo_compaction()
         if undone is None:
             raise SessionError("There is nothing to take back: the whole conversation is sent as it is.")
-        what = f"The first {undone.upto} steps are" if undone.upto else "The outputs of tools are"
+        first = "first step is" if undone.upto == 1 else f"first {undone.upto} steps are"
+        what = f"The {first}" if undone.upto else "The outputs of tools are"
         self.tell(f"{what} sent whole again. They are compacted anew when the model's window is nearly full.")
 
     def stop(self, reason: CancelReason) -> bool:

@@ -168,10 +168,9 @@ class Sessions(Archive):
             read_only = f"{error} Here it can only be read: /fork makes a copy to go on with."
             return self._make(Opened(Unsaved(), loaded, read_only=read_only))
 
-    async def newest(self) -> SessionInfo | None:
-        """The session of this workspace that was used last, if no other Caesura is at it."""
-        found = await self._store.sessions(workspace=str(self.workspace), limit=20)
-        return next((info for info in found if not info.in_use), None)
+    async def recent(self) -> tuple[SessionInfo, ...]:
+        """The sessions of this workspace, the one that was used last first."""
+        return await self._store.sessions(workspace=str(self.workspace), limit=20)
 
 
 def chosen(infos: Iterable[SessionInfo], beginning: str) -> SessionInfo:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from textual.selection import SELECT_ALL
 
-from core.operations import Registry
 from core.model import ModelChoice
+from core.operations import Registry
 from core.session import Session
 from providers.demo import DemoServer
 from providers.process import ModelProcess

@@ -104,6 +104,8 @@ class CaesuraApp(App[int]):
 
     def on_mount(self) -> None:
         self.pane.prompt.focus()
+        if self._kept is not None:
+            self._kept.listen(lambda text: self.pane.tell(text))
         self.call_after_refresh(self._start_chores)
 
     @property
@@ -123,15 +125,25 @@ class CaesuraApp(App[int]):
         self._quit_or_ask(CancelReason(Cause.QUIT, "ctrl+q"))
 
     def _quit_or_ask(self, reason: CancelReason) -> None:
-        """A person wants to quit. Asks first if background commands would end by it; signals never do."""
-        count = sum(len(background_of(session)) for session in self._sessions)
+        """A person wants to quit. Asks first if something would be lost by it; signals never do."""
         asked = self._clock() - self._asked_to_quit_at < QUIT_ASKED_S
-        if count and not asked and self._quitting is None:
+        lost = "" if asked or self._quitting is not None else self._what_would_be_lost()
+        if lost:
             self._asked_to_quit_at = self._clock()
-            what = "1 background command" if count == 1 else f"{count} background commands"
-            self.pane.tell(f"{what} will be stopped. Ctrl+Q or /quit again quits, /running shows what runs.")
+            self.pane.tell(f"{lost} Ctrl+Q or /quit again quits.")
         else:
             self.request_quit(reason, 0)
+
+    def _what_would_be_lost(self) -> str:
+        """In sentences; empty if nothing would."""
+        count = sum(len(background_of(session)) for session in self._sessions)
+        what = "1 background command" if count == 1 else f"{count} background commands"
+        sentences = [f"{what} will be stopped. /running shows what runs."] if count else []
+        try:
+            self.pane.check_unsaved()
+        except CaesuraError as error:
+            sentences.append(str(error))
+        return " ".join(sentences)
 
     def request_quit(self, reason: CancelReason, exit_code: int) -> None:
         """Stop what runs, wait for it within a bound, give the terminal back, end. Asked again: at once."""
@@ -174,11 +186,15 @@ class CaesuraApp(App[int]):
             opened = self._kept.new() if session_id is None else await self._kept.open(session_id)
         except CaesuraError as error:
             before.lists.fail(str(error))
+            before.outbox.release()
             return
         pane = self._pane_of(opened, greeting)
-        await before.remove()
-        await self.mount(pane)
-        pane.prompt.focus()
+        with self.batch_update():
+            # First there, then here: no key falls between the two.
+            await self.mount(pane)
+            self.screen.set_focus(pane.prompt)
+            await before.remove()
+        pane.take_over(before)
         self._sessions.remove(before.session)
         self._own(before.session.aclose(CancelReason(Cause.QUIT, "another session was opened")))
         self._own(opened.prepare())
@@ -215,6 +231,7 @@ class CaesuraApp(App[int]):
     async def _prepare(self) -> None:
         """One after the other, lest the imports keep the first keys waiting."""
         await asyncio.to_thread(self._warm_up)
+        await self.pane.keeping.offer_crashed()
         for session in self._sessions:
             await session.prepare()
 

@@ -439,10 +439,11 @@ async def _first_session(sessions: Sessions, options: argparse.Namespace) -> Ses
         return await sessions.open((await sessions.find(options.resume)).session_id)
     if not options.latest:
         return sessions.new()
-    newest = await sessions.newest()
-    if newest is None:
+    recent = await sessions.recent()
+    if not recent:
         raise UsageError("there is no session in this folder to continue: leave out --continue.")
-    return await sessions.open(newest.session_id)
+    # Also if another Caesura has it open: then it says so, and can be read.
+    return await sessions.open(recent[0].session_id)
 
 
 def _print_version() -> int:

@@ -42,9 +42,15 @@ class Screen(Protocol):
         """Do it beside the keys; what it cannot do is told."""
         ...
 
+    def do_first(self, work: Coroutine[object, object, None]) -> None:
+        """The same, and what is sent from now on waits for it."""
+        ...
+
     def show_sessions(self) -> None: ...
 
     def show_rewind(self) -> None: ...
+
+    def show_memory(self) -> None: ...
 
     def tell(self, text: str) -> None: ...
 
@@ -82,7 +88,7 @@ def obey(typed: Typed, screen: Screen) -> None:
         case SlashCommand.REWIND:
             screen.show_rewind()
         case SlashCommand.UNDO:
-            screen.do_later(screen.keeping.undo())
+            screen.do_first(screen.keeping.undo())
         case SlashCommand.COMPACT:
             screen.session.compact(typed.words)
         case SlashCommand.UNCOMPACT:
@@ -97,6 +103,8 @@ def obey(typed: Typed, screen: Screen) -> None:
             _change_mode(typed.words, screen)
         case SlashCommand.MCP:
             screen.tell(screen.session.describe_servers())
+        case SlashCommand.MEMORY:
+            screen.show_memory()
         case SlashCommand.THEME:
             screen.change_theme()
         case SlashCommand.HELP:
@@ -112,9 +120,9 @@ def _keep(typed: Typed, screen: Screen) -> None:
         case SlashCommand.NEW:
             screen.keeping.open(None)
         case SlashCommand.RESUME if typed.words:
-            screen.keeping.open(typed.words)
+            screen.do_first(screen.keeping.resume(typed.words))
         case SlashCommand.FORK:
-            screen.do_later(screen.keeping.fork())
+            screen.do_first(screen.keeping.fork())
         case SlashCommand.RENAME if typed.words:
             screen.do_later(screen.keeping.rename(typed.words))
         case SlashCommand.RENAME:

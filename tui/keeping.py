@@ -1,6 +1,7 @@
 """What a pane does with the sessions in the file: open, copy, export them, go back in one, put files back.
 
-It holds nothing but the session it works for. Whatever fails is told in a sentence, and nothing has changed.
+The notes of the workspace are read and written here too. It holds nothing but the session it works for.
+Whatever fails is told in a sentence, and nothing has changed.
 """
 
 from __future__ import annotations
@@ -12,13 +13,17 @@ from typing import TYPE_CHECKING, Protocol
 from core.errors import CaesuraError
 from core.events import Status
 from core.file_history import RestoreStatus, plan, put_back
+from core.memory_file import NAME, load_memory, memory_folder, save_memory, shorten_memory
+from core.sessions import LEAST_ID, title_of
 from core.store import NoSuchSession
 from core.threads import run_in_thread
 from tui.session_acts import Whereabouts
-from tui.shelf import FileChange, RewindPoint
+from tui.shelf import FileChange, RewindPoint, WorkspaceNotes
+from tui.stops import background_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from core.file_history import Restored
     from core.records import PreImage, TurnRecord
@@ -49,6 +54,10 @@ class Opener(Protocol):
         """A new one for None."""
         ...
 
+    def check_unsaved(self) -> None:
+        """Raises where something that is being written would be lost with this session's pane."""
+        ...
+
     def tell(self, text: str) -> None: ...
 
 
@@ -68,14 +77,38 @@ class Keeping:
 
     def open(self, session_id: str | None) -> None:
         """Raises `KeepingError` while a turn runs: it would be stopped by that."""
-        self._check_idle()
+        self._check_leaving()
         if session_id == self._session.session_id:
             raise KeepingError("This is that session.")
+        self._opener.check_unsaved()
         self._opener.open_session(session_id)
+
+    async def resume(self, beginning: str) -> None:
+        """Open the session whose id begins like this."""
+        self._check_idle()
+        self.open((await self._kept.find(beginning)).session_id)
+
+    async def offer_crashed(self) -> None:
+        """In a new session, say that the last one here ended in the middle, and how to take it up (H8)."""
+        if self._sessions is None or self._session.record.loaded is not None:
+            return
+        try:
+            recent = await self._sessions.recent()
+        except CaesuraError as error:
+            self._opener.tell(str(error))
+            return
+        last = next((info for info in recent if not info.in_use), None)
+        if last is not None and last.crashed:
+            title = f", ‘{title_of(last)}’," if last.title else ""
+            self._opener.tell(
+                f"The last session here{title} ended in the middle of a turn: Caesura died in it. "
+                f"/resume {last.session_id[:LEAST_ID]} goes on with it, and shows what was running."
+            )
 
     async def fork(self) -> None:
         """Go on with a copy of this session."""
-        self._check_idle()
+        self._check_leaving()
+        self._opener.check_unsaved()
         copy = await self._kept.fork(self._session.session_id)
         self._opener.open_session(
             copy, Greeting(("This is a copy. The session that it was made of is kept.",))
@@ -87,6 +120,7 @@ class Keeping:
 
     async def rename(self, title: str) -> None:
         await self._kept.rename(self._session.session_id, title)
+        self._session.upkeep.settle_title(title)
         self._opener.tell(f"This session is called {title} now.")
 
     # -- going back --
@@ -110,7 +144,7 @@ class Keeping:
 
     async def rewind(self, turn: int, *, put_files_back: bool) -> None:
         """Go on in a fork from before that turn, with its prompt in the composer."""
-        self._check_idle()
+        self._check_leaving()
         record = next((each for each in self._session.record.turns if each.turn == turn), None)
         if record is None:
             raise KeepingError("That prompt is not in this session any more.")
@@ -149,11 +183,46 @@ class Keeping:
             # Nothing was said in it yet.
             return ()
 
+    # -- the notes of the workspace, which are there without any sessions (`tui.shelf.MemoryKeeper`) --
+
+    def show_memory(self, lists: Lists) -> None:
+        lists.open_memory(self)
+
+    async def load_memory(self) -> WorkspaceNotes:
+        def load() -> WorkspaceNotes:
+            folder = self._memory_folder()
+            return WorkspaceNotes(folder / NAME, load_memory(folder))
+
+        return await run_in_thread(load, name="read notes")
+
+    async def save_memory(self, text: str, *, read: str) -> None:
+        await run_in_thread(lambda: save_memory(self._memory_folder(), text, read=read), name="save notes")
+
+    async def replace_memory(self, text: str, *, read: str) -> None:
+        def replace() -> None:
+            if read:
+                shorten_memory(self._memory_folder(), text, read=read, check=lambda: None)
+            else:
+                # Nothing to keep, and the copy that was kept before stays.
+                save_memory(self._memory_folder(), text, read=read)
+
+        await run_in_thread(replace, name="save notes")
+
+    def _memory_folder(self) -> Path:
+        """Asks the disk, so it is for a thread."""
+        return memory_folder(self._session.workspace.root)
+
     @property
     def _kept(self) -> Sessions:
         if self._sessions is None:
             raise KeepingError("No sessions are kept here.")
         return self._sessions
+
+    def _check_leaving(self) -> None:
+        """Another session takes the place of this one, which ends what runs in it."""
+        self._check_idle()
+        if background_of(self._session):
+            raise KeepingError("Commands run in the background: /running lists them, stop them first.")
 
     def _check_idle(self) -> None:
         if self._session.status is not Status.IDLE:

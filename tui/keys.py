@@ -110,7 +110,8 @@ KEYS: tuple[KeyBinding, ...] = (
     KeyBinding(
         "pane.send_queued", ("ctrl+g",), "send_queued", "Go on with queued prompts that wait", KeyScope.PANE
     ),
-    KeyBinding("pane.sessions", ("ctrl+o",), "show_sessions", "Show the sessions", KeyScope.PANE),
+    KeyBinding("pane.sessions", ("ctrl+l",), "show_sessions", "Show the sessions", KeyScope.PANE),
+    KeyBinding("transcript.cards", ("ctrl+o",), "toggle_cards", "Unfold or fold calls", KeyScope.PANE),
     KeyBinding("pane.kill", ("f9",), "kill_survivors", "Kill processes that refused to end", KeyScope.PANE),
     KeyBinding("transcript.page_up", ("pageup",), "transcript_page_up", "Page up", KeyScope.PANE),
     KeyBinding("transcript.page_down", ("pagedown",), "transcript_page_down", "Page down", KeyScope.PANE),

@@ -15,16 +15,27 @@ from tui.output import one_line
 if TYPE_CHECKING:
     from core.events import CompactionEnded, StopProof, TurnEnded
 
-_SOURCES = {"escape": "Esc", "ctrl+c": "Ctrl+C", "end of the program": "the end of the program"}
+_SOURCES = {
+    "escape": "Esc",
+    "ctrl+c": "Ctrl+C",
+    "ctrl+q": "Ctrl+Q",
+    "quit": "/quit",
+    "end of the program": "the end of the program",
+}
 _NAMED = 5
 
 
 def stop_notice(ended: TurnEnded, *, returned: bool) -> str:
     """That the turn was stopped, by what, how long it took, what has become of all that lived, what next."""
     assert ended.proof is not None
-    told = f"{_by(ended.proof)}: {_what_became(ended.proof, nothing=_nothing(ended))}."
-    told = f"Time is up: {told}" if ended.outcome is Outcome.TIMEOUT else told[0].upper() + told[1:]
-    return told + refusal(ended.proof) + _next(ended, returned=returned)
+    return _stopped(ended, ended.proof) + refusal(ended.proof) + _next(ended, returned=returned)
+
+
+def past_stop_notice(ended: TurnEnded) -> str:
+    """The same when the session is opened again: whoever refused to end then is nobody's business now."""
+    assert ended.proof is not None
+    kept = ended.returned_prompt is None
+    return _stopped(ended, ended.proof) + (_offers(ended) if kept else " Nothing of the turn was kept.")
 
 
 def limit_notice(ended: TurnEnded, *, returned: bool) -> str:
@@ -107,6 +118,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
+def _stopped(ended: TurnEnded, proof: StopProof) -> str:
+    told = f"{_by(proof)}: {_what_became(proof, nothing=_nothing(ended))}."
+    return f"Time is up: {told}" if ended.outcome is Outcome.TIMEOUT else told[0].upper() + told[1:]
+
+
 def _by(proof: StopProof) -> str:
     after = "" if proof.after_s is None else f" after {duration(proof.after_s)}"
     source = _SOURCES.get(proof.source, one_line(proof.source, 40))
@@ -160,5 +176,15 @@ def _next(ended: TurnEnded, *, returned: bool) -> str:
         return " Your prompt is back below."
     if ended.returned_prompt is not None:
         return " Up brings the prompt back, /continue sends it again."
-    anew = "; the time begins anew" if ended.outcome is Outcome.TIMEOUT else ""
-    return f" /continue goes on{anew}."
+    return _offers(ended)
+
+
+def _offers(ended: TurnEnded) -> str:
+    """The ways on from a turn of which something was kept."""
+    anew = " (the time begins anew)" if ended.outcome is Outcome.TIMEOUT else ""
+    offers = f" /continue goes on{anew}, Esc Esc edits the prompt"
+    if not ended.changed:
+        return f"{offers}."
+    count = len(ended.changed)
+    files = one_line(ended.changed[0], 40) if count == 1 else f"{count} files"
+    return f"{offers}, /undo puts {files} back."

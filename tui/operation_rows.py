@@ -97,7 +97,8 @@ def in_tree_order(views: Iterable[OperationView]) -> tuple[Placed, ...]:
 def name_of(view: OperationView) -> str:
     """The tool, and for what is no call the kind too: `shell`, `stream openai/gpt`, `background shell`."""
     title = argument(view.title)
-    return title if view.kind is OperationKind.CALL else f"{view.kind} {title}".rstrip()
+    # A compaction is called what it is.
+    return title if view.kind is OperationKind.CALL or title == view.kind else f"{view.kind} {title}".rstrip()
 
 
 def button_of(view: OperationView) -> Button:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias, assert_never
 from core.events import Outcome, TurnEnded
 from core.messages import AssistantMessage, Text, ToolCall, UserMessage
 from core.session import CONTINUE_PROMPT
-from tui.notices import failure_notice, limit_notice
+from tui.notices import failure_notice, limit_notice, past_stop_notice
 from tui.widgets.transcript_feed import Above
 from tui.widgets.transcript_plain import NoticeKind
 
@@ -186,7 +186,14 @@ def _prompt(record: TurnRecord | None, steps: Sequence[StoredStep]) -> Iterator[
 
 def _notice(record: TurnRecord, *, said: bool, maybe_alive: bool) -> Iterator[NoticeScene]:
     """What was said about the end of a turn, without what was true only then, such as where its prompt is."""
-    ended = TurnEnded(record.turn, record.outcome or Outcome.ERROR, "said" if said else "", record.error)
+    ended = TurnEnded(
+        record.turn,
+        record.outcome or Outcome.ERROR,
+        "said" if said else "",
+        record.error,
+        record.proof,
+        returned_prompt=None if record.kept else record.prompt,
+    )
     match record.outcome:
         case Outcome.COMPLETED:
             pass
@@ -195,6 +202,8 @@ def _notice(record: TurnRecord, *, said: bool, maybe_alive: bool) -> Iterator[No
         case None:
             kept = " What had arrived is kept; /continue goes on from there." if record.kept else ""
             yield NoticeScene(DIED + kept, NoticeKind.ERROR)
+        case Outcome.CANCELLED | Outcome.TIMEOUT if record.proof is not None:
+            yield NoticeScene(past_stop_notice(ended), NoticeKind.STOPPED)
         case Outcome.CANCELLED:
             kept = " /continue goes on." if record.kept else " Nothing of the turn was kept."
             yield NoticeScene("Stopped." + kept, NoticeKind.STOPPED)

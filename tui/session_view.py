@@ -39,6 +39,8 @@ def status_view(session: Session, esc: EscAction, note: str | None, *, drafting:
         started_at=session.started_at,
         note=note or " · ".join(standing) or None,
         mode=session.mode,
+        # Where nothing is known there is nothing to say: /sessions tells.
+        cost=str(session.record.spending) if session.record.spending.known else "",
     )
 
 
@@ -48,6 +50,7 @@ def _alive_note(session: Session) -> str:
     calls, background = kinds.count(OperationKind.CALL), kinds.count(OperationKind.BACKGROUND)
     refused = len(session.survivors)
     parts = (
+        "compacting" if OperationKind.COMPACTION in kinds else "",
         f"{refused} refused to end: F9 kills" if refused else "",
         f"{calls} call{'s' * (calls > 1)}" if calls else "",
         f"{background} in background" if background else "",

@@ -42,6 +42,7 @@ class SlashCommand(StrEnum):
     UNCOMPACT = "uncompact"
     MODE = "mode"
     MCP = "mcp"
+    MEMORY = "memory"
     THEME = "theme"
     HELP = "help"
     QUIT = "quit"
@@ -83,12 +84,14 @@ Shift+Tab or /mode changes what needs no approval: ask, edits, plan, auto. /mcp 
 /continue goes on with a turn that was stopped, /undo puts back files that it changed; Esc Esc on an empty \
 prompt (/rewind) goes back to an earlier prompt, /quit ends. /compact what to keep shortens what is sent, \
 /uncompact undoes it.
-Ctrl+O (/sessions, /resume ID) lists, searches, renames, deletes sessions; /new, /fork, /rename NAME, /export.
+Ctrl+L (/sessions, /resume ID) lists, searches, renames, deletes sessions; /new, /fork, /rename NAME, /export.
 While a turn runs, Enter queues what you write; Ctrl+S stops the turn and sends it next (empty: the first \
 queued one). A stop pauses the queue: Ctrl+G or /send goes on with it; Tab goes there to edit (Enter), \
 remove (x) and send (s) single ones. /queue lists them, /drop 2 removes number 2, /drop all, /undrop undoes.
+/memory shows the notes of this workspace, to be edited: Ctrl+S saves, Esc closes.
 Enter sends; Shift+Enter, Alt+Enter or Ctrl+J breaks the line; Up brings earlier prompts back.
-PageUp, PageDown, Ctrl+Home, Ctrl+End and the wheel scroll; Ctrl+R shows reasoning, /theme other colours.\
+PageUp, PageDown, Ctrl+Home, Ctrl+End and the wheel scroll; Ctrl+R shows reasoning, Ctrl+O calls, /theme \
+other colours.\
 """
 
 

@@ -286,16 +286,13 @@ async def test_a_session_that_another_has_open_is_opened_to_be_read(kept: Kept) 
         return Session(ScriptedProvider(), Registry(), ModelChoice("m"), talk_only(), opened)
 
     sessions = Sessions(kept.store, make, kept.archive.workspace)
-    assert await sessions.newest() is None
+    assert await sessions.recent() == ()
     older = await kept.new("a", title="older")
     await kept.new("a", "b", title="newer")
-    newest = await sessions.newest()
-    assert newest is not None
+    newest, _ = await sessions.recent()
     assert newest.title == "newer"
     first, second = await sessions.open(newest.session_id), await sessions.open(newest.session_id)
     assert first.read_only == ""
     assert "/fork makes a copy" in second.read_only
-    # Not the one that is in use.
-    again = await sessions.newest()
-    assert again is not None
-    assert again.session_id == older
+    found = [(info.session_id, info.in_use) for info in await sessions.recent()]
+    assert found == [(newest.session_id, True), (older, False)]

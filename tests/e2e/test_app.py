@@ -206,7 +206,7 @@ def test_a_backlog_does_not_outlive_a_stop(app: Caesura, server: OpenAIServer) -
     server.wait_deltas(exchange, exchange.deltas_sent + 2000)
     app.terminal.press("escape")
     server.wait_closed(exchange)
-    assert app.wait_stopped() == "connection closed. /continue goes on."
+    assert app.wait_stopped() == "connection closed. /continue goes on, Esc Esc edits the prompt."
     assert not number_on(app.terminal.screen, CHUNKS - 1)
     after, shown = len(app.terminal.raw), app.transcript
     for _ in range(10):

@@ -173,7 +173,7 @@ def test_a_blocked_event_loop_holds_up_neither_esc_nor_sigterm(tmp_path: Path, s
         # The loop is released only when the socket is closed: that is the order that matters.
         server.wait_closed(exchange)
         (tmp_path / "release").touch()
-        assert app.wait_stopped() == "connection closed. /continue goes on."
+        assert app.wait_stopped() == "connection closed. /continue goes on, Esc Esc edits the prompt."
 
         exchange = app.stream(server, "talk again")
         block(app)

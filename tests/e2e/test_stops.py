@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.e2e.caesura import Caesura
     from tests.servers.openai import OpenAIServer
 
-CLOSED = "connection closed. /continue goes on."
+CLOSED = "connection closed. /continue goes on, Esc Esc edits the prompt."
 CLOSED_AND_BACK = "connection closed. Your prompt is back below."
 
 

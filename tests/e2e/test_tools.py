@@ -231,7 +231,7 @@ def test_a_second_stop_kills(app: Caesura, server: OpenAIServer, way: str) -> No
             wait_until(lambda: not _pressed_again(app, "escape"), what="it is killed", step=AGAIN_S)
     wait_commands(app.home / "work", [], "/bin/bash")
     if way == "Esc":
-        assert app.wait_stopped().endswith("0 alive. /continue goes on.")
+        assert app.wait_stopped().endswith("0 alive. /continue goes on, Esc Esc edits the prompt.")
     else:
         assert "Stopped after" in told_of(app, server, exchange)
         panel.close()
@@ -386,7 +386,7 @@ def test_esc_ends_them_all(app: Caesura, server: OpenAIServer) -> None:
     exchange = app.send(server, "dig", nested)
     wait_commands(app.home / "work", ["cat one"], "cat")
     app.terminal.press("escape")
-    assert app.wait_stopped() == "1 process ended, 0 alive. /continue goes on."
+    assert app.wait_stopped() == "1 process ended, 0 alive. /continue goes on, Esc Esc edits the prompt."
     assert commands_in(app.home / "work", "cat") == {}
     assert len(server.exchanges) == exchange.index + 4
     assert "stopped by Esc" in card(app.frame(), "depth 1")

@@ -26,6 +26,7 @@ from core.model import (
     Closing,
     Delta,
     Finished,
+    ModelChoice,
     ModelInfo,
     Phase,
     PhaseChanged,
@@ -34,7 +35,6 @@ from core.model import (
     ToolCallDelta,
 )
 from core.operations import Registry
-from core.model import ModelChoice
 from core.session import Session
 from tests.core.tools_played import AskingTool, PlayedArguments, PlayedTool, equipped
 from tui import theme

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
-from core import engine
+from core import step
 from core.cancel import CancelReason, Cause
 from core.events import Event, Outcome, StopProof, TurnEnded
 from core.model import Closing, FailureKind, ModelChoice, ModelError
@@ -16,9 +16,10 @@ from core.session import Session
 from core.turn import NO_LIMITS, Limits
 from tests.core.tools_played import equipped
 from tests.tui.scripted import BOUND_S, MODEL, Deaf, HandPlayedModel, Manner, Obedient, Stubborn
-from tui.notices import duration, failure_notice, limit_notice, stop_notice
+from tui.notices import duration, failure_notice, limit_notice, past_stop_notice, stop_notice
 
 ESCAPE = CancelReason(Cause.USER, "escape")
+NEXT = "/continue goes on, Esc Esc edits the prompt."
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +35,16 @@ class Stop:
 
 
 STOPS = {
-    "closed": Stop(Obedient(), "Stopped by Esc after 1.2 ms: connection closed. /continue goes on."),
+    "closed": Stop(Obedient(), f"Stopped by Esc after 1.2 ms: connection closed. {NEXT}"),
     "killed": Stop(
         Stubborn(),
         "Stopped by Esc after 1.2 ms: the model process did not answer and was killed, "
-        "its connection with it. /continue goes on.",
+        f"its connection with it. {NEXT}",
         forced=True,
     ),
     "finished": Stop(
         Obedient(Closing.FINISHED),
-        "Stopped by Esc after 1.2 ms: the reply had just ended by itself. /continue goes on.",
+        f"Stopped by Esc after 1.2 ms: the reply had just ended by itself. {NEXT}",
     ),
     "never opened": Stop(
         Obedient(Closing.NEVER_OPENED),
@@ -53,13 +54,13 @@ STOPS = {
     ),
     "unconfirmed": Stop(
         Deaf(),
-        "Stopped by Esc: openai/demo has not confirmed its end and was left behind. /continue goes on.",
+        f"Stopped by Esc: openai/demo has not confirmed its end and was left behind. {NEXT}",
         forced=True,
     ),
     "timeout": Stop(
         Obedient(),
         "Time is up: stopped by the deadline of 30 s after 1.2 ms: connection closed. "
-        "/continue goes on; the time begins anew.",
+        "/continue goes on (the time begins anew), Esc Esc edits the prompt.",
         cause=Cause.DEADLINE,
         source="the deadline of 30 s",
     ),
@@ -105,7 +106,7 @@ class Listened:
 @pytest.mark.promise("E6", "U10")
 @pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
 async def test_a_stop_is_told_with_its_proof(stop: Stop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "FORCED_GRACE_S", 0.05)
+    monkeypatch.setattr(step, "FORCED_GRACE_S", 0.05)
     listened = Listened(stop.manner)
     await listened.begin(stop.said)
     assert listened.session.stop(CancelReason(stop.cause, stop.source))
@@ -134,34 +135,33 @@ ESC = "Stopped by Esc"
 PROOFS = {
     "stream": (
         StopProof("escape", 0.0021, Closing.CLOSED),
-        f"{ESC} after 2.1 ms: connection closed. /continue goes on.",
+        f"{ESC} after 2.1 ms: connection closed. {NEXT}",
     ),
     "stream and processes": (
         StopProof("escape", 0.02, Closing.CLOSED, processes=4),
-        f"{ESC} after 20 ms: connection closed, 4 processes ended, 0 alive. /continue goes on.",
+        f"{ESC} after 20 ms: connection closed, 4 processes ended, 0 alive. {NEXT}",
     ),
     "processes": (
         StopProof("escape", 0.02, None, processes=1),
-        f"{ESC} after 20 ms: 1 process ended, 0 alive. /continue goes on.",
+        f"{ESC} after 20 ms: 1 process ended, 0 alive. {NEXT}",
     ),
     "nothing to prove": (
         StopProof("escape", 0.02, None),
-        f"{ESC} after 20 ms: nothing of it is running any more. /continue goes on.",
+        f"{ESC} after 20 ms: nothing of it is running any more. {NEXT}",
     ),
     "one refused": (
         StopProof("escape", None, Closing.NEVER_OPENED, processes=3, alive=((4711, "sl\neep\x1b[31m"),)),
-        f"{ESC}: 3 processes ended, 1 alive. sl ↵ eep (pid 4711) refused to end: /kill kills it. "
-        "/continue goes on.",
+        f"{ESC}: 3 processes ended, 1 alive. sl ↵ eep (pid 4711) refused to end: /kill kills it. {NEXT}",
     ),
     "many refused": (
         StopProof("escape", None, None, alive=tuple((pid, "yes") for pid in range(7))),
         f"{ESC}: 0 processes ended, 7 alive. yes (pid 0), yes (pid 1), yes (pid 2), yes (pid 3), yes (pid 4) "
-        "and 2 more refused to end: /kill kills them. /continue goes on.",
+        f"and 2 more refused to end: /kill kills them. {NEXT}",
     ),
     "unconfirmed": (
         StopProof("escape", None, Closing.CLOSED, ("github.search", "docs.fetch"), 2),
         f"{ESC}: connection closed, 2 processes ended, 0 alive; github.search, docs.fetch have not confirmed "
-        "their end and were left behind. /continue goes on.",
+        f"their end and were left behind. {NEXT}",
     ),
 }
 
@@ -173,14 +173,43 @@ def test_the_proof_covers_all_that_was_alive(proof: StopProof, said: str) -> Non
     assert stop_notice(ended, returned=False) == said
 
 
+@pytest.mark.promise("E6")
+@pytest.mark.parametrize(
+    ("changed", "undo"),
+    [
+        ((), ""),
+        (("src/a\nb.py",), ", /undo puts src/a ↵ b.py back"),
+        (("a.py", "b.py", "c.py"), ", /undo puts 3 files back"),
+    ],
+)
+def test_a_stop_offers_to_put_back_what_was_changed(changed: tuple[str, ...], undo: str) -> None:
+    proof = StopProof("escape", 0.0021, Closing.CLOSED)
+    ended = TurnEnded(1, Outcome.CANCELLED, "some text", proof=proof, changed=changed)
+    told = f"{ESC} after 2.1 ms: connection closed. {NEXT[:-1]}{undo}."
+    assert stop_notice(ended, returned=False) == told
+
+
+def test_who_refused_to_end_is_nobodys_business_when_the_session_is_opened_again() -> None:
+    proof = StopProof("escape", None, None, processes=1, alive=((4711, "sleep"),))
+    ended = TurnEnded(1, Outcome.CANCELLED, "some text", proof=proof)
+    assert past_stop_notice(ended) == f"{ESC}: 1 process ended, 1 alive. {NEXT}"
+    rolled_back = replace(ended, returned_prompt="hello", proof=StopProof("escape", 0.0021, Closing.CLOSED))
+    told = f"{ESC} after 2.1 ms: connection closed. Nothing of the turn was kept."
+    assert past_stop_notice(rolled_back) == told
+
+
 @pytest.mark.promise("U9")
 @pytest.mark.parametrize(
     ("outcome", "error", "said"),
     [
         (Outcome.MAX_TURNS_REACHED, "That were 8 steps. /continue does more.", ""),
-        (Outcome.MAX_TURNS_REACHED, None, "The turn has taken as many steps as it may. /continue goes on."),
-        (Outcome.MAX_BUDGET_REACHED, None, "The turn has used up its budget. /continue goes on."),
-        (Outcome.TIMEOUT, None, "Time is up. /continue goes on; the time begins anew."),
+        (Outcome.MAX_TURNS_REACHED, None, f"The turn has taken as many steps as it may. {NEXT}"),
+        (Outcome.MAX_BUDGET_REACHED, None, f"The turn has used up its budget. {NEXT}"),
+        (
+            Outcome.TIMEOUT,
+            None,
+            "Time is up. /continue goes on (the time begins anew), Esc Esc edits the prompt.",
+        ),
     ],
 )
 def test_a_limit_is_told_with_what_to_do_next(outcome: Outcome, error: str | None, said: str) -> None:

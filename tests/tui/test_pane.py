@@ -295,7 +295,7 @@ async def test_continue_takes_up_what_was_stopped() -> None:
     async with staged() as stage:
         await running(stage, "half of it")
         await stage.press("escape")
-        await stage.until_said("/continue goes on.")
+        await stage.until_said("/continue goes on, Esc Esc edits the prompt.")
         await stage.ask("/continue")
         reply = stage.model.requests[-1].messages[1]
         assert isinstance(reply, AssistantMessage)

@@ -197,10 +197,10 @@ async def test_a_continue_that_was_rolled_back_is_offered_again() -> None:
         stage.model.say("half of it")
         await stage.until_said("half of it")
         await stage.press("escape")
-        await stage.until_said("/continue goes on.")
+        await stage.until_said("/continue goes on, Esc Esc edits the prompt.")
         await stage.ask("/continue")
         await stage.press("escape")
-        await stage.until_said("/continue goes on.", times=2)
+        await stage.until_said("/continue goes on, Esc Esc edits the prompt.", times=2)
         assert "/continue\n" not in stage.transcript
         # What the model is told to go on was written by nobody.
         assert stage.pane.prompt.draft == ""
@@ -252,12 +252,12 @@ async def test_a_continue_of_which_something_is_kept_stays_in_the_transcript() -
         stage.model.say("half of it")
         await stage.until_said("half of it")
         await stage.press("escape")
-        await stage.until_said("/continue goes on.")
+        await stage.until_said("/continue goes on, Esc Esc edits the prompt.")
         await stage.ask("/continue")
         stage.model.say("more of it")
         await stage.until_said("more of it")
         await stage.press("escape")
-        await stage.until_said("/continue goes on.", times=2)
+        await stage.until_said("/continue goes on, Esc Esc edits the prompt.", times=2)
         assert_in_order(stage, "half of it", "/continue\n", "more of it\n┄ interrupted")
 
 
@@ -374,7 +374,7 @@ async def test_a_stop_during_calls_shows_what_became_of_each_and_the_backlog_bef
         talk.call(("one", "write", "hold"), ("two", "write", "hold"))
         await talk.until(lambda: any(isinstance(event, CallStarted) for event in talk.events))
         talk.session.stop(CancelReason(Cause.USER, "escape"))
-        await talk.until_said("/continue goes on.")
+        await talk.until_said("/continue goes on, Esc Esc edits the prompt.")
         rows = talk.rows
         assert rows[-4] == LAST
         assert rows[-3].startswith("■ write  hold one  stopped by Esc after ")

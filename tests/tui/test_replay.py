@@ -17,7 +17,7 @@ from textual.geometry import Offset
 from textual.selection import Selection
 
 from core.cancel import CancelReason, Cause
-from core.events import Outcome, Shown, TurnEnded
+from core.events import Outcome, Shown, StopProof, TurnEnded
 from core.messages import (
     AssistantMessage,
     FinishReason,
@@ -30,7 +30,7 @@ from core.messages import (
     ToolResults,
     UserMessage,
 )
-from core.model import FailureKind, Finished, ModelChoice, ModelError, ToolCallDelta
+from core.model import Closing, FailureKind, Finished, ModelChoice, ModelError, ToolCallDelta
 from core.operations import Registry
 from core.records import CallCard, Compaction, LoadedSession, SessionInfo, StoredStep, TurnRecord
 from core.session import CONTINUE_PROMPT, Session
@@ -322,6 +322,45 @@ async def test_how_a_turn_ended_is_said_again(
     async with shown(120, 40) as (transcript, _):
         await Replay().show(replace(loaded, steps=steps, turns=(*loaded.turns, turn)), transcript)
         assert rows_of(transcript) == [*rows_of_turn(1), "", *rows]
+
+
+@pytest.mark.promise("H8")
+@pytest.mark.parametrize(
+    ("arguments", "row"),
+    [
+        ('{"command": "make test", "deadline": 9}', "■ shell  make test"),
+        ('{"path": "a\\nb"}', "■ shell  a ↵ b"),
+        ('{"deadline": 9}', "■ shell"),
+        ("[]", "■ shell"),
+        ('{"comm', "■ shell"),
+        ("[" * 100_000, "■ shell"),
+    ],
+)
+async def test_a_call_of_a_crash_is_named_after_its_first_argument(arguments: str, row: str) -> None:
+    call = ToolCall("call", "shell", arguments)
+    result = ToolResult("call", "shell", ResultStatus.STOPPED, "Caesura itself was killed.")
+    reply = AssistantMessage((call,), MODEL, FinishReason.TOOL_CALLS)
+    stored = StoredStep(
+        Step((reply, ToolResults((result,)))), 1, 1.0, cards=(CallCard("call", "", Shown(result.text)),)
+    )
+    loaded = conversation(0)
+    record = TurnRecord(1, "prompt", 1.0, kept=True)
+    rows = await replayed_rows(replace(loaded, steps=(stored,), turns=(record,)))
+    (found,) = (each for each in rows if "shell" in each)
+    assert found.partition("  stopped")[0].rstrip() == row
+
+
+@pytest.mark.promise("E6")
+async def test_the_proof_of_a_stop_is_shown_again() -> None:
+    loaded = conversation(1)
+    proof = StopProof("escape", 0.0021, Closing.CLOSED, processes=2)
+    turn = replace(NOT_STARTED, outcome=Outcome.CANCELLED, kept=True, proof=proof)
+    loaded = replace(loaded, steps=(*loaded.steps, said(9, 2, Text("half"))), turns=(*loaded.turns, turn))
+    rows = " ".join(row.strip() for row in await replayed_rows(loaded))
+    assert rows.endswith(
+        "■ Stopped by Esc after 2.1 ms: connection closed, 2 processes ended, 0 alive. "
+        "/continue goes on, Esc Esc edits the prompt."
+    )
 
 
 async def test_a_turn_that_runs_elsewhere_has_not_died() -> None:

@@ -38,7 +38,9 @@ views = st.builds(
     context_window=st.none() | st.integers(0, 2_000_000),
     started_at=st.none() | st.floats(-1e6, 1e6),
     note=st.none() | st.text(max_size=60),
-)
+    cost=st.sampled_from(["", "at least $1,234.50"]),
+    # While something runs Esc is for that.
+).filter(lambda view: view.esc is not EscAction.REWIND or view.state is TurnState.IDLE)
 
 
 @pytest.mark.promise("E1")

@@ -37,6 +37,7 @@ from tui.interrupt import BOTH_KEYS, InterruptGate, InterruptKey
 from tui.keeping import NO_GREETING, Greeting, Keeping, KeepingError
 from tui.keys import KeyScope, bindings
 from tui.memory import settle_memory
+from tui.outbox import Outbox
 from tui.pump import Pump
 from tui.queueing import Queueing
 from tui.session_view import plain_esc, status_view
@@ -147,6 +148,7 @@ class Pane(Widget):
         self.queueing = Queueing(
             session.steering, say=self._say_briefly, tell=self.tell, give_back=self._prompt.set_text_if_empty
         )
+        self.outbox = Outbox(self._deliver)
         self._drafting = False
         self._note: str | None = None
         self._note_timer: Timer | None = None
@@ -160,7 +162,7 @@ class Pane(Widget):
         with Container(classes="pane--body"):
             yield Transcript()
             yield Panel(self.session, dialogs.ask_words, clock=self._clock)
-            yield Lists(self._prompt, self.tell)
+            yield Lists(self._prompt, self.tell, clock=self._clock)
         yield dialogs
         yield QueueList(self.session.steering, self._prompt, self._say_briefly, clock=self._clock)
         yield self._prompt
@@ -297,12 +299,24 @@ class Pane(Widget):
 
     def on_prompt_submitted(self, message: Prompt.Submitted) -> None:
         message.stop()
-        self._obey_or_send(message.text, message.time, self.session.submit)
+        if not self.outbox.keeps(message.text):
+            self._obey_or_send(message.text, message.time, self.session.submit)
 
     def on_prompt_stop_and_send(self, message: Prompt.StopAndSend) -> None:
         message.stop()
         send = partial(self.queueing.stop_and_send, at=message.time)
-        self._obey_or_send(message.text, message.time, send)
+        if not self.outbox.keeps(message.text):
+            self._obey_or_send(message.text, message.time, send)
+
+    def _deliver(self, text: str) -> None:
+        self._obey_or_send(text, time.monotonic(), self.session.submit)
+
+    def take_over(self, before: Pane) -> None:
+        """Get what was typed and sent in `before` since this one was asked for in its place."""
+        if draft := before.prompt.draft:
+            self.prompt.insert(draft, self.prompt.document.end if self._greeting.draft else (0, 0))
+        self.outbox.post(before.outbox.take_all())
+        self._refresh_state()
 
     def _obey_or_send(self, text: str, sent_at: float, send: Callable[[str], object]) -> None:
         try:
@@ -343,12 +357,28 @@ class Pane(Widget):
             raise KeepingError("A turn is running: stop it first, or let it end.")
         self.lists.open_rewind(self.keeping)
 
+    def show_memory(self) -> None:
+        self.keeping.show_memory(self.lists)
+
+    def check_unsaved(self) -> None:
+        self.lists.check_unsaved()
+
     def open_session(self, session_id: str | None, greeting: Greeting = NO_GREETING) -> None:
+        self.outbox.hold()
         self.post_message(self.OpenRequested(session_id, greeting))
 
     def do_later(self, work: Coroutine[object, object, None]) -> None:
         """Do it beside the keys; what it cannot do is told, in the list if that is still open."""
         self.run_worker(self._do(work), group="work")
+
+    def do_first(self, work: Coroutine[object, object, None]) -> None:
+        """The same, and what is sent from now on waits for it."""
+        self.outbox.hold()
+        self.run_worker(self._do_first(work), group="work")
+
+    async def _do_first(self, work: Coroutine[object, object, None]) -> None:
+        await self._do(work)
+        self.outbox.release()
 
     async def _do(self, work: Coroutine[object, object, None]) -> None:
         try:
@@ -364,9 +394,14 @@ class Pane(Widget):
         except CaesuraError as error:
             self.lists.fail(str(error))
 
+    def on_session_list_renamed(self, message: SessionList.Renamed) -> None:
+        message.stop()
+        if message.session_id == self.session.session_id:
+            self.session.upkeep.settle_title(message.title)
+
     def on_rewind_list_picked(self, message: RewindList.Picked) -> None:
         message.stop()
-        self.do_later(self.keeping.rewind(message.turn, put_files_back=message.put_files_back))
+        self.do_first(self.keeping.rewind(message.turn, put_files_back=message.put_files_back))
 
     def action_show_sessions(self) -> None:
         try:
@@ -546,6 +581,9 @@ class Pane(Widget):
 
     def action_transcript_end(self) -> None:
         self.transcript.action_scroll_end()
+
+    def action_toggle_cards(self) -> None:
+        self.transcript.toggle_cards()
 
     def action_toggle_reasoning(self) -> None:
         self.transcript.toggle_reasoning()

@@ -61,7 +61,7 @@ class StatusView:
     `context_used` and `context_window` are tokens, None where unknown. `started_at` is when the turn began,
     in seconds of the clock that the `StatusLine` was given. `note` is a short word of the moment, such as
     "press Ctrl+C again to quit" or "2 queued"; it outlives everything but the state, the Esc action and the
-    mode. `mode` says in a word what needs no approval.
+    mode. `mode` says in a word what needs no approval, `cost` what the session has cost.
     """
 
     state: TurnState
@@ -72,6 +72,7 @@ class StatusView:
     started_at: float | None = None
     note: str | None = None
     mode: str = ""
+    cost: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,8 @@ def fit_status(view: StatusView, *, now: float, width: int) -> StatusText:
         wishes.append({"glyph": _FRAMES[int(spun / _REFRESH_S) % len(_FRAMES)]})
     if used is not None:
         wishes += [{"context": words} for words in _context_words(used, view.context_window)]
+        if view.cost:
+            wishes.append({"context": f"{wishes[-1]['context']} · {view.cost}"})
     for wish in wishes:
         text = _if_it_fits(text, width, **wish)
     return _fit_model(text, _one_line(view.model), width)
