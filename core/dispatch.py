@@ -364,15 +364,16 @@ class Calls:
 
 def _in_order(ready: Iterable[_Ready]) -> Iterator[tuple[_Ready, tuple[Call, ...]]]:
     """Each call with those that must have ended before it begins."""
-    changing: tuple[Call, ...] = ()
-    reading: list[Call] = []
+    changing: list[Call] = []
+    before: list[Call] = []
     for entry in ready:
         if entry.concurrent:
-            yield entry, changing
-            reading.append(entry.call)
+            yield entry, tuple(changing)
         else:
-            yield entry, (*changing, *reading)
-            changing, reading = (entry.call,), []
+            # All of them and not the last alone: that one may be stopped while it waits for the others.
+            yield entry, tuple(before)
+            changing.append(entry.call)
+        before.append(entry.call)
 
 
 def _look_at(work: asyncio.Task[ToolOutput], operation: Operation) -> None:

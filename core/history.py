@@ -255,6 +255,8 @@ class History:
         cost = cost_of(compaction.usage, self.info)
         compaction = replace(compaction, cost=cost)
         self._compactions.append(compaction)
+        # What the provider counted was another request.
+        self.last_usage = None
         self._spending = self._spending.plus(compaction.usage, cost)
         self._journal.keep_compaction(compaction)
 
@@ -265,6 +267,7 @@ class History:
             return None
         undone = replace(newest, undone=True)
         self._compactions[self._compactions.index(newest)] = undone
+        self.last_usage = None
         self._journal.keep_compaction(undone)
         return undone
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from core.events import Shown
 from core.journal import CallBegun, CallIdentified
-from core.messages import FinishReason, Step, ToolResult, ToolResults
+from core.messages import FinishReason, ResultStatus, Step, ToolResult, ToolResults
 from core.model import ReasoningDelta, TextDelta, ToolCallDelta
 from core.records import CallCard
 from core.reply import Reply
@@ -45,8 +45,9 @@ def recover(draft: Draft, model: str, *, first: bool) -> tuple[Step, tuple[CallC
                 assert_never(piece)
     if not reply.started:
         return None
-    # Calls begin when the reply is whole, and not before.
-    finish = FinishReason.TOOL_CALLS if begun or results else None
+    # Calls begin when the reply is whole, and not before; a stop ends them at any time.
+    whole = begun or any(result.status is not ResultStatus.NOT_STARTED for result in results.values())
+    finish = FinishReason.TOOL_CALLS if whole else None
     message = reply.message(finish=finish, call_ids=ids)
     ends = tuple(
         results.get(call.call_id) or died(call.call_id, call.name, ran=call.call_id in begun)

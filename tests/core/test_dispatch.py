@@ -146,6 +146,27 @@ async def test_a_call_is_listed_from_its_naming_on() -> None:
     conversation.check()
 
 
+async def test_a_stop_of_a_queued_call_lets_none_overtake_those_before_it() -> None:
+    write = PlayedTool("write", changing=True)
+    conversation = talk(
+        asks(*(call(number, "write", do=Do.HOLD, say=f"w{number}") for number in range(3))),
+        say("done"),
+        tools=(write,),
+    )
+    conversation.session.submit("go")
+    await conversation.running(write, "w0")
+    assert conversation.session.stop_call("id-1", CLICK).answer is CancelAnswer.CANCELLED
+    await conversation.until(lambda: "id-1" in conversation.cards())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert write.running == ["w0"]
+    conversation.session.stop_call("id-0", CLICK)
+    await conversation.running(write, "w2")
+    conversation.session.stop_call("id-2", CLICK)
+    await conversation.idle()
+    conversation.check()
+
+
 async def test_reading_calls_run_together_and_changing_ones_in_order() -> None:
     read, write = PlayedTool("read"), PlayedTool("write", changing=True)
     conversation = talk(

@@ -75,6 +75,21 @@ def test_a_call_whose_arguments_had_not_come_to_their_end_is_left_out() -> None:
     assert [type(message) for message in found[0].messages] == [UserMessage, AssistantMessage]
 
 
+@pytest.mark.promise("H2", "H8")
+def test_a_call_that_was_stopped_while_it_was_named_makes_no_reply_whole() -> None:
+    pieces = (
+        TextDelta("I run."),
+        ToolCallDelta(0, '{"command": "ls', "a", "shell"),
+        CallIdentified(0, "a"),
+        ToolResult("a", "shell", ResultStatus.NOT_STARTED, "Not started: the user stopped this call."),
+    )
+    found = recover(draft(*pieces), "m", first=True)
+    assert found is not None
+    _, reply = found[0].messages
+    assert isinstance(reply, AssistantMessage)
+    assert (reply.interrupted, reply.calls) == (True, ())
+
+
 PIECES = st.one_of(
     st.builds(TextDelta, st.sampled_from(["", "x", "\ud800"])),
     st.builds(ReasoningDelta, st.sampled_from(["", "hm"]), st.sampled_from([None, "sig"])),
