@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from core.events import Shown
 from core.journal import CallBegun, CallIdentified
-from core.messages import FinishReason, ResultStatus, Step, ToolResult, ToolResults
+from core.messages import FinishReason, ResultStatus, Step, ToolResult, ToolResults, read_arguments
 from core.model import ReasoningDelta, TextDelta, ToolCallDelta
 from core.records import CallCard
 from core.reply import Reply
@@ -19,7 +19,7 @@ from core.results import died
 
 if TYPE_CHECKING:
     from core.journal import Draft
-    from core.messages import Message
+    from core.messages import Message, ToolCall
 
 
 def recover(draft: Draft, model: str, *, first: bool) -> tuple[Step, tuple[CallCard, ...]] | None:
@@ -55,5 +55,12 @@ def recover(draft: Draft, model: str, *, first: bool) -> tuple[Step, tuple[CallC
     )
     prompt: tuple[Message, ...] = (draft.message,) if first else ()
     step = Step((*prompt, message, *((ToolResults(ends),) if ends else ())))
-    cards = tuple(CallCard(end.call_id, "", Shown(end.text)) for end in ends)
+    titles = {call.call_id: _title(call) for call in message.calls}
+    cards = tuple(CallCard(end.call_id, titles[end.call_id], Shown(end.text)) for end in ends)
     return step, cards
+
+
+def _title(call: ToolCall) -> str:
+    """What its card says on one line: the first argument, for no tool is asked here to say it better."""
+    first = next(iter((read_arguments(call.arguments) or {}).values()), "")
+    return " ".join(first.split()) if isinstance(first, str) else ""

@@ -12,7 +12,6 @@ the calls within a sub-agent's card.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from typing import TYPE_CHECKING, assert_never
 
@@ -120,16 +119,6 @@ class Replay:
         self._since = time.perf_counter()
 
 
-def _first_argument(call: ToolCall) -> str:
-    """What a call is mostly about: the command, the path, the address; empty if it cannot be read."""
-    try:
-        arguments = json.loads(call.arguments)
-    except (ValueError, RecursionError):
-        return ""
-    first = next(iter(arguments.values()), "") if isinstance(arguments, dict) else ""
-    return first if isinstance(first, str) else ""
-
-
 def _card(turn: int, call: ToolCall, result: ToolResult | None, known: CallCard | None) -> Card:
     """The card of an ended call; without a record of it with what the model was told, and nothing else."""
     card = Card(call.name)
@@ -140,9 +129,6 @@ def _card(turn: int, call: ToolCall, result: ToolResult | None, known: CallCard 
     title, shown, seconds, proof = "", Shown(result.text), None, None
     if known is not None:
         title, shown, seconds, proof = known.title, known.shown, known.seconds, known.proof
-    if not title:
-        # Nobody was left to say it better, as after a crash.
-        title = _first_argument(call)
     card.end(
         CallEnded(turn, call.call_id, call.name, title, result.status, shown, call.arguments, seconds, proof)
     )

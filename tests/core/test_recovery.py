@@ -13,6 +13,7 @@ from core.records import TurnRecord
 from core.recovery import recover
 
 TURN = TurnRecord(3, "ask", 0.0)
+COMMAND = '{"command": "make\\ntest", "deadline": 9}'
 MESSAGE = UserMessage("a note\n\nask")
 
 
@@ -49,7 +50,7 @@ def test_each_call_is_told_as_it_was_when_the_program_died() -> None:
     done = ToolResult("a", "shell", ResultStatus.COMPLETED, "Exit code 0.")
     pieces = [TextDelta("I run three.")]
     for index, call_id in enumerate("abc"):
-        pieces += [ToolCallDelta(index, "{}", call_id, "shell"), CallIdentified(index, call_id)]  # type: ignore[list-item]
+        pieces += [ToolCallDelta(index, COMMAND, call_id, "shell"), CallIdentified(index, call_id)]  # type: ignore[list-item]
     found = recover(draft(*pieces, CallBegun("a"), CallBegun("b"), done), "m", first=True)
     assert found is not None
     step, cards = found
@@ -64,7 +65,7 @@ def test_each_call_is_told_as_it_was_when_the_program_died() -> None:
         ResultStatus.NOT_STARTED,
     ]
     assert "What it had done by then is unknown" in results.results[1].text
-    assert [card.call_id for card in cards] == ["a", "b", "c"]
+    assert [(card.call_id, card.title) for card in cards] == [(name, "make test") for name in "abc"]
 
 
 @pytest.mark.promise("H4", "H8")

@@ -179,7 +179,7 @@ def test_a_terminal_of_20_by_5_is_enough(tmp_path: Path, server: OpenAIServer) -
         assert app.status.endswith("running  Esc stops")
         app.terminal.press("escape")
         server.wait_closed(exchange)
-        app.terminal.wait_for("/continue goes")
+        app.terminal.wait_for("edits the")
         assert app.status.startswith("idle  Esc unused")
         app.terminal.press("ctrl+q")
         assert app.terminal.wait_exit() == 0

@@ -33,7 +33,7 @@ KEPT = "What had arrived is kept"
 REFUSED: list[tuple[Fault, str]] = [
     (Refuse(Refusal.WRONG_KEY), "refused the key: check OPENAI_API_KEY (environment or keyring)"),
     (Refuse(Refusal.UNKNOWN_MODEL), f"does not know {MODEL}: check the spelling, or {ANOTHER}"),
-    (Refuse(Refusal.CONTEXT_TOO_LONG), f"is too long for {MODEL}: start a new one, or {ANOTHER}"),
+    (Refuse(Refusal.CONTEXT_TOO_LONG), f"is too long for {MODEL}, and compacting it makes no more room."),
     (Refuse(Refusal.RATE_LIMITED, retry_after=7), "wait 7 s, then send the prompt again."),
     (Refuse(Refusal.SERVER_ERROR), f"failed on its side (500): send the prompt again, or {ANOTHER}"),
     (Refuse(Refusal.OVERLOADED), OVERLOADED),

@@ -324,32 +324,6 @@ async def test_how_a_turn_ended_is_said_again(
         assert rows_of(transcript) == [*rows_of_turn(1), "", *rows]
 
 
-@pytest.mark.promise("H8")
-@pytest.mark.parametrize(
-    ("arguments", "row"),
-    [
-        ('{"command": "make test", "deadline": 9}', "■ shell  make test"),
-        ('{"path": "a\\nb"}', "■ shell  a ↵ b"),
-        ('{"deadline": 9}', "■ shell"),
-        ("[]", "■ shell"),
-        ('{"comm', "■ shell"),
-        ("[" * 100_000, "■ shell"),
-    ],
-)
-async def test_a_call_of_a_crash_is_named_after_its_first_argument(arguments: str, row: str) -> None:
-    call = ToolCall("call", "shell", arguments)
-    result = ToolResult("call", "shell", ResultStatus.STOPPED, "Caesura itself was killed.")
-    reply = AssistantMessage((call,), MODEL, FinishReason.TOOL_CALLS)
-    stored = StoredStep(
-        Step((reply, ToolResults((result,)))), 1, 1.0, cards=(CallCard("call", "", Shown(result.text)),)
-    )
-    loaded = conversation(0)
-    record = TurnRecord(1, "prompt", 1.0, kept=True)
-    rows = await replayed_rows(replace(loaded, steps=(stored,), turns=(record,)))
-    (found,) = (each for each in rows if "shell" in each)
-    assert found.partition("  stopped")[0].rstrip() == row
-
-
 @pytest.mark.promise("E6")
 async def test_the_proof_of_a_stop_is_shown_again() -> None:
     loaded = conversation(1)
