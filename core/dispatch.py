@@ -27,7 +27,6 @@ from core.events import (
     Event,
     Notice,
 )
-from core.file_history import keep_in_time
 from core.messages import ToolResult, read_arguments
 from core.model import Phase
 from core.operations import OperationKind, OperationState
@@ -316,6 +315,9 @@ class Calls:
             self._emit(Notice(text))
 
         async def keep(preimage: PreImage) -> None:
+            # Only an edit needs it, and has it imported by then.
+            from core.file_history import keep_in_time
+
             await keep_in_time(preimage, self._home.record.keep_preimage, tell)
 
         return ToolContext(

@@ -1,6 +1,7 @@
 """What a session does for itself when a turn is completed: it gives itself a title, and notes facts (C4).
 
-Both are jobs beside the conversation. Nothing here holds up a turn, and no Esc reaches it.
+Both are jobs beside the conversation. Nothing here holds up a turn, and no Esc reaches it. What they are done
+with is imported when it is needed: the first frame is not.
 """
 
 from __future__ import annotations
@@ -9,10 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from core.jobs import JobKind, Jobs
-from core.memory import Memory
-from core.memory_file import memory_folder
 from core.messages import AssistantMessage, UserMessage
-from core.titles import first_title, title_work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
 
     from core.history import History
     from core.journal import Journal
+    from core.memory import Memory
 
 
 class Upkeep:
@@ -37,7 +36,9 @@ class Upkeep:
         self._journal = journal
         self._jobs = jobs
         self._tell_title = tell_title
-        self._memory = Memory(partial(memory_folder, workspace), jobs, noted=len(record.steps))
+        self._workspace = workspace
+        self._noted = len(record.steps)
+        self._memory: Memory | None = None
         self.notes_facts = False
         self.title = ""
         self._settled = False
@@ -50,12 +51,16 @@ class Upkeep:
 
     def step_committed(self, prompt: str) -> None:
         """The first line of the first prompt that is kept is the title, until there is a better one."""
+        from core.titles import first_title
+
         if not self.title:
             self.title = first_title(prompt)
             self._journal.keep_title(self.title)
 
     def turn_completed(self) -> None:
         """Look whether there is something to do now."""
+        from core.titles import title_work
+
         record = self._record
         model, address = record.choice.model, record.choice.api_base
         if not (self._settled or self._asked):
@@ -65,7 +70,16 @@ class Upkeep:
                 JobKind.TITLE, title_work(model, address, prompt, reply, self._improve), detail=model
             )
         if self.notes_facts:
-            self._memory.after_turn([stored.step for stored in record.steps], model, address)
+            self._notes().after_turn([stored.step for stored in record.steps], model, address)
+
+    def _notes(self) -> Memory:
+        if self._memory is None:
+            from core.memory import Memory
+            from core.memory_file import memory_folder
+
+            folder = partial(memory_folder, self._workspace)
+            self._memory = Memory(folder, self._jobs, noted=self._noted)
+        return self._memory
 
     def _improve(self, title: str) -> None:
         if not self._settled:

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from core.errors import CaesuraError
 from core.events import Status
-from core.file_history import RestoreStatus, plan, put_back
-from core.memory_file import NAME, load_memory, memory_folder, save_memory, shorten_memory
 from core.sessions import LEAST_ID, title_of
 from core.store import NoSuchSession
 from core.threads import run_in_thread
@@ -127,6 +125,8 @@ class Keeping:
 
     async def prompts(self) -> tuple[RewindPoint, ...]:
         """The prompts of this session to go back to (`tui.shelf.RewindPoints`)."""
+        from core.file_history import plan
+
         images = await self._images(0)
         latest = tuple({image.path: image for image in images}.values())
         workspace = self._session.workspace
@@ -167,6 +167,8 @@ class Keeping:
         self._opener.tell("\n".join(told))
 
     async def _put_back(self, turn: int) -> tuple[str, ...]:
+        from core.file_history import plan, put_back
+
         session = self._session
         images = await self._images(turn)
         planned = await run_in_thread(partial(plan, images, session.workspace), name="look at files")
@@ -189,6 +191,8 @@ class Keeping:
         lists.open_memory(self)
 
     async def load_memory(self) -> WorkspaceNotes:
+        from core.memory_file import NAME, load_memory
+
         def load() -> WorkspaceNotes:
             folder = self._memory_folder()
             return WorkspaceNotes(folder / NAME, load_memory(folder))
@@ -196,9 +200,13 @@ class Keeping:
         return await run_in_thread(load, name="read notes")
 
     async def save_memory(self, text: str, *, read: str) -> None:
+        from core.memory_file import save_memory
+
         await run_in_thread(lambda: save_memory(self._memory_folder(), text, read=read), name="save notes")
 
     async def replace_memory(self, text: str, *, read: str) -> None:
+        from core.memory_file import save_memory, shorten_memory
+
         def replace() -> None:
             if read:
                 shorten_memory(self._memory_folder(), text, read=read, check=lambda: None)
@@ -210,6 +218,8 @@ class Keeping:
 
     def _memory_folder(self) -> Path:
         """Asks the disk, so it is for a thread."""
+        from core.memory_file import memory_folder
+
         return memory_folder(self._session.workspace.root)
 
     @property
@@ -230,6 +240,8 @@ class Keeping:
 
 
 def _words_for_model(restored: Iterable[Restored]) -> str:
+    from core.file_history import RestoreStatus
+
     done = (RestoreStatus.PUT_BACK, RestoreStatus.REMOVED)
     paths = ", ".join(each.path for each in restored if each.status in done)
     return f"[The user has put these files back to how they were before: {paths}]" if paths else ""
