@@ -52,7 +52,12 @@ def test_a_queued_prompt_is_edited_removed_and_brought_back(app: Caesura, server
     app.wait_status("2 queued")
     app.terminal.press("tab", "down", "x")
     app.terminal.wait_for("/undrop undoes")
-    app.terminal.press("ctrl+z", "enter")
+    app.terminal.press("ctrl+z")
+    app.wait_status("2 queued")
+    # What has come back is selected only once it is shown.
+    app.terminal.press("down")
+    app.wait_for(lambda screen: any("▸" in line and line.rstrip().endswith("second") for line in screen))
+    app.terminal.press("enter")
     app.terminal.wait_for("Queued prompt")
     app.terminal.type("!\n")
     app.terminal.wait_for("second!")

@@ -307,7 +307,8 @@ def test_a_request_that_breaks_off_is_let_go(demo: DemoServer, request_bytes: by
 
 def test_closing_ends_open_connections_and_the_thread() -> None:
     demo = DemoServer().start()
-    with connect(demo, body("stall")) as stalled, connect(demo, body("silent")) as silent:
+    # In this order: once the second is answered, the first was accepted.
+    with connect(demo, body("silent")) as silent, connect(demo, body("stall")) as stalled:
         read_until(stalled, b"HTTP/1.1 200")
         demo.close()
         demo.close()
