@@ -4,11 +4,10 @@ From the start of the process until the prompt is on the screen, and until the f
 moment, is echoed. The file cache is warm and the model process starts at the same time, as it does for a
 user. Between two runs every process of the last one is gone.
 
-Figures (Python 3.11.7, 2 processors, 24 GB, Linux, 21 November 2026, load average below 1.3), 20 runs, in ms:
+Figures (Python 3.11.7, 2 processors, 24 GB, Linux, 21 November 2026, load average below 1.0), 20 runs, in ms:
 
-    prompt on the screen        median 268   p95 294   p99 313
-    first key echoed            median 282   p95 306   p99 327
-    from key to echo            median 14.5  p95 16.7  p99 17.4
+    prompt on the screen        median 376   p95 454   p99 532
+    first key echoed            median 408   p95 512   p99 556
 """
 
 from __future__ import annotations
