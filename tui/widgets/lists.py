@@ -1,4 +1,4 @@
-"""The list that is open over the transcript, if any: of sessions, of prompts to go back to, or the notes.
+"""What is open over the transcript, if anything: sessions, prompts to go back to, notes, models, help.
 
 It is part of the pane and no screen of its own, so that the stop keys, the status line and a question go on
 to work beneath it, and what stands in the composer stays there. It opens and closes lists and moves the focus
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
     from tui.session_acts import Whereabouts
     from tui.shelf import MemoryKeeper, RewindPoints, SessionShelf
-    from tui.widgets.memory_editor import MemoryEditor
-    from tui.widgets.rewind_list import RewindList
-    from tui.widgets.session_list import SessionList
+    from tui.widgets.open_list import OpenList
 
 
 class Lists(Widget):
@@ -53,62 +51,63 @@ class Lists(Widget):
         self._tell = tell
         self._now = now
         self._clock = clock
-        self._sessions: SessionList | None = None
-        self._rewind: RewindList | None = None
-        self._memory: MemoryEditor | None = None
+        self._opened: OpenList | None = None
 
     @property
     def is_open(self) -> bool:
         return self._opened is not None
 
     @property
+    def opened(self) -> OpenList | None:
+        """The list that is open."""
+        return self._opened
+
+    @property
     def stations(self) -> list[Widget]:
         """Where Tab goes here."""
-        if self._sessions is not None:
-            return [self._sessions.line]
-        if self._rewind is not None:
-            return [self._rewind.rows]
-        return [] if self._memory is None else [self._memory.area]
+        return [] if self._opened is None else [self._opened.station]
+
+    def open(self, opened: OpenList) -> None:
+        """Open a list, in place of what is open. Raises `CaesuraError` if something there would be lost."""
+        self.check_unsaved()
+        self._drop()
+        self._opened = opened
+        self.display = True
+        self.mount(opened)
+        opened.assemble()
+        # At once, unlike `Widget.focus`: what is typed behind the key that led here goes to the list.
+        self.screen.set_focus(opened.station, scroll_visible=False)
+        self.post_message(self.Changed())
+
+    # Only who needs one of these pays for its import.
 
     def open_sessions(self, shelf: SessionShelf, where: Whereabouts) -> None:
-        """Open the list of sessions, in place of what is open. Raises `UnsavedNotes`."""
-        # Only who needs it pays for the import.
         from tui.widgets.session_list import SessionList
 
-        self.check_unsaved()
-        self._drop()
-        self._sessions = SessionList(shelf, where, self._tell, self._now)
-        self._show(self._sessions)
+        self.open(SessionList(shelf, where, self._tell, self._now))
 
     def open_rewind(self, points: RewindPoints) -> None:
-        """Open the list of prompts, in place of what is open. Raises `UnsavedNotes`."""
         from tui.widgets.rewind_list import RewindList
 
-        self.check_unsaved()
-        self._drop()
-        self._rewind = RewindList(points, self._now)
-        self._show(self._rewind)
+        self.open(RewindList(points, self._now))
 
     def open_memory(self, keeper: MemoryKeeper) -> None:
-        """Open the notes, in place of what is open; go there if they are open."""
+        """Open the notes; go there if they are open."""
         from tui.widgets.memory_editor import MemoryEditor
 
-        if self._memory is not None:
-            self._memory.enter()
-            return
-        self._drop()
-        self._memory = MemoryEditor(keeper, self._tell, self._clock)
-        self._show(self._memory)
+        if isinstance(self._opened, MemoryEditor):
+            self._opened.enter()
+        else:
+            self.open(MemoryEditor(keeper, self._tell, self._clock))
 
     def check_unsaved(self) -> None:
-        """Raises `UnsavedNotes` if notes are being written that would be lost; says so there too."""
-        if self._memory is not None:
-            self._memory.check_unsaved()
+        """Raises `CaesuraError` if something is being written that would be lost; says so there too."""
+        if self._opened is not None:
+            self._opened.check_unsaved()
 
     def close_innermost(self) -> None:
         """Esc: close what is open in the list, else the list."""
-        opened = self._sessions or self._memory
-        if opened is None or not opened.close_innermost():
+        if self._opened is None or not self._opened.close_innermost():
             self.close()
 
     def close(self) -> None:
@@ -127,33 +126,16 @@ class Lists(Widget):
         else:
             self._opened.fail(text)
 
-    def on_session_list_closed(self, message: SessionList.Closed) -> None:
+    def on_open_list_closed(self, message: OpenList.Closed) -> None:
         message.stop()
-        self.close()
-
-    def on_memory_editor_closed(self, message: MemoryEditor.Closed) -> None:
-        message.stop()
-        if message.editor is self._memory:
+        if message.opened is self._opened:
             self.close()
 
-    def on_session_list_use_changed(self, message: SessionList.UseChanged) -> None:
+    def on_open_list_use_changed(self, message: OpenList.UseChanged) -> None:
         message.stop()
-        self.post_message(self.Changed())
-
-    @property
-    def _opened(self) -> SessionList | RewindList | MemoryEditor | None:
-        return self._sessions or self._rewind or self._memory
-
-    def _show(self, opened: SessionList | RewindList | MemoryEditor) -> None:
-        self.display = True
-        self.mount(opened)
-        opened.assemble()
-        # At once, unlike `Widget.focus`: what is typed behind the key that led here goes to the list.
-        self.screen.set_focus(self.stations[0], scroll_visible=False)
         self.post_message(self.Changed())
 
     def _drop(self) -> None:
-        opened = self._opened
-        self._sessions = self._rewind = self._memory = None
+        opened, self._opened = self._opened, None
         if opened is not None:
             opened.remove()

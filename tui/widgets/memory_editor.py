@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from textual.content import Content
-from textual.message import Message
-from textual.widget import Widget
 from textual.widgets import Static, TextArea
 
 from core.errors import CaesuraError
@@ -27,6 +25,7 @@ from tui.output import one_line
 from tui.session_rows import short_path
 from tui.widgets.chords import Chord, Chords
 from tui.widgets.notes_area import NotesArea
+from tui.widgets.open_list import OpenList
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +70,7 @@ class MemoryAct(Enum):
     CLOSE = auto()
 
 
-class MemoryEditor(Widget):
+class MemoryEditor(OpenList):
     """See the module. `tell` says in the transcript what was done; `clock` is `time.monotonic` or like it."""
 
     DEFAULT_CSS = """
@@ -93,13 +92,6 @@ class MemoryEditor(Widget):
         &.-low.-failed > Chords { display: none; }
     }
     """
-
-    class Closed(Message):
-        """There is nothing more to do here: it can be taken away."""
-
-        def __init__(self, editor: MemoryEditor) -> None:
-            super().__init__()
-            self.editor = editor
 
     def __init__(
         self, keeper: MemoryKeeper, tell: Callable[[str], object], clock: Callable[[], float]
@@ -137,6 +129,10 @@ class MemoryEditor(Widget):
         self._arrange()
 
     # -- what the owner does --
+
+    @property
+    def station(self) -> NotesArea:
+        return self.area
 
     def enter(self) -> None:
         """Go there at once, unlike `Widget.focus`: what is typed behind the key that led here goes there."""

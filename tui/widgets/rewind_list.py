@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, assert_never
 
 from textual.content import Content
 from textual.message import Message
-from textual.widget import Widget
 from textual.widgets import Static
 
 from core.errors import CaesuraError
@@ -21,6 +20,7 @@ from tui.list_rows import HintRow
 from tui.output import one_line
 from tui.rewind_rows import Looks, PutBackRow, RewindRow, can_put_back, make_rows, row_line
 from tui.widgets.chords import Chord, Chords
+from tui.widgets.open_list import OpenList
 from tui.widgets.row_list import RowList
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ _PICK = Chord(RewindAct.PICK, "Enter", "edit and send again")
 _TOGGLE = Chord(RewindAct.TOGGLE, "Space", "put files back too")
 
 
-class RewindList(Widget):
+class RewindList(OpenList):
     """See the module. `now` gives Unix time."""
 
     DEFAULT_CSS = """
@@ -124,6 +124,10 @@ class RewindList(Widget):
         self.set_class(self.outer_size.height < LOW, "-low")
 
     # -- what the owner does --
+
+    @property
+    def station(self) -> RowList[RewindRow]:
+        return self.rows
 
     def fail(self, text: str) -> None:
         """Say in the list why what was asked for cannot be done."""

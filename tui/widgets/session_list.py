@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, assert_never
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.message import Message
-from textual.widget import Widget
 from textual.widgets import Static
 
 from core.errors import CaesuraError
@@ -42,6 +41,7 @@ from tui.session_lookup import Lookup
 from tui.session_rows import Looks, Scope, ShelfRow, brief_title, make_rows, row_line
 from tui.widgets.chords import Chords
 from tui.widgets.list_line import ListLine
+from tui.widgets.open_list import OpenList
 from tui.widgets.row_list import RowList
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ LOW = 6
 """With fewer rows than this there is no frame and no foot."""
 
 
-class SessionList(Widget):
+class SessionList(OpenList):
     """See the module. `tell` says what has failed when the list is closed by then. `now` gives Unix time."""
 
     DEFAULT_CSS = """
@@ -87,9 +87,6 @@ class SessionList(Widget):
             super().__init__()
             self.session_id = session_id
 
-    class Closed(Message):
-        """There is nothing to open: the session on the screen was chosen."""
-
     class Renamed(Message):
         """A session has another title now."""
 
@@ -97,9 +94,6 @@ class SessionList(Widget):
             super().__init__()
             self.session_id = session_id
             self.title = title
-
-    class UseChanged(Message):
-        """Esc may mean something else now."""
 
     def __init__(
         self,
@@ -141,6 +135,10 @@ class SessionList(Widget):
         self.set_class(self.outer_size.height < LOW, "-low")
 
     # -- what the owner does --
+
+    @property
+    def station(self) -> ListLine:
+        return self.line
 
     @property
     def use(self) -> LineUse:
@@ -245,7 +243,7 @@ class SessionList(Widget):
 
     def _open(self, info: SessionInfo) -> None:
         if info.session_id == self._where.session_id:
-            self.post_message(self.Closed())
+            self.post_message(self.Closed(self))
         elif not self._opening:
             self._opening = True
             self._say(f"Opening ‘{brief_title(info)}’…")
