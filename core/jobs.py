@@ -19,10 +19,14 @@ from core.cancel import Cancelled, CancelReason, CancelToken, Cause
 from core.errors import CaesuraError
 from core.messages import FinishReason
 from core.model import (
+    BackedOff,
+    BackingOff,
     Closed,
     Delta,
+    FailedOver,
     Finished,
     ModelError,
+    ParametersDropped,
     Phase,
     PhaseChanged,
     ReasoningDelta,
@@ -214,8 +218,12 @@ class _Answer:
                 self._count(text)
             case PhaseChanged(phase):
                 self.operation.enter(phase)
+            case BackingOff():
+                self.operation.enter(Phase.BACK_OFF)
             case ToolCallDelta() | Closed():
                 pass  # no tool was offered; and the end of a stop is the operation's to tell
+            case BackedOff() | FailedOver() | ParametersDropped():
+                pass  # nobody waits for a job, and what it asks with is not the person's choice
             case _:
                 assert_never(delta)
 

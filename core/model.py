@@ -6,8 +6,10 @@ its deltas into a callback instead of yielding them, so that no async generator 
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
@@ -41,13 +43,50 @@ class ToolSpec:
     parameters: str
 
 
+class Effort(StrEnum):
+    """How long a model that reasons may do so before it answers."""
+
+    NONE = "none"
+    MINIMAL = "minimal"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """How a model is to answer; None leaves it to the provider. `max_output` counts tokens.
+
+    A model that does not take one of them is asked without it, and `ParametersDropped` says so.
+    """
+
+    effort: Effort | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    max_output: int | None = None
+
+    def or_else(self, others: Parameters) -> Parameters:
+        """Those of `others` where there is none here."""
+        return Parameters(
+            others.effort if self.effort is None else self.effort,
+            others.temperature if self.temperature is None else self.temperature,
+            others.top_p if self.top_p is None else self.top_p,
+            others.max_output if self.max_output is None else self.max_output,
+        )
+
+
+AS_IT_IS = Parameters()
+
+
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """Which model answers, and where. `model` is litellm's name; `api_base` None is the usual address."""
+    """Which model answers, and where. `model` is litellm's name, or that of a model or a route of the
+    person's own settings; `api_base` None is the usual address."""
 
     model: str
     api_base: str | None = None
     system: str | None = None
+    parameters: Parameters = AS_IT_IS
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +96,8 @@ class ModelRequest:
     `model` is litellm's name for it, provider prefix included. `messages` is what is sent, already well
     formed (H4). `timeout_s` bounds the silence between two chunks and the wait for headers, in seconds.
     `streaming` is false for a model that only answers in one piece; a stop closes its connection as well.
-    The model may call `tools`.
+    The model may call `tools`. `key_name` names the environment variable, or the entry of the keyring, that
+    holds the key, where it is not the provider's usual one; the key itself is never here.
     """
 
     model: str
@@ -67,6 +107,9 @@ class ModelRequest:
     timeout_s: float = 600.0
     streaming: bool = True
     tools: tuple[ToolSpec, ...] = ()
+    parameters: Parameters = AS_IT_IS
+    key_name: str | None = None
+    api_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +162,94 @@ class Closed:
     at: float
 
 
-Delta = TextDelta | ReasoningDelta | ToolCallDelta | PhaseChanged | Closed
+class Wait:
+    """One back-off under way. `skip` ends it at once, from any thread, and the next attempt follows.
+
+    A stop needs nothing of it: the wait ends through the token, and no attempt follows (R2).
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.until = time.monotonic() + seconds
+        self._skipped = threading.Event()
+        self._on_skip: Callable[[], object] = lambda: None
+
+    @property
+    def skipped(self) -> bool:
+        return self._skipped.is_set()
+
+    def skip(self) -> None:
+        self._skipped.set()
+        self._on_skip()
+
+    def on_skip(self, callback: Callable[[], object]) -> None:
+        """Call this when it is skipped, in that thread; at once if it is already."""
+        self._on_skip = callback
+        if self.skipped:
+            callback()
+
+
+@dataclass(frozen=True, slots=True)
+class BackingOff:
+    """The provider waits before it tries again. `attempt` is the number of the next one, from 2, of at most
+    `attempts`; `failed` is the model that has failed and `why` the reason in words. The wait is over when
+    `BackedOff` comes, or the reply itself, or the end."""
+
+    wait: Wait = field(compare=False)
+    attempt: int
+    attempts: int
+    failed: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackedOff:
+    """The wait is over and the next attempt begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedOver:
+    """`model` is asked now, because `failed` could not answer; `why` is the reason in words."""
+
+    failed: str
+    model: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParametersDropped:
+    """`model` is asked without these parameters, which it does not take."""
+
+    model: str
+    names: tuple[str, ...]
+
+
+Delta = (
+    TextDelta
+    | ReasoningDelta
+    | ToolCallDelta
+    | PhaseChanged
+    | BackingOff
+    | BackedOff
+    | FailedOver
+    | ParametersDropped
+    | Closed
+)
 Emit = Callable[[Delta], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The normal end of a reply. `usage` is None when the provider sent none: it is never invented (H6)."""
+    """The normal end of a reply. `usage` is None when the provider sent none: it is never invented (H6).
+
+    `model` is what the server calls itself; `answered_by` the name under which it was asked, where that is
+    another than the request's.
+    """
 
     reason: FinishReason
     usage: Usage | None
     model: str
+    answered_by: str = ""
 
 
 class FailureKind(StrEnum):
@@ -181,6 +301,8 @@ class ModelInfo:
 
     A cached or a reasoning token without a price of its own costs what other tokens of the input or of the
     output cost. For a prompt of more than `long_prompt` tokens the `long_` prices hold, where there are any.
+    `efforts` is true for a model that takes an `Effort`, `vision` for one that sees pictures. `members` are
+    the models behind a route, of which the route has the least limits, and no prices where theirs differ.
     """
 
     model: str
@@ -196,6 +318,13 @@ class ModelInfo:
     long_input_price: float | None = None
     long_cached_input_price: float | None = None
     long_output_price: float | None = None
+    efforts: bool | None = None
+    vision: bool | None = None
+    members: tuple[ModelInfo, ...] = ()
+
+    def of(self, model: str) -> ModelInfo:
+        """What is known of the member of this name; of all of it if there is none."""
+        return next((member for member in self.members if member.model == model), self)
 
 
 class ModelProvider(Protocol):
@@ -209,4 +338,31 @@ class ModelProvider(Protocol):
 
     async def describe(self, model: str) -> ModelInfo:
         """What is known of a model; never raises for one that is not known."""
+        ...
+
+
+class OfferKind(StrEnum):
+    """Where a model that can be chosen comes from: the person's settings, or the catalogue."""
+
+    ROUTE = "route"
+    NAMED = "named"
+    SERVER = "server"
+    CATALOG = "catalog"
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A model that can be chosen, under the name `info.model`. `usable` is true when a key for it was found in
+    the environment, or none is needed; false when there is none there, and None where nobody has looked."""
+
+    info: ModelInfo
+    kind: OfferKind
+    usable: bool | None = None
+
+
+class Catalog(Protocol):
+    """Knows what models there are."""
+
+    async def offers(self) -> tuple[Offer, ...]:
+        """All that can be chosen, the person's own first. Never raises; bounded in time; asks no server."""
         ...

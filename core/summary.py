@@ -20,11 +20,15 @@ from core.context import shortened, text_tokens, without_reminder
 from core.errors import CaesuraError
 from core.messages import AssistantMessage, FinishReason, Text, ToolCall, ToolResults, UserMessage
 from core.model import (
+    BackedOff,
+    BackingOff,
     Closed,
     Delta,
+    FailedOver,
     FailureKind,
     Finished,
     ModelError,
+    ParametersDropped,
     Phase,
     PhaseChanged,
     ReasoningDelta,
@@ -200,8 +204,13 @@ class _Answer:
             case TextDelta(text):
                 if not self.token.cancelled:
                     self._add(text)
-            case ReasoningDelta() | ToolCallDelta() | PhaseChanged():
+            case BackingOff():
+                self.author.operation.progress.say("waiting to try again")
+            case ReasoningDelta() | ToolCallDelta() | PhaseChanged() | BackedOff() | FailedOver():
                 # The phase of all of it is the compaction; and no tool was offered.
+                pass
+            case ParametersDropped():
+                # The conversation's own request says so.
                 pass
             case _:
                 assert_never(delta)
