@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from core.compaction_plan import Action, Trigger
     from core.messages import ResultStatus, Usage
-    from core.model import Closing, ModelInfo
+    from core.model import Closing, Effort, ModelInfo
     from core.permissions import Mode
 
 
@@ -251,12 +251,68 @@ class CompactionEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class BackOffStarted:
+    """A request failed before it had shown anything, and is made again in `seconds`, at `until` of
+    `time.monotonic()`: `Session.retry_now` makes it at once, a stop ends the wait and makes none (R2).
+
+    `call_id` is that of the request's operation. The next attempt is number `attempt` of at most `attempts`;
+    `model` is what has failed, and `why` says why, in words.
+    """
+
+    turn_id: int
+    call_id: str
+    seconds: float
+    until: float
+    attempt: int
+    attempts: int
+    model: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackOffEnded:
+    """The last word on a back-off, once for each `BackOffStarted`, whatever ended it."""
+
+    turn_id: int
+    call_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFailedOver:
+    """`model` is asked now, because `failed` could not answer."""
+
+    turn_id: int
+    failed: str
+    model: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParametersLeftOut:
+    """`model` is asked without these parameters, which it does not take. Told once for each model."""
+
+    turn_id: int
+    model: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSwitched:
+    """Another model answers, or the same in another way, from the next turn on."""
+
+    model: str
+    effort: Effort | None
+
+
+@dataclass(frozen=True, slots=True)
 class StepCommitted:
-    """`usage` is this step's, None if the provider reported none; `total` the session's so far."""
+    """`usage` is this step's, None if the provider reported none; `total` the session's so far. `model` is
+    the one that answered, where a route was asked; else empty."""
 
     turn_id: int
     usage: Usage | None
     total: Usage
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +378,11 @@ Event = (
     | Notice
     | CompactionStarted
     | CompactionEnded
+    | BackOffStarted
+    | BackOffEnded
+    | ModelFailedOver
+    | ParametersLeftOut
+    | ModelSwitched
     | StepCommitted
     | TurnEnded
     | QueueChanged

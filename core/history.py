@@ -119,7 +119,14 @@ class History:
         choice = self.choice
         if tools:
             self._overhead = overhead_tokens(choice.system, tools)
-        return ModelRequest(choice.model, sendable(messages), choice.system, choice.api_base, tools=tools)
+        return ModelRequest(
+            choice.model,
+            sendable(messages),
+            choice.system,
+            choice.api_base,
+            tools=tools,
+            parameters=choice.parameters,
+        )
 
     def _plain(self) -> list[Step]:
         return [stored.step for stored in self._steps]
@@ -217,7 +224,7 @@ class History:
         if usage is not None and self._running is None:
             self.spend_job(usage)
         elif usage is not None:
-            self.spend(usage)
+            self.spend(usage, self.choice.model)
 
     async def keep_preimage(self, preimage: PreImage) -> None:
         """Keep a file as it is before a tool changes it; returns when that is durable. Raises `NotSaved`."""
@@ -237,7 +244,7 @@ class History:
         around = self._beside
         if self._jobs != Spending():
             around, self._jobs = around.plus(self._jobs.usage, self._jobs.dollars), Spending()
-        spent = around.plus(step.usage, cost_of(step.usage, self.info))
+        spent = around.plus(step.usage, cost_of(step.usage, self.info.of(step.model)))
         beside = None if around == Spending() else around.usage
         calls = {result.call_id for message in step.messages for result in _results(message)}
         cards = tuple(card for call_id, card in self._cards.items() if call_id in calls)
@@ -271,11 +278,12 @@ class History:
         self._journal.keep_compaction(undone)
         return undone
 
-    def spend(self, usage: Usage | None) -> None:
-        """What a sub-agent of the running step has used: it counts with that step, or, too late, not (U8)."""
+    def spend(self, usage: Usage | None, model: str) -> None:
+        """What `model` has used in a sub-agent of the running step: it counts with that step, or, too late,
+        not (U8)."""
         if self._running is None:
             return
-        self._beside = self._beside.plus(usage, cost_of(usage, self.info))
+        self._beside = self._beside.plus(usage, cost_of(usage, self.info.of(model)))
 
     def end(self, ended: TurnEnded) -> None:
         """The turn has its outcome, which is yet to be told."""

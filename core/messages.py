@@ -132,6 +132,11 @@ class Step:
     messages: tuple[Message, ...]
     usage: Usage | None = None
 
+    @property
+    def model(self) -> str:
+        """The model that replied."""
+        return next((said.model for said in self.messages if isinstance(said, AssistantMessage)), "")
+
 
 STOPPED_NOTE = "[The reply above was stopped before its end.]"
 """What the model is told in the next prompt after an interrupted reply (H2)."""

@@ -25,14 +25,17 @@ from core.equipment import Equipment, talk_only
 from core.errors import CaesuraError
 from core.events import (
     Answer,
+    BackOffEnded,
     CallEnded,
     CallNamed,
     CompactionEnded,
     Event,
     ModeChanged,
     ModelDescribed,
+    ModelSwitched,
     Notice,
     Outcome,
+    ParametersLeftOut,
     Question,
     QueueChanged,
     Shown,
@@ -47,6 +50,7 @@ from core.history import History
 from core.jobs import Jobs
 from core.listeners import Listeners
 from core.messages import AssistantMessage, ResultStatus, UserMessage
+from core.model import ModelInfo
 from core.processes import kill_survivor
 from core.questions import Questions
 from core.steering import SessionError, Steering
@@ -55,6 +59,7 @@ from core.supervision import END_OF_PROGRAM
 from core.threads import run_in_thread
 from core.turn import Limits, Surroundings, Turn
 from core.upkeep import Upkeep
+from core.waits import Waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,10 +67,11 @@ if TYPE_CHECKING:
     from core.access import Workspace
     from core.journal import Opened
     from core.messages import Step, ToolCall, Usage
-    from core.model import ModelChoice, ModelInfo, ModelProvider
+    from core.model import Effort, ModelChoice, ModelProvider
     from core.operations import CancelResult, OperationView, Registry
     from core.permissions import Mode, Permissions
     from core.records import StoredStep
+    from core.waits import BackOff
 
 log = logging.getLogger(__name__)
 
@@ -106,9 +112,15 @@ class Session:
         self._stragglers: set[asyncio.Task[Any]] = set()
         self._reconsidering: set[asyncio.Task[None]] = set()
         self._listeners = Listeners()
+        self._waits = Waits()
+        self._next_choice: ModelChoice | None = None
+        self._left_out: set[ParametersLeftOut] = set()
+        self._describing: set[asyncio.Task[None]] = set()
         self._closing: asyncio.Task[None] | None = None
         self._closed = False
         self.read_only = ""
+        self.notes_files: tuple[str, ...] = ()
+        """The files of the project that the model was told: `AGENTS.md` and the like."""
         self._doubt_told = False
         self._limits = given.limits
         self._desk = Desk(given.permissions.workspace, given.permissions, Questions())
@@ -147,7 +159,8 @@ class Session:
 
     @property
     def choice(self) -> ModelChoice:
-        return self.record.choice
+        """The model that answers the next prompt."""
+        return self._next_choice or self.record.choice
 
     @property
     def info(self) -> ModelInfo:
@@ -167,6 +180,11 @@ class Session:
         """Tokens that the conversation fills, by the provider's count of its last complete reply."""
         last = self.record.last_usage
         return None if last is None else last.input_tokens + last.output_tokens
+
+    @property
+    def back_off(self) -> BackOff | None:
+        """The back-off that is over first, of those under way (R2)."""
+        return self._waits.soonest
 
     @property
     def returned_prompt(self) -> str | None:
@@ -340,11 +358,14 @@ class Session:
         """Have the settings read and the tools imported, before a turn has to wait for it."""
         await self._tools.prepare()
 
-    def use_notes(self, system: str | None, *, noting: bool) -> None:
-        """Tell the model `system`, which has the notes of the workspace in it, unless it is None; with
-        `noting`, note more of them."""
+    def use_notes(self, system: str | None, files: tuple[str, ...], *, noting: bool) -> None:
+        """Tell the model `system`, which has the notes of the workspace and its files in it, unless it is
+        None; with `noting`, note more of them."""
+        self.notes_files = files
         if system is not None:
             self.record.choice = replace(self.record.choice, system=system)
+            if self._next_choice is not None:
+                self._next_choice = replace(self._next_choice, system=system)
         self.upkeep.notes_facts = noting
 
     def configure(self, mode: Mode, limits: Limits) -> None:
@@ -364,8 +385,31 @@ class Session:
 
     async def describe_model(self) -> None:
         """Ask the catalogue about the model, and tell the listeners."""
-        self.record.info = await self._provider.describe(self.choice.model)
-        self._listeners.tell(ModelDescribed(self.info))
+        asked = self.choice.model
+        info = await self._provider.describe(asked)
+        if asked == self.record.choice.model:
+            self.record.info = info
+            self._listeners.tell(ModelDescribed(info))
+
+    def use_model(self, choice: ModelChoice) -> None:
+        """Have this model answer from the next turn on; a running one ends as it has begun.
+
+        What the model is told of where it is stays the same.
+        """
+        self._next_choice = replace(choice, system=self.record.choice.system)
+        if self._turn is None and self._compaction is None:
+            self._switch()
+        self._listeners.tell(ModelSwitched(choice.model, choice.parameters.effort))
+
+    def use_effort(self, effort: Effort | None) -> None:
+        """Have the model reason so long from the next turn on; None leaves it to the provider."""
+        now = self.choice
+        self.use_model(replace(now, parameters=replace(now.parameters, effort=effort)))
+
+    def retry_now(self) -> bool:
+        """End the back-offs that are under way, so that the next attempts follow at once; false if there is
+        none."""
+        return self._waits.skip_all()
 
     async def wait_idle(self) -> None:
         """Wait until no turn is running and none is queued to run."""
@@ -411,6 +455,7 @@ class Session:
             *self._reconsidering,
             *self.background.tasks,
             *self.jobs.tasks,
+            *self._describing,
         }
         alive = {task for task in alive if not task.done()}
         if not alive:
@@ -464,6 +509,7 @@ class Session:
         if self._compaction is not token:
             return
         self._compaction = self._task = None
+        self._switch()
         if token.cancelled:
             self.steering.pause()
         # Whoever shows what runs looks again.
@@ -484,6 +530,24 @@ class Session:
             raise SessionError("This session is closed: open another one.")
         if self.read_only:
             raise SessionError(self.read_only)
+
+    def _switch(self) -> None:
+        """The model that was chosen meanwhile answers from now on."""
+        chosen, self._next_choice = self._next_choice, None
+        if chosen is None:
+            return
+        known = chosen.model == self.record.choice.model
+        self.record.choice = chosen
+        if not known:
+            self.record.info = ModelInfo(chosen.model)
+            task = asyncio.create_task(self.describe_model(), name=f"what {chosen.model} can do")
+            self._describing.add(task)
+            task.add_done_callback(self._on_described)
+
+    def _on_described(self, task: asyncio.Task[None]) -> None:
+        self._describing.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("nothing could be learnt of the model", exc_info=error)
 
     def _begin(self, prompt: UserMessage, *, continued: bool = False) -> None:
         number = next(self._turn_numbers)
@@ -513,6 +577,7 @@ class Session:
             self._make_fitter,
             self._on_event,
             self._stragglers,
+            self._waits,
             self._tools,
             self._desk,
             lambda: self._limits,
@@ -545,7 +610,8 @@ class Session:
     def _on_commit(self, stored: StoredStep) -> None:
         if self._turn is not None:
             self.upkeep.step_committed(self._turn.prompt.text)
-        self._listeners.tell(StepCommitted(stored.turn, stored.step.usage, self.usage))
+        answered = stored.step.model if self.info.members else ""
+        self._listeners.tell(StepCommitted(stored.turn, stored.step.usage, self.usage, answered))
         dollars = self._limits.dollars
         if (
             dollars is not None
@@ -576,6 +642,11 @@ class Session:
                 self._close_calls(event.turn_id)
                 self._end(event)
                 return
+            case ParametersLeftOut():
+                said = replace(event, turn_id=0)
+                if said in self._left_out:
+                    return
+                self._left_out.add(said)
             case CallNamed():
                 self._open_calls[event.call_id] = event
             case CallEnded():
@@ -587,7 +658,9 @@ class Session:
         self._listeners.tell(event)
 
     def _close_calls(self, turn_id: int) -> None:
-        """No card is left open, not even of a sub-agent that could not be waited for."""
+        """No card is left open, and no wait, not even of a sub-agent that could not be waited for."""
+        for call_id in self._waits.end_all():
+            self._listeners.tell(BackOffEnded(turn_id, call_id))
         for call in self._open_calls.values():
             told = "It had not ended when the turn was over, and its end is not confirmed."
             proof = StopProof(END_OF_PROGRAM, None, None, (call.name,))
@@ -612,6 +685,7 @@ class Session:
             self.background.give_back_notes(self._turn.notes)
         self._turn = None
         self._task = None
+        self._switch()
         if ended.returned_prompt == CONTINUE_PROMPT:
             # Nobody wrote it, so it goes back to no composer; what there was to continue is still there.
             ended = replace(ended, returned_prompt=None)

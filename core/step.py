@@ -6,13 +6,24 @@ import asyncio
 from typing import TYPE_CHECKING, assert_never
 
 from core.dispatch import CallHome, Calls
-from core.events import ReasoningArrived, TextArrived
+from core.events import (
+    BackOffEnded,
+    BackOffStarted,
+    ModelFailedOver,
+    ParametersLeftOut,
+    ReasoningArrived,
+    TextArrived,
+)
 from core.journal import CallIdentified
 from core.messages import AssistantMessage, ToolResults
 from core.model import (
+    BackedOff,
+    BackingOff,
     Closed,
     Delta,
+    FailedOver,
     Finished,
+    ParametersDropped,
     Phase,
     PhaseChanged,
     ReasoningDelta,
@@ -22,6 +33,7 @@ from core.model import (
 from core.operations import Operation, OperationKind, OperationState
 from core.reply import Reply
 from core.supervision import Graces, supervise
+from core.waits import BackOff
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,12 +88,38 @@ class RunningStep:
                 self.closed = delta
             case PhaseChanged(phase):
                 self.operation.enter(phase)
+            case BackingOff() | BackedOff() | FailedOver() | ParametersDropped():
+                if not (self.operation.token.cancelled or self._turn.closed):
+                    self._tell(delta)
             case TextDelta() | ReasoningDelta() | ToolCallDelta():
                 # Both: an operation can be stopped by itself, a turn be over without a stop.
                 if not (self.operation.token.cancelled or self._turn.closed):
                     self._show(delta)
             case _:
                 assert_never(delta)
+
+    def _tell(self, delta: BackingOff | BackedOff | FailedOver | ParametersDropped) -> None:
+        """What the provider does until somebody answers."""
+        turn_id, call_id, emit = self._turn.turn_id, self.operation.call_id, self._around.emit
+        match delta:
+            case BackingOff(wait, attempt, attempts, failed, why):
+                self._end_back_off()
+                self._around.waits.begin(call_id, BackOff(wait, why))
+                emit(
+                    BackOffStarted(turn_id, call_id, wait.seconds, wait.until, attempt, attempts, failed, why)
+                )
+            case BackedOff():
+                self._end_back_off()
+            case FailedOver(failed, model, why):
+                emit(ModelFailedOver(turn_id, failed, model, why))
+            case ParametersDropped(model, names):
+                emit(ParametersLeftOut(turn_id, model, names))
+            case _:
+                assert_never(delta)
+
+    def _end_back_off(self) -> None:
+        if self._around.waits.end(self.operation.call_id):
+            self._around.emit(BackOffEnded(self._turn.turn_id, self.operation.call_id))
 
     def _show(self, delta: TextDelta | ReasoningDelta | ToolCallDelta) -> None:
         self.reply.add(delta)
@@ -129,7 +167,10 @@ class RunningStep:
                 asked = () if self._turn.kept else (self._turn.message,)
                 said = (*self._around.record.messages(), *asked)
                 request = self._around.record.request(said, self.toolset.specs)
-                return await self._around.provider.stream(request, operation.token, self.take)
+                try:
+                    return await self._around.provider.stream(request, operation.token, self.take)
+                finally:
+                    self._end_back_off()
 
     def _on_done(self, stream: asyncio.Task[Finished]) -> None:
         """The end of the stream's task, also of one that was cancelled before its first step (S9)."""
@@ -151,7 +192,9 @@ class RunningStep:
         """The reply, or what there is of it."""
         done = self.finished
         return self.reply.message(
-            finish=done.reason if done else None, model=done.model if done else "", call_ids=self.calls.ids
+            finish=done.reason if done else None,
+            model=(done.answered_by or done.model) if done else "",
+            call_ids=self.calls.ids,
         )
 
     def messages(self) -> tuple[Message, ...]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from core.model import ModelProvider, ModelRequest, ToolSpec
     from core.operations import Registry
     from core.records import PreImage
+    from core.waits import Waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +110,9 @@ class Record(Protocol):
         """Append one step. Synchronous: it is all there or not at all (H3)."""
         ...
 
-    def spend(self, usage: Usage | None) -> None:
-        """Count what a request of a sub-agent has used (H6); None where its provider has not counted it."""
+    def spend(self, usage: Usage | None, model: str) -> None:
+        """Count what `model` has used in a request of a sub-agent (H6); None where its provider has not
+        counted it."""
         ...
 
     async def keep_preimage(self, preimage: PreImage) -> None:
@@ -131,7 +133,8 @@ class Surroundings:
     """What a turn needs of its session.
 
     `record` is the conversation that the turn belongs to, `make_fitter` gives what keeps its requests within
-    the model's window, `emit` tells the front ends. `stragglers` keeps tasks that were left behind.
+    the model's window, `emit` tells the front ends. `stragglers` keeps tasks that were left behind, `waits`
+    the back-offs under way.
     `parent_id` and `agent` are those of the sub-agent whose turn it is.
     """
 
@@ -143,6 +146,7 @@ class Surroundings:
     make_fitter: Callable[[Turn], Fitter]
     emit: Callable[[Event], None]
     stragglers: set[asyncio.Task[Any]]
+    waits: Waits
     tools: ToolSource
     desk: Desk
     limits: Callable[[], Limits] = lambda: NO_LIMITS

@@ -13,7 +13,7 @@ from core.model import Closing
 from tui.output import one_line
 
 if TYPE_CHECKING:
-    from core.events import CompactionEnded, StopProof, TurnEnded
+    from core.events import CompactionEnded, ModelSwitched, StopProof, TurnEnded
 
 _SOURCES = {
     "escape": "Esc",
@@ -60,6 +60,12 @@ def failure_notice(ended: TurnEnded, *, returned: bool) -> str:
     """The error's own sentence, and what has become of the prompt or the beginning of a reply."""
     kept = " What had arrived is kept; /continue goes on from there." if ended.text else ""
     return f"{ended.error}{kept or _next(ended, returned=returned)}"
+
+
+def switch_notice(switched: ModelSwitched) -> str:
+    """Which model answers from now on."""
+    effort = "" if switched.effort is None else f", with {switched.effort} effort"
+    return f"{one_line(switched.model)} answers from the next prompt on{effort}."
 
 
 def compaction_notice(ended: CompactionEnded) -> str:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from core.events import (
     BackgroundEnded,
+    BackOffEnded,
+    BackOffStarted,
     CallEnded,
     CallNamed,
     CallStarted,
@@ -22,8 +24,11 @@ from core.events import (
     Event,
     ModeChanged,
     ModelDescribed,
+    ModelFailedOver,
+    ModelSwitched,
     Notice,
     Outcome,
+    ParametersLeftOut,
     QuestionAsked,
     QuestionClosed,
     QueueChanged,
@@ -36,7 +41,8 @@ from core.events import (
     TurnStopping,
 )
 from core.session import CONTINUE_PROMPT
-from tui.notices import compaction_notice, failure_notice, limit_notice, stop_notice
+from core.waits import in_words
+from tui.notices import compaction_notice, failure_notice, limit_notice, stop_notice, switch_notice
 from tui.turn_cards import TurnCards
 from tui.widgets.transcript import NoticeKind, Transcript
 
@@ -117,7 +123,14 @@ class Pump:
             case CompactionStarted():
                 # The panel and the status line show that it runs.
                 pass
-            case TurnStopping() | QueueChanged() | ModelDescribed() | ModeChanged() | Titled():
+            case BackOffStarted() | ModelFailedOver() | ParametersLeftOut():
+                self._transcript.add_notice(in_words(event), NoticeKind.INFO)
+            case ModelSwitched():
+                self._transcript.add_notice(switch_notice(event), NoticeKind.INFO)
+            case (
+                TurnStopping() | QueueChanged() | ModelDescribed() | ModeChanged() | Titled() | BackOffEnded()
+            ):
+                # The status line shows what is so now.
                 pass
             case _:
                 assert_never(event)

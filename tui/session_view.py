@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from core.events import Status
 from core.operations import OperationKind
-from tui.widgets.status_line import EscAction, StatusView, TurnState
+from tui.widgets.status_line import BackOffView, EscAction, StatusView, TurnState
 
 if TYPE_CHECKING:
     from core.session import Session
@@ -15,6 +15,7 @@ _ESC = {Status.IDLE: EscAction.NOTHING, Status.RUNNING: EscAction.STOP, Status.S
 _STATE = {Status.IDLE: TurnState.IDLE, Status.RUNNING: TurnState.RUNNING, Status.STOPPING: TurnState.STOPPING}
 
 
+RETRY_NOW = "F5"
 STOP_AND_SEND = "Ctrl+S stops and sends"
 
 
@@ -41,7 +42,15 @@ def status_view(session: Session, esc: EscAction, note: str | None, *, drafting:
         mode=session.mode,
         # Where nothing is known there is nothing to say: /sessions tells.
         cost=str(session.record.spending) if session.record.spending.known else "",
+        back_off=_back_off(session),
     )
+
+
+def _back_off(session: Session) -> BackOffView | None:
+    back_off = session.back_off
+    if back_off is None or session.status is not Status.RUNNING:
+        return None
+    return BackOffView(back_off.why, back_off.wait.until, RETRY_NOW)
 
 
 def _alive_note(session: Session) -> str:

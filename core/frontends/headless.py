@@ -25,16 +25,20 @@ from core.costs import Spending
 from core.events import (
     Answer,
     AnswerKind,
+    BackOffStarted,
     CallEnded,
     CallStarted,
     Event,
+    ModelFailedOver,
     Notice,
     Outcome,
+    ParametersLeftOut,
     QuestionAsked,
     TextArrived,
     TurnEnded,
 )
 from core.sanitize import PrintableStream, printable
+from core.waits import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -185,6 +189,8 @@ class Headless:
                 self._loop.call_soon(self._session.answer, question.ask_id, Answer(AnswerKind.DENY, NOBODY))
             case Notice(text=text):
                 self._say(text)
+            case BackOffStarted() | ModelFailedOver() | ParametersLeftOut():
+                self._say(in_words(event))
             case TurnEnded():
                 self._ended = event
             case _:
@@ -220,6 +226,7 @@ class Headless:
         spent = session.record.spent_in(session.record.turns[-1].turn) if session.record.turns else Spending()
         return {
             "session": session.session_id,
+            "model": session.history[-1].model if session.history else session.choice.model,
             "usage": None if spent == Spending() else asdict(spent.usage),
             "cost": spent.dollars,
         }

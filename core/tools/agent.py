@@ -18,10 +18,13 @@ from core.compaction import AsItIs
 from core.dispatch import FixedTools
 from core.engine import run_turn
 from core.events import (
+    BackOffEnded,
+    BackOffStarted,
     CallEnded,
     CallNamed,
     CallStarted,
     Event,
+    ModelFailedOver,
     Notice,
     Outcome,
     QuestionAsked,
@@ -115,10 +118,10 @@ class _Conversation:
 
     def commit(self, turn_id: int, step: Step) -> None:
         self.steps.append(step)
-        self.spend(step.usage)
+        self.spend(step.usage, step.model)
 
-    def spend(self, usage: Usage | None) -> None:
-        self.outer.record.spend(usage)
+    def spend(self, usage: Usage | None, model: str) -> None:
+        self.outer.record.spend(usage, model)
 
     async def keep_preimage(self, preimage: PreImage) -> None:
         await self.outer.record.keep_preimage(preimage)
@@ -131,7 +134,16 @@ class _Conversation:
 
     def emit(self, event: Event) -> None:
         match event:
-            case CallNamed() | CallEnded() | QuestionAsked() | QuestionClosed() | Notice():
+            case (
+                CallNamed()
+                | CallEnded()
+                | QuestionAsked()
+                | QuestionClosed()
+                | Notice()
+                | BackOffStarted()
+                | BackOffEnded()
+                | ModelFailedOver()
+            ):
                 self.outer.emit(event)
             case CallStarted(title=title):
                 self.context.progress.say(title)

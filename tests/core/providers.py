@@ -16,6 +16,8 @@ import anyio
 from core.cancel import CancelReason, CancelToken, Cause
 from core.events import (
     BackgroundEnded,
+    BackOffEnded,
+    BackOffStarted,
     CallEnded,
     CallNamed,
     CallStarted,
@@ -24,8 +26,11 @@ from core.events import (
     Event,
     ModeChanged,
     ModelDescribed,
+    ModelFailedOver,
+    ModelSwitched,
     Notice,
     Outcome,
+    ParametersLeftOut,
     QuestionAsked,
     QuestionClosed,
     QueueChanged,
@@ -333,10 +338,22 @@ def assert_in_order(events: Iterable[Event], *, still_running: bool = False) -> 
                 | CompactionStarted()
                 | CompactionEnded()
                 | TurnStopping()
+                | BackOffStarted()
+                | BackOffEnded()
+                | ModelFailedOver()
+                | ParametersLeftOut()
             ):
                 assert running == event.turn_id, f"{event} came when its turn was not running"
                 assert not isinstance(event, TextArrived | ReasoningArrived) or event.text
-            case QueueChanged() | ModelDescribed() | Titled() | ModeChanged() | BackgroundEnded() | Notice():
+            case (
+                QueueChanged()
+                | ModelDescribed()
+                | ModelSwitched()
+                | Titled()
+                | ModeChanged()
+                | BackgroundEnded()
+                | Notice()
+            ):
                 pass
             case _:
                 assert_never(event)

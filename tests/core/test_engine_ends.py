@@ -32,6 +32,7 @@ from core.operations import Registry
 from core.permissions import Permissions
 from core.questions import Questions
 from core.turn import Surroundings, Turn
+from core.waits import Waits
 from tests.core.blocks import rounds
 from tests.core.providers import (
     DONE,
@@ -101,6 +102,7 @@ async def test_a_commit_that_fails_is_no_completed_turn(partial: bool) -> None:
         lambda _: AsItIs(),
         events.append,
         set(),
+        Waits(),
         NoTools(),
         Desk(WORKSPACE, Permissions(WORKSPACE), Questions()),
     )

@@ -6,6 +6,7 @@ It shows what it is told and decides nothing: the pane maps the engine's status 
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -55,13 +56,24 @@ class EscAction(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class BackOffView:
+    """A wait before the next attempt: why, until when in seconds of the `StatusLine`'s clock, and the key
+    that ends it."""
+
+    why: str
+    until: float
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class StatusView:
     """All that the row shows.
 
     `context_used` and `context_window` are tokens, None where unknown. `started_at` is when the turn began,
     in seconds of the clock that the `StatusLine` was given. `note` is a short word of the moment, such as
     "press Ctrl+C again to quit" or "2 queued"; it outlives everything but the state, the Esc action and the
-    mode. `mode` says in a word what needs no approval, `cost` what the session has cost.
+    mode. `mode` says in a word what needs no approval, `cost` what the session has cost. While there is a
+    `back_off`, it takes the place of the note.
     """
 
     state: TurnState
@@ -73,6 +85,14 @@ class StatusView:
     note: str | None = None
     mode: str = ""
     cost: str = ""
+    back_off: BackOffView | None = None
+
+    def note_at(self, now: float) -> str:
+        """The note, or how long it is until the next attempt."""
+        if self.back_off is None:
+            return self.note or ""
+        left = max(0, math.ceil(self.back_off.until - now))
+        return f"{self.back_off.why}: again in {left} s, {self.back_off.key} now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +133,7 @@ def fit_status(view: StatusView, *, now: float, width: int) -> StatusText:
     text = StatusText(state=view.state.value, esc=view.esc.value)
     for wish in ({"mode": view.mode}, {"esc": view.esc.in_full}):
         text = _if_it_fits(text, width, **wish)
-    text = _fit_note(text, _one_line(view.note or ""), width)
+    text = _fit_note(text, _one_line(view.note_at(now)), width)
     busy = view.state is not TurnState.IDLE
     since = max(0.0, now - view.started_at) if busy and view.started_at is not None else None
     used = view.context_used
