@@ -5,9 +5,10 @@ It must never import pydantic or a tool: `core.permissions` needs it before the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+
+from core.values import dataclass
 
 
 class AccessKind(StrEnum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
@@ -13,6 +13,7 @@ from core.events import Answer, AnswerKind, Notice, Question, QuestionAsked, Que
 from core.model import Phase
 from core.permissions import Denied, Verdict
 from core.threads import run_in_thread
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from core.access import Access, Workspace

@@ -13,8 +13,9 @@ import itertools
 import os
 import secrets
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, assert_never
 
@@ -23,6 +22,7 @@ from core.model import Closing, FailureKind, Phase
 from core.operations import OperationKind
 from core.records import NOTHING_USED, Compaction
 from core.summary import Author, CompactionFailed, Material
+from core.values import dataclass
 
 if TYPE_CHECKING:
     import asyncio

@@ -6,11 +6,11 @@ What they plan always makes the next request shorter, so that nobody goes round 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from core.context import shown, tokens_of
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from core.context import Context, Room

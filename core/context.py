@@ -12,7 +12,7 @@ tokenizers of most models are not public.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, assert_never
 
@@ -26,6 +26,7 @@ from core.messages import (
     UserMessage,
 )
 from core.results import REMINDER
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

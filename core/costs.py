@@ -11,11 +11,11 @@ request that reaches it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.errors import CaesuraError
 from core.messages import Usage
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from core.model import ModelInfo

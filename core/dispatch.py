@@ -14,7 +14,7 @@ import asyncio
 import logging
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from core.approval import Approval
@@ -32,6 +32,7 @@ from core.model import Phase
 from core.operations import OperationKind, OperationState
 from core.results import failed
 from core.supervision import END_OF_PROGRAM, Graces, supervise
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

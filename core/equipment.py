@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,6 +10,7 @@ from core.dispatch import FixedTools, ToolSource
 from core.journal import Unsaved
 from core.permissions import Permissions
 from core.turn import NO_LIMITS, Limits
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,9 +6,10 @@ comes: after each `TurnStarted` exactly one `TurnEnded` with the same id (U4).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from core.compaction_plan import Action, Trigger

@@ -15,7 +15,6 @@ import hashlib
 import os
 import stat
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from itertools import pairwise
@@ -31,6 +30,7 @@ from core.journal import NotSaved
 from core.records import PreImage
 from core.supervision import END_OF_PROGRAM
 from core.threads import start_in_thread
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
@@ -35,6 +35,7 @@ from core.model import (
 )
 from core.operations import OperationKind, OperationState
 from core.supervision import Graces, supervise
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from core.messages import Usage

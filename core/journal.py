@@ -7,12 +7,12 @@ of it is durable. Between two steps the pieces of the running one are kept as a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from core.errors import CaesuraError
 from core.messages import ToolResult, UserMessage
 from core.model import ReasoningDelta, TextDelta, ToolCallDelta
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from core.records import Compaction, LoadedSession, PreImage, StoredStep, TurnRecord

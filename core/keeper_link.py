@@ -18,7 +18,6 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +28,7 @@ from core.errors import CaesuraError
 from core.keeper import Order
 from core.process_table import Process, descendants, everyone, marked
 from core.threads import start_in_thread
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -7,10 +7,10 @@ whole or not at all, and nothing that looks like a key is ever taken over from o
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from core.errors import CaesuraError
 from core.sanitize import printable
+from core.values import dataclass
 
 MOST_CHANGES = 20
 MOST_NOTE_CHARACTERS = 400

@@ -6,10 +6,12 @@ All of it is frozen and JSON-able. A message never changes after it was committe
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, assert_never
+
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

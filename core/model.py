@@ -9,11 +9,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from core.errors import CaesuraError
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from core.cancel import CancelToken
@@ -352,8 +353,8 @@ class OfferKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A model that can be chosen, under the name `info.model`. `usable` is true when a key for it was found in
-    the environment, or none is needed; false when there is none there, and None where nobody has looked."""
+    """A model that can be chosen, under the name `info.model`. `usable` is true when a key for it was found
+    in the environment, or none is needed; false when there is none there, and None where nobody has looked."""
 
     info: ModelInfo
     kind: OfferKind

@@ -7,10 +7,11 @@ name.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from core.model import AS_IT_IS, Parameters
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,7 +16,6 @@ import logging
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
@@ -24,6 +23,7 @@ from core.cancel import Cancelled, CancelReason, CancelToken, Cause
 from core.errors import CaesuraError
 from core.model import Phase
 from core.progress import Progress
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

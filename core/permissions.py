@@ -11,7 +11,6 @@ from __future__ import annotations
 import glob
 import shlex
 import threading
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, assert_never
 from urllib.parse import urlsplit
@@ -20,6 +19,7 @@ from core.access import Access, AccessKind, Workspace
 from core.errors import CaesuraError
 from core.guards import Guard, resolve
 from core.rules import Rule, Subject, allows, forbids
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,7 +22,6 @@ import select
 import signal
 import sys
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.cancel import shielded
@@ -31,6 +30,7 @@ from core.keeper import GRACE_S
 from core.keeper_link import Command, CommandError, KeeperLink
 from core.output_ring import OutputRing
 from core.process_table import look_up
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

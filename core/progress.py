@@ -7,8 +7,9 @@ methods may be called from any thread; none waits.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from pathlib import Path

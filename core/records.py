@@ -6,10 +6,10 @@ view of them, such as a compaction, is a record beside them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.messages import Usage
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from core.events import Outcome, Shown, StopProof

@@ -5,12 +5,12 @@ Each begins with a sentence that no other result has, so that a model, and a tes
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from core.cancel import Cause
 from core.events import Shown
 from core.messages import ResultStatus, ToolResult
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from core.cancel import CancelReason

@@ -10,7 +10,6 @@ from __future__ import annotations
 import glob
 import re
 import shlex
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 from core.access import AccessKind
 from core.errors import CaesuraError
 from core.guards import Guard, host_guards, path_guards, word_guards
+from core.values import dataclass
 
 
 class RuleError(CaesuraError):

@@ -12,13 +12,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from core import store_rows
 from core.database import StoreError
 from core.journal import NotSaved
 from core.records import Compaction, PreImage, SessionInfo, StoredStep
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,7 @@ of a file is the number of those it has been through.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from core.values import dataclass
 
 APPLICATION_ID = 0x43535241
 """In the header of each file of ours: "CSRA"."""

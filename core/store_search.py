@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from core.messages import AssistantMessage, UserMessage
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -37,6 +37,7 @@ from core.model import (
 )
 from core.operations import OperationState
 from core.supervision import Graces, supervise
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from core.cancel import CancelReason, CancelToken, Cause
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from core.messages import UserMessage
+from core.values import dataclass
 
 if TYPE_CHECKING:
     import asyncio

@@ -7,10 +7,10 @@ attempt made now.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from core.events import BackOffStarted, ModelFailedOver, ParametersLeftOut
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from core.model import Wait

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 import unicodedata
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.costs import format_dollars
 from core.sanitize import printable
 from core.sessions import title_of
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

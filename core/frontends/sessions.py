@@ -11,7 +11,7 @@ import asyncio
 import json
 import os
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from core.errors import CaesuraError
@@ -26,6 +26,7 @@ from core.frontends.session_table import (
 from core.sanitize import printable
 from core.sessions import ALL, Format, id_length, title_of
 from core.threads import run_in_thread, start_in_thread
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

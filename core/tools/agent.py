@@ -7,7 +7,7 @@ conversation, never its history. After its end it changes nothing, for its turn 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field
@@ -39,6 +39,7 @@ from core.progress import Ended
 from core.tools.base import ToolContext, ToolError, ToolOutput
 from core.tools.schema import spec_of
 from core.turn import Turn
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

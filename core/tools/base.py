@@ -6,7 +6,7 @@ starts ends before `run` is left. Whatever it cannot do it says with a `ToolErro
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pydantic import BaseModel
@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from core.access import Access, AccessKind, Workspace
 from core.errors import CaesuraError
 from core.events import Shown
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -11,7 +11,6 @@ import hashlib
 import os
 import stat
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -34,6 +33,7 @@ from core.tools.regular_files import (
     replace_file,
 )
 from core.tools.text_edit import EditableText, replace_text
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ import asyncio
 import logging
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +23,7 @@ import anyio
 from core.cancel import shielded
 from core.threads import run_in_thread
 from core.tools.base import ToolError
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping

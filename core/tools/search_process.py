@@ -17,7 +17,7 @@ import re
 import subprocess
 import sys
 from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from pathspec import GitIgnoreSpec
 
 from core.guards import is_secret
 from core.tools.process_request import REQUEST
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

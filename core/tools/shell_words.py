@@ -8,8 +8,10 @@ line not `sure`; then the commands are what they seem to be. Who decides that so
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
+
+from core.values import dataclass
 
 
 def names(text: str) -> frozenset[str]:

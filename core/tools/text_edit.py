@@ -9,9 +9,9 @@ from __future__ import annotations
 import codecs
 import difflib
 from collections import Counter, defaultdict
-from dataclasses import dataclass
 
 from core.tools.base import ToolError
+from core.values import dataclass
 
 PLACES_NAMED = 10
 CLOSEST_LINES = 12

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+
+from core.values import dataclass
 
 MARK = "\x1e"
 """Stands before the page in what the process prints; an address cannot contain it."""
