@@ -1,4 +1,4 @@
-"""Where what is kept for the person lives."""
+"""Where what is kept for the person lives, and where the person's own settings do."""
 
 from __future__ import annotations
 
@@ -13,3 +13,15 @@ def data_folder() -> Path:
     import platformdirs
 
     return platformdirs.user_data_path("caesura", appauthor=False)
+
+
+def config_folder() -> Path:
+    """The user's folder of settings. It need not exist."""
+    import platformdirs
+
+    return platformdirs.user_config_path("caesura", appauthor=False)
+
+
+def config_path() -> Path:
+    """The person's `config.toml`. It need not exist."""
+    return config_folder() / "config.toml"

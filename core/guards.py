@@ -37,7 +37,7 @@ def _names(text: str) -> frozenset[str]:
 
 _SECRET_NAMES = _names(
     ".env .env.* .envrc *.env .netrc _netrc .pgpass .npmrc .pypirc .git-credentials .htpasswd .dockercfg "
-    "credentials credentials.* secrets.* id_rsa* id_dsa* id_ecdsa* id_ed25519* "
+    "credentials credentials.* secrets.* keys.toml id_rsa* id_dsa* id_ecdsa* id_ed25519* "
     "*.pem *.key *.p12 *.pfx *.jks *.keystore *.kdbx *.ppk *.asc *.gpg"
 )
 _NO_SECRET_NAMES = _names("*.pub *.example *.sample *.template *.dist")
@@ -100,7 +100,7 @@ def _is_secret(name: str) -> bool:
 
 
 def _own_folder() -> Path:
-    from core.config import config_folder
+    from core.folders import config_folder
 
     return Path(os.path.realpath(config_folder()))
 

@@ -22,25 +22,28 @@ class ServerAddress:
     """`[providers.NAME]`: a server with models; `NAME/MODEL` asks one of them.
 
     `protocol` is litellm's name of how to speak to it: openai, litellm_proxy, anthropic, ollama_chat. `key`
-    names the environment variable, or the entry of the keyring, that holds its key; empty for none.
+    names the environment variable, or the entry of the keyring, that holds its key; empty for none. Not more
+    than `concurrent` requests are made of it at once; 0 sets no limit.
     """
 
     protocol: str = "openai"
     api_base: str = ""
     api_version: str = ""
     key: str = ""
+    concurrent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class NamedModel:
     """`[models.NAME]`: a model with parameters of its own, under a name of its own. `context_window` and
-    `max_output` are tokens, for a model that the catalogue does not know."""
+    `max_output` are tokens, for a model that the catalogue does not know; `concurrent` as of a server."""
 
     model: str
     api_base: str = ""
     key: str = ""
     parameters: Parameters = AS_IT_IS
     context_window: int | None = None
+    concurrent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +84,11 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """All of it. `retry` is for models that are asked without a route."""
+    """All of it. `retry` is for models that are asked without a route; `parameters` hold where neither the
+    request nor the model says anything else."""
 
     providers: Mapping[str, ServerAddress] = field(default_factory=dict)
     models: Mapping[str, NamedModel] = field(default_factory=dict)
     routes: Mapping[str, Route] = field(default_factory=dict)
     retry: RetryPolicy = RetryPolicy()
+    parameters: Parameters = AS_IT_IS

@@ -7,8 +7,10 @@ be put back until it has been sent, and a prompt that somebody is editing is not
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

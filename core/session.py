@@ -50,7 +50,7 @@ from core.history import History
 from core.jobs import Jobs
 from core.listeners import Listeners
 from core.messages import AssistantMessage, ResultStatus, UserMessage
-from core.model import ModelInfo
+from core.model import ModelChoice, ModelInfo
 from core.processes import kill_survivor
 from core.questions import Questions
 from core.steering import SessionError, Steering
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from core.access import Workspace
     from core.journal import Opened
     from core.messages import Step, ToolCall, Usage
-    from core.model import Effort, ModelChoice, ModelProvider
+    from core.model import Effort, ModelProvider
     from core.operations import CancelResult, OperationView, Registry
     from core.permissions import Mode, Permissions
     from core.records import StoredStep
@@ -107,6 +107,7 @@ class Session:
         self._task: asyncio.Task[None] | None = None
         self._returned_prompt: str | None = None
         self._mode_chosen = given.mode_chosen
+        self._model_chosen = False
         self._unfinished = False
         self._open_calls: dict[str, CallNamed] = {}
         self._stragglers: set[asyncio.Task[Any]] = set()
@@ -180,6 +181,11 @@ class Session:
         """Tokens that the conversation fills, by the provider's count of its last complete reply."""
         last = self.record.last_usage
         return None if last is None else last.input_tokens + last.output_tokens
+
+    @property
+    def limits(self) -> Limits:
+        """How far a turn may go."""
+        return self._limits
 
     @property
     def back_off(self) -> BackOff | None:
@@ -368,11 +374,14 @@ class Session:
                 self._next_choice = replace(self._next_choice, system=system)
         self.upkeep.notes_facts = noting
 
-    def configure(self, mode: Mode, limits: Limits) -> None:
-        """Take over what the settings say, unless it was chosen already."""
+    def configure(self, mode: Mode, limits: Limits, model: str) -> None:
+        """Take over what the settings say, unless it was chosen already. `model` is empty if they name none
+        but the one that the session has begun with."""
         if not self._mode_chosen:
             self.set_mode(mode)
         self._limits = self._limits.or_else(limits)
+        if model and not self._model_chosen and model != self.choice.model:
+            self._take_model(ModelChoice(model))
 
     def note_for_model(self, text: str) -> None:
         """Something that the model has to know, told with the next prompt; nothing if it is empty."""
@@ -396,9 +405,8 @@ class Session:
 
         What the model is told of where it is stays the same.
         """
-        self._next_choice = replace(choice, system=self.record.choice.system)
-        if self._turn is None and self._compaction is None:
-            self._switch()
+        self._model_chosen = True
+        self._take_model(choice)
         self._listeners.tell(ModelSwitched(choice.model, choice.parameters.effort))
 
     def use_effort(self, effort: Effort | None) -> None:
@@ -530,6 +538,11 @@ class Session:
             raise SessionError("This session is closed: open another one.")
         if self.read_only:
             raise SessionError(self.read_only)
+
+    def _take_model(self, choice: ModelChoice) -> None:
+        self._next_choice = replace(choice, system=self.choice.system)
+        if self._turn is None and self._compaction is None:
+            self._switch()
 
     def _switch(self) -> None:
         """The model that was chosen meanwhile answers from now on."""

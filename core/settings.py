@@ -1,6 +1,7 @@
 """The settings of all sessions: read once, by whoever needs them first, in a thread.
 
-The first frame does not need them, and what they are read with would hold it up.
+The first frame does not need them, and what they are read with would hold it up. What the person changes
+through the screen goes to the same file, and is read again.
 """
 
 from __future__ import annotations
@@ -9,39 +10,112 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
+from core.errors import CaesuraError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
     from core.config import Config, ContainmentChoice, Loaded
     from core.containment import Containment
+    from core.model_settings import ModelSettings
     from core.permissions import Rule
+    from core.setup import ModelChosen
 
 
 class Settings:
-    """`secrets` names the variables of the environment that no child of ours gets."""
+    """`secrets` names the variables of the environment that no child of ours gets, with those that the
+    settings name as keys. `options` are what the command line sets, by dotted keys."""
 
-    def __init__(self, workspace: Path, secrets: Callable[[], Collection[str]]) -> None:
+    def __init__(
+        self,
+        workspace: Path,
+        secrets: Callable[[Iterable[str]], Collection[str]],
+        options: Mapping[str, object] | None = None,
+    ) -> None:
         self.workspace = workspace
         self._secrets = secrets
+        self._options = options or {}
         self._lock = threading.Lock()
         self._loaded: Loaded | None = None
 
+    # All of it but `models` blocks, and is for a thread.
+
     def load(self) -> Loaded:
-        """Blocking; never raises. The same answer each time."""
-        from core.config import config_folder, load_config
+        """Never raises. The same answer each time, until something was changed through this."""
+        from core.config import config_path, load_config
 
         with self._lock:
             if self._loaded is None:
-                self._loaded = load_config(config_folder() / "config.toml", self.workspace)
+                self._loaded = load_config(config_path(), self.workspace, options=self._options)
             return self._loaded
 
     @property
     def config(self) -> Config:
         return self.load().config
 
+    async def models(self) -> ModelSettings:
+        """What the settings say of models and routes; read in a thread if nobody has yet."""
+        from core.threads import run_in_thread
+
+        loaded = self._loaded
+        if loaded is None:
+            loaded = await run_in_thread(self.load, name="settings")
+        return loaded.config.model_settings
+
+    def save(self, key: tuple[str, ...], value: object) -> None:
+        """Give a setting a value in the person's file. Raises `ConfigError`, and changes nothing, when the
+        file or the value is not valid or cannot be written."""
+        from core.config import config_path
+        from core.config_edit import set_value
+
+        set_value(config_path(), key, value, lambda _: None)
+        self._forget()
+
+    def save_choice(self, chosen: ModelChosen) -> None:
+        """Write down which model answers, and the server it is on. Raises `ConfigError`."""
+        if chosen.server is not None:
+            place = ("providers", chosen.server_name)
+            self.save((*place, "protocol"), chosen.server.protocol)
+            self.save((*place, "api_base"), chosen.server.api_base)
+        self.save(("model",), chosen.setting)
+
+    def trust(self) -> str:
+        """Let the project's own settings count in full from now on; a sentence about what that did. Raises
+        `CaesuraError`."""
+        from core.config import PROJECT_FILE, config_path
+        from core.trust import trust
+
+        project = self.load().project
+        if project is None:
+            raise CaesuraError(f"There is no {PROJECT_FILE} here: there is nothing to trust.")
+        untrusted = self.load().untrusted
+        if not trust(config_path(), project.parent):
+            return f"{project.parent} is trusted already."
+        self._forget()
+        what = f": {', '.join(untrusted[:8])}" if untrusted else ""
+        return f"{project.parent} is trusted. What {project} sets counts from the next session on{what}."
+
+    def distrust(self) -> str:
+        """Take that back. Raises `CaesuraError`."""
+        from core.config import PROJECT_FILE, config_path
+        from core.trust import distrust
+
+        project = self.load().project
+        if project is None:
+            raise CaesuraError(f"There is no {PROJECT_FILE} here: there is nothing to trust.")
+        taken = distrust(config_path(), project.parent)
+        self._forget()
+        return f"{project.parent} is {'no longer' if taken else 'not'} trusted."
+
+    def key_names(self) -> frozenset[str]:
+        """The names under which the settings look for keys."""
+        models = self.config.model_settings
+        named = {server.key for server in models.providers.values()}
+        return frozenset((named | {model.key for model in models.models.values()}) - {""})
+
     def secrets(self) -> frozenset[str]:
-        return frozenset(self._secrets())
+        return frozenset(self._secrets(self.key_names()))
 
     def containment_of(self, line: str) -> Containment | None:
         """How the processes of this command line are held together; None for the best there is."""
@@ -57,9 +131,13 @@ class Settings:
     @property
     def keep_rule(self) -> Callable[[Rule], object]:
         """What stores the answer "always"."""
-        from core.config import add_allow_rule, config_folder
+        from core.config import add_allow_rule, config_path
 
-        return partial(add_allow_rule, config_folder() / "config.toml", self.workspace)
+        return partial(add_allow_rule, config_path(), self.workspace)
+
+    def _forget(self) -> None:
+        with self._lock:
+            self._loaded = None
 
 
 def _containment(choice: ContainmentChoice) -> Containment | None:

@@ -20,6 +20,7 @@ from core.model import (
     FailureKind,
     ModelError,
     ModelRequest,
+    ParametersDropped,
     PhaseChanged,
     TextDelta,
 )
@@ -53,7 +54,7 @@ class Call:
         self._told = False
 
     def deliver(self, delta: Delta) -> None:
-        self.shown = self.shown or not isinstance(delta, PhaseChanged)
+        self.shown = self.shown or not isinstance(delta, PhaseChanged | ParametersDropped)
         self.arrived.append(delta)
         self._tell()
 

@@ -12,9 +12,10 @@ import re
 from typing import TYPE_CHECKING
 
 from core.model import ModelInfo
+from providers.protocols import RESPONSES_PREFIX, responses_model
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Iterator, Mapping
 
 TITLES = {
     "anthropic": "Anthropic",
@@ -51,9 +52,16 @@ TITLES = {
     "zai": "Z.ai",
 }
 
-COST_MAP_PROVIDERS = {"ollama_chat": "ollama", "cohere_chat": "cohere", "azure_text": "azure"}
+COST_MAP_PROVIDERS = {
+    "amazon_nova": "amazon-nova",
+    "azure_text": "azure",
+    "cohere": "cohere_chat",
+    "ollama_chat": "ollama",
+}
 """Providers that litellm's cost map lists under another prefix than its requests use."""
 
+CHAT, RESPONSES = "chat", "responses"
+"""The modes of the cost map that a conversation can be held in."""
 
 _LONG_PROMPT = re.compile(r"input_cost_per_token_above_(\d+)k_tokens")
 """How the cost map names the price of a token in a long prompt, which begins at thousands of tokens."""
@@ -83,15 +91,51 @@ def entry_for(model: str, cost_map: Mapping[str, Mapping[str, object]]) -> Mappi
     The map lists some models with the provider's prefix and some without; an entry without prefix counts
     only if it belongs to the provider that `model` names, since the same name costs differently elsewhere.
     """
+    model = responses_model(model) or model
     provider, slash, name = model.partition("/")
     if not slash:
         return cost_map.get(model)
-    listed_provider = COST_MAP_PROVIDERS.get(provider, provider)
-    for listed in (model, f"{listed_provider}/{name}"):
+    provider = COST_MAP_PROVIDERS.get(provider, provider)
+    for listed in (model, f"{provider}/{name}"):
         if listed in cost_map:
             return cost_map[listed]
     entry = cost_map.get(name)
-    return entry if entry is not None and entry.get("litellm_provider") == listed_provider else None
+    return entry if entry is not None and _listed_provider(entry) == provider else None
+
+
+def listed_models(
+    cost_map: Mapping[str, Mapping[str, object]], providers: Container[str]
+) -> Iterator[tuple[str, ModelInfo]]:
+    """Each model to converse with that one of `providers` has: the provider, and the model under a name that
+    can be asked for as it is.
+
+    A model that the map lists twice, with its provider's prefix and without, comes once. Entries that stand
+    for many models are none. The steps are small, so that a caller can pause between two.
+    """
+    seen: set[str] = set()
+    for listed, entry in cost_map.items():
+        provider, mode = _listed_provider(entry), entry.get("mode")
+        if mode not in (CHAT, RESPONSES) or "*" in listed or provider not in providers:
+            continue
+        name = listed.removeprefix(f"{COST_MAP_PROVIDERS.get(provider, provider)}/")
+        model = f"{provider}/{RESPONSES_PREFIX if mode == RESPONSES else ''}{name}"
+        if model not in seen:
+            seen.add(model)
+            yield provider, describe(model, entry_for(f"{provider}/{name}", cost_map))
+
+
+def _listed_provider(entry: Mapping[str, object]) -> str:
+    """The provider of an entry, as requests name it; the map tells several of Vertex AI and Bedrock apart."""
+    listed = entry.get("litellm_provider")
+    if not isinstance(listed, str):
+        return ""
+    match listed.partition("-")[0]:
+        case "vertex_ai":
+            return "vertex_ai"
+        case "bedrock_converse":
+            return "bedrock"
+        case _:
+            return listed
 
 
 def describe(model: str, entry: Mapping[str, object] | None) -> ModelInfo:
@@ -116,6 +160,8 @@ def describe(model: str, entry: Mapping[str, object] | None) -> ModelInfo:
         long_input_price=_price(known.get(f"input_cost_per_token{above}")) if above else None,
         long_cached_input_price=_price(known.get(f"cache_read_input_token_cost{above}")) if above else None,
         long_output_price=_price(known.get(f"output_cost_per_token{above}")) if above else None,
+        efforts=_ability(known.get("supports_reasoning")),
+        vision=_ability(known.get("supports_vision")),
     )
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from core.model import FailureKind, ModelError
 from providers.catalog import title_of
+from providers.key_names import spoken
 from providers.keys import KeyProblem, explain, key_variables
 from providers.quotes import TEXT_LIMIT, scrub, server_message
 
@@ -91,6 +92,7 @@ class _Request:
     model: str
     provider: str
     api_base: str | None
+    key_name: str | None = None
 
     @property
     def title(self) -> str:
@@ -114,8 +116,13 @@ class _Request:
 
     @property
     def refused_key(self) -> str:
-        variable = key_variables(self.provider)[0]
-        return f"{self.where} refused the key: check {variable} (environment or keyring) and start again."
+        if self.key_name == "":
+            return f"{self.where} wants a key: name one as `key` where the settings name the server."
+        variable = self.key_name or key_variables(self.provider)[0]
+        return (
+            f"{self.where} refused the key: store another one with `caesura keys set {spoken(variable)}`, "
+            f"or check {variable} in the environment."
+        )
 
     @property
     def unknown_model(self) -> str:
@@ -153,15 +160,22 @@ class _Answer:
 
 
 def classify(
-    error: BaseException, *, model: str, provider: str, api_base: str | None, secrets: tuple[str, ...] = ()
+    error: BaseException,
+    *,
+    model: str,
+    provider: str,
+    api_base: str | None,
+    secrets: tuple[str, ...] = (),
+    key_name: str | None = None,
 ) -> ModelError:
     """What `error`, raised by litellm for a request to `model`, means to the user.
 
-    `provider` is litellm's name of it, `api_base` the address in use if it is not the provider's own.
-    `secrets` are the keys in use; none of them is in the result. Never raises.
+    `provider` is litellm's name of it, `api_base` the address in use if it is not the provider's own, and
+    `key_name` that of the key if it is not the provider's usual one. `secrets` are the keys in use; none of
+    them is in the result. Never raises.
     """
     chain = tuple(_chain(error))
-    request = _Request(model, provider, api_base)
+    request = _Request(model, provider, api_base, key_name)
     words = "\n".join(
         f"{type(link).__module__}.{type(link).__qualname__}: {str(link)[:TEXT_LIMIT]}" for link in chain
     )
@@ -184,9 +198,9 @@ def classify(
     )
 
 
-def no_key(problem: KeyProblem, provider: str) -> ModelError:
+def no_key(problem: KeyProblem, provider: str, key_name: str | None = None) -> ModelError:
     """The failure of a request that was not sent because there is no key for it."""
-    return ModelError(FailureKind.NO_KEY, explain(problem, provider))
+    return ModelError(FailureKind.NO_KEY, explain(problem, provider, key_name))
 
 
 def cut_short(model: str) -> ModelError:
@@ -245,7 +259,7 @@ def _library_status(chain: tuple[BaseException, ...]) -> int | None:
 def _by_words(words: str, request: _Request) -> _Verdict | None:
     """Failures that have a text of their own and no status, or one that says something else."""
     if NO_KEY.search(words):
-        return FailureKind.NO_KEY, explain(KeyProblem.MISSING, request.provider)
+        return FailureKind.NO_KEY, explain(KeyProblem.MISSING, request.provider, request.key_name)
     if WRONG_KEY.search(words):
         return FailureKind.WRONG_KEY, request.refused_key
     if NO_CREDIT.search(words):

@@ -1,60 +1,63 @@
-"""Where a provider's key comes from: the environment first, then the keyring of the desktop.
+"""Where a provider's key comes from: the environment, then what was given for this run, then what is kept.
 
-Used in the model process only. A key must never reach the parent process, a log, an error's text or a
-`repr`. A keyring must never hold a request up for longer than `KEYRING_LIMIT_S`: a dead D-Bus takes about
-a second to say so, and a backend that asks for a password on a screen nobody sees never answers.
+Used in the model process. A key must never reach a log, an error's text, a `repr` or an address that it is
+not for. A keyring must never hold a request up for longer than `KEYRING_LIMIT_S`.
+
+Whom a key is for: the usual key of a provider goes to the provider, and to an address that the person gave
+for this very run, on the command line or in the environment. A request whose address comes from the settings
+has a `key_name`: it gets the key of that name, or none when the name is empty, and never the usual one.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import os
-import queue
-import threading
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, assert_never
 from urllib.parse import urlsplit
 
-from providers.catalog import title_of
+from providers.key_file import KeyFile, KeyFileError
+from providers.key_names import KEYLESS, OWN_CREDENTIALS, all_key_variables, key_variables, shout
+from providers.key_problems import KEYRING_LIMIT_S, KeyProblem, explain
+from providers.keyring_access import SERVICE, Keyring, KeyringUnusable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SERVICE = "caesura"
-"""The keyring's service name; the user name is the environment variable's, or the provider's."""
-KEYRING_LIMIT_S = 3.0
+__all__ = [
+    "KEYRING_LIMIT_S",
+    "PLACEHOLDER",
+    "SERVICE",
+    "Endpoint",
+    "Key",
+    "KeyFinder",
+    "KeyProblem",
+    "KeySource",
+    "all_key_variables",
+    "endpoint",
+    "explain",
+    "is_loopback",
+    "key_variables",
+]
+
 PLACEHOLDER = "no-key-needed"
 """Sent where a server wants no key but the library insists on one."""
 
-KEY_VARIABLES = {
-    "azure": ("AZURE_API_KEY", "AZURE_OPENAI_API_KEY"),
-    "cohere": ("COHERE_API_KEY", "CO_API_KEY"),
-    "cohere_chat": ("COHERE_API_KEY", "CO_API_KEY"),
-    "fireworks_ai": ("FIREWORKS_AI_API_KEY", "FIREWORKS_API_KEY"),
-    "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
-    "github": ("GITHUB_API_KEY", "GITHUB_TOKEN"),
-    "huggingface": ("HF_TOKEN", "HUGGINGFACE_API_KEY"),
-    "ollama_chat": ("OLLAMA_API_KEY",),
-    "perplexity": ("PERPLEXITYAI_API_KEY", "PERPLEXITY_API_KEY"),
-    "together_ai": ("TOGETHERAI_API_KEY", "TOGETHER_API_KEY", "TOGETHER_AI_API_KEY"),
-}
 BASE_VARIABLES = {
     "anthropic": ("ANTHROPIC_API_BASE", "ANTHROPIC_BASE_URL"),
     "ollama_chat": ("OLLAMA_API_BASE",),
     "openai": ("OPENAI_BASE_URL", "OPENAI_API_BASE"),
 }
-KEYLESS = frozenset({"hosted_vllm", "llamafile", "lm_studio", "ollama", "ollama_chat", "vllm"})
-"""Providers that run on the user's own machines and usually want no key."""
-OWN_CREDENTIALS = frozenset(
-    {"bedrock", "chatgpt", "github_copilot", "oci", "sagemaker", "sagemaker_chat", "vertex_ai", "watsonx"}
-)
-"""Providers that sign in with profiles, roles or service accounts, which litellm finds by itself."""
+_KEYED_ON_LOOPBACK = frozenset({"litellm_proxy"})
+"""Servers that want a key also where they run on this machine."""
 
 
 class KeySource(StrEnum):
     ENVIRONMENT = "environment"
+    THIS_RUN = "this run"
     KEYRING = "keyring"
+    FILE = "file"
     NOT_NEEDED = "not needed"
     OWN_CREDENTIALS = "the provider's own credentials"
 
@@ -67,16 +70,6 @@ class Key:
     source: KeySource
 
 
-class KeyProblem(StrEnum):
-    """Why there is no key."""
-
-    MISSING = "missing"
-    NO_KEYRING = "no keyring"
-    KEYRING_LOCKED = "keyring locked"
-    KEYRING_HANGS = "keyring hangs"
-    KEYRING_FAILS = "keyring fails"
-
-
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where a provider is reached. None leaves the choice to litellm's defaults."""
@@ -85,89 +78,62 @@ class Endpoint:
     api_version: str | None = None
 
 
-def key_variables(provider: str) -> tuple[str, ...]:
-    """The environment variables that may hold the key of `provider`, the usual one first."""
-    return KEY_VARIABLES.get(provider, (f"{_shout(provider)}_API_KEY",))
-
-
-def all_key_variables() -> frozenset[str]:
-    """Every variable that is known to hold a key: no child that runs a command gets one of them."""
-    known = (name for names in KEY_VARIABLES.values() for name in names)
-    return frozenset((*known, "OPENAI_API_KEY", "ANTHROPIC_API_KEY"))
-
-
 def endpoint(provider: str, api_base: str | None, environment: Mapping[str, str] = os.environ) -> Endpoint:
     """The address to use: `api_base` if given, else the provider's usual environment variables."""
-    variables = BASE_VARIABLES.get(provider, (f"{_shout(provider)}_API_BASE",))
+    variables = BASE_VARIABLES.get(provider, (f"{shout(provider)}_API_BASE",))
     found = next((environment[name] for name in variables if environment.get(name)), None)
-    return Endpoint(api_base or found, environment.get(f"{_shout(provider)}_API_VERSION") or None)
-
-
-def explain(problem: KeyProblem, provider: str) -> str:
-    """One sentence for the user: what is missing, for which provider, and what to do next."""
-    title, variable = title_of(provider), key_variables(provider)[0]
-    match problem:
-        case KeyProblem.MISSING:
-            return (
-                f"No key for {title}: set {variable} and start Caesura again, "
-                f"or store it with `python -m keyring set {SERVICE} {variable}`."
-            )
-        case KeyProblem.NO_KEYRING:
-            return (
-                f"No key for {title}: set {variable} and start Caesura again "
-                "(this machine has no keyring that could hold it)."
-            )
-        case KeyProblem.KEYRING_LOCKED:
-            return (
-                f"No key for {title}: the keyring is locked; unlock it and send the prompt again, "
-                f"or set {variable} and start Caesura again."
-            )
-        case KeyProblem.KEYRING_HANGS:
-            return (
-                f"No key for {title}: the keyring did not answer within {KEYRING_LIMIT_S:g} s; "
-                f"set {variable} and start Caesura again."
-            )
-        case KeyProblem.KEYRING_FAILS:
-            return (
-                f"No key for {title}: the keyring could not be read; set {variable} and start Caesura again."
-            )
-        case _:
-            assert_never(problem)
+    return Endpoint(api_base or found, environment.get(f"{shout(provider)}_API_VERSION") or None)
 
 
 class KeyFinder:
-    """Finds keys, remembers those that came from the keyring, and never asks a hung keyring twice.
+    """Finds keys, remembers those that came from the keyring, and asks no keyring while it hangs.
 
     Thread-safe enough for its use: two look-ups at once may both ask the keyring, which does no harm.
     """
 
     def __init__(
-        self, environment: Mapping[str, str] = os.environ, *, keyring_limit_s: float = KEYRING_LIMIT_S
+        self,
+        environment: Mapping[str, str] = os.environ,
+        *,
+        keyring_limit_s: float = KEYRING_LIMIT_S,
+        file: KeyFile | None = None,
     ) -> None:
         self._environment = environment
-        self._keyring_limit_s = keyring_limit_s
-        self._found: dict[str, Key] = {}
-        self._keyring_hangs = False
+        self._this_run: dict[str, str] = {}
+        self._keyring = Keyring(keyring_limit_s)
+        self._file = file or KeyFile()
+        self._found: dict[tuple[str, ...], Key] = {}
 
-    def find(self, provider: str, *, api_base: str | None = None) -> Key | KeyProblem:
+    def use(self, name: str, value: str) -> None:
+        """Have a key for this run only; `""` takes it back. `name` is a variable or a provider."""
+        self._this_run[name] = value.strip()
+
+    def find(
+        self, provider: str, *, api_base: str | None = None, key_name: str | None = None
+    ) -> Key | KeyProblem:
         """The key for `provider`, or why there is none. Blocks for up to the keyring's limit.
 
-        A server of the user's own (`api_base`) may want no key, so there a missing one is no problem: a
-        placeholder is sent. A loopback server is not worth a question to the keyring.
+        With a `key_name` it is the key of that name and no other; an empty one means that the server wants
+        none. Without, a server of the user's own (`api_base`) may want no key, so there a missing one is no
+        problem: a placeholder is sent. A loopback server is not worth a question to the keyring.
         """
+        placeholder = Key(PLACEHOLDER, KeySource.NOT_NEEDED)
+        if key_name == "":
+            return placeholder
+        if key_name is not None:
+            return self._given((key_name,), (key_name,)) or self._kept((key_name,))
         names = key_variables(provider)
-        for name in names:
-            if value := self._environment.get(name, "").strip():
-                return Key(value, KeySource.ENVIRONMENT)
+        entries = (*names, provider)
+        if (given := self._given(names, entries)) is not None:
+            return given
         if provider in OWN_CREDENTIALS:
             return Key(None, KeySource.OWN_CREDENTIALS)
-        placeholder = Key(PLACEHOLDER, KeySource.NOT_NEEDED)
-        if provider in KEYLESS or (api_base is not None and is_loopback(api_base)):
+        loopback = api_base is not None and is_loopback(api_base) and provider not in _KEYED_ON_LOOPBACK
+        if provider in KEYLESS or loopback:
             return placeholder
-        answer = self._found.get(provider) or self._ask_keyring((*names, provider))
+        answer = self._kept(entries)
         match answer:
             case Key():
-                self._found[provider] = answer
                 return answer
             case KeyProblem():
                 own_server = api_base is not None and provider != "azure"
@@ -175,23 +141,36 @@ class KeyFinder:
             case _:
                 assert_never(answer)
 
-    def forget(self, provider: str) -> None:
+    def forget(self, provider: str, *, key_name: str | None = None) -> None:
         """Read the keyring again at the next request: the provider refused the key that is remembered."""
-        self._found.pop(provider, None)
+        entries = (key_name,) if key_name else (*key_variables(provider), provider)
+        self._found.pop(entries, None)
 
-    def _ask_keyring(self, users: tuple[str, ...]) -> Key | KeyProblem:
-        if self._keyring_hangs:
-            return KeyProblem.KEYRING_HANGS
-        answers: queue.SimpleQueue[Key | KeyProblem] = queue.SimpleQueue()
-        # A daemon, because a hung backend cannot be interrupted and must not keep the process alive.
-        threading.Thread(
-            target=lambda: answers.put(_read_keyring(users)), name="keyring", daemon=True
-        ).start()
+    def _given(self, names: tuple[str, ...], entries: tuple[str, ...]) -> Key | None:
+        for name in names:
+            if value := self._environment.get(name, "").strip():
+                return Key(value, KeySource.ENVIRONMENT)
+        for entry in entries:
+            if value := self._this_run.get(entry, ""):
+                return Key(value, KeySource.THIS_RUN)
+        return None
+
+    def _kept(self, entries: tuple[str, ...]) -> Key | KeyProblem:
+        if (found := self._found.get(entries)) is not None:
+            return found
+        problem = KeyProblem.MISSING
         try:
-            return answers.get(timeout=self._keyring_limit_s)
-        except queue.Empty:
-            self._keyring_hangs = True
-            return KeyProblem.KEYRING_HANGS
+            if value := self._keyring.read(entries):
+                self._found[entries] = Key(value, KeySource.KEYRING)
+                return self._found[entries]
+        except KeyringUnusable as error:
+            problem = error.problem
+        try:
+            kept = self._file.read()
+        except KeyFileError:
+            return KeyProblem.FILE_UNUSABLE
+        value = next((kept[entry] for entry in entries if kept.get(entry)), "")
+        return Key(value, KeySource.FILE) if value else problem
 
 
 def is_loopback(api_base: str) -> bool:
@@ -201,26 +180,3 @@ def is_loopback(api_base: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _read_keyring(users: tuple[str, ...]) -> Key | KeyProblem:
-    try:
-        import keyring
-        from keyring.errors import InitError, KeyringLocked, NoKeyringError
-    except ImportError:
-        return KeyProblem.NO_KEYRING
-    try:
-        for user in users:
-            if value := (keyring.get_password(SERVICE, user) or "").strip():
-                return Key(value, KeySource.KEYRING)
-    except NoKeyringError:
-        return KeyProblem.NO_KEYRING
-    except (KeyringLocked, InitError):
-        return KeyProblem.KEYRING_LOCKED
-    except Exception:  # noqa: BLE001 - backends are plug-ins that raise what they like, text with secrets included
-        return KeyProblem.KEYRING_FAILS
-    return KeyProblem.MISSING
-
-
-def _shout(provider: str) -> str:
-    return provider.upper().replace("-", "_")

@@ -19,15 +19,21 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from providers import failures, protocols
+from providers import failures, parameters, protocols, reasoning
+from providers.catalog import entry_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from core.model import ModelRequest
+    from core.messages import Message
+    from core.model import ModelRequest, Parameters
     from providers.keys import Endpoint
 
 _library: Any = None
+
+TAKES_ANY_NAME = frozenset({"azure", "llamafile", "lm_studio"})
+"""Providers of OpenAI's protocol whose models have names that the person has given them: what such a model is
+says nothing, so that litellm leaves efforts out."""
 
 
 def load() -> None:
@@ -54,6 +60,7 @@ def load() -> None:
     # Else the first request to Azure imports it, on the event loop, for half a second.
     importlib.import_module("openai")
     _be_strict()
+    _ask_once()
     _keep_calls_apart()
     _without_gateway()
     _library = litellm
@@ -77,6 +84,14 @@ def cost_map() -> Mapping[str, Mapping[str, object]]:
     return _library.model_cost  # type: ignore[no-any-return]
 
 
+def providers() -> frozenset[str]:
+    """litellm's names of the providers that it can ask."""
+    from litellm.llms.openai_like.json_loader import JSONProviderRegistry
+    from litellm.types.utils import LlmProvidersSet
+
+    return frozenset((*LlmProvidersSet, *JSONProviderRegistry.list_providers()))
+
+
 def provider_and_model(request: ModelRequest) -> tuple[str, str]:
     """litellm's name of the provider, and the model's name to pass to it.
 
@@ -96,23 +111,101 @@ def provider_and_model(request: ModelRequest) -> tuple[str, str]:
         return "openai", f"openai/{model}"
 
 
+def prepare(request: ModelRequest, provider: str, model: str, key: str | None, where: Endpoint) -> Call:
+    """The call of litellm for `request`: in which dialect, and with which of its parameters."""
+    name = model.removeprefix(f"{provider}/")
+    responses = protocols.responses_model(request.model) is not None or _wants_responses(
+        request, provider, name, where.api_base
+    )
+    map_parameters = _map_for_responses if responses and _responses_config(provider, name) else _map_for_chat
+
+    def mapped(asked: Parameters) -> Mapping[str, Any] | None:
+        try:
+            return map_parameters(asked, provider, name)
+        except Exception:  # noqa: BLE001 - it raises what it likes, here as well as for the request
+            return None
+
+    entry = entry_for(model, cost_map())
+    fitted = parameters.fit(request.parameters, parameters.Model(name, provider, entry, mapped))
+    return Call(request, provider, model, key, where, responses, fitted)
+
+
+def _wants_responses(request: ModelRequest, provider: str, name: str, api_base: str | None) -> bool:
+    """Whether litellm would ask the Responses API by itself, as it does for models that have nothing else or
+    that do not reason with tools elsewhere: its bridge loses the encrypted reasoning."""
+    effort = parameters.chat_parameters(request.parameters).get("reasoning_effort")
+    tools = [{"type": "function", "function": {}}] if request.tools else None
+    info, _ = _library.main.responses_api_bridge_check(
+        name, provider, tools=tools, reasoning_effort=effort, api_base=api_base
+    )
+    return info.get("mode") == "responses" and _responses_config(provider, name) is not None
+
+
+def _map_for_chat(asked: Parameters, provider: str, name: str) -> Mapping[str, Any]:
+    mapped: Mapping[str, Any] = _library.utils.get_optional_params(
+        model=name, custom_llm_provider=provider, **_chat_parameters(asked, provider, name)
+    )
+    return mapped
+
+
+def _chat_parameters(given: Parameters, provider: str, model: str) -> dict[str, Any]:
+    said = parameters.chat_parameters(given)
+    nameless = provider in TAKES_ANY_NAME and entry_for(f"{provider}/{model}", cost_map()) is None
+    return said | ({"allowed_openai_params": ["reasoning_effort"]} if nameless and given.effort else {})
+
+
+def _map_for_responses(asked: Parameters, provider: str, name: str) -> Mapping[str, Any]:
+    from litellm.responses.utils import ResponsesAPIRequestUtils
+
+    given: Any = parameters.responses_parameters(asked)
+    return ResponsesAPIRequestUtils.get_optional_params_responses_api(
+        model=name,
+        responses_api_provider_config=_responses_config(provider, name),
+        response_api_optional_params=given,
+    )
+
+
+def _responses_config(provider: str, name: str) -> Any:
+    """None where litellm makes chat completions of it."""
+    from litellm.types.utils import LlmProviders
+
+    try:
+        known = LlmProviders(provider)
+    except ValueError:
+        return None
+    return _library.utils.ProviderConfigManager.get_provider_responses_api_config(provider=known, model=name)
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of litellm, in the dialect that the model is asked in. `model` has the provider's prefix."""
+    """One call of litellm, in the dialect that the model is asked in: Responses, or chat completions.
+
+    `model` has the provider's prefix. `parameters` are those of the request, as the model takes them.
+    """
 
     request: ModelRequest
     provider: str
     model: str
     key: str | None
     where: Endpoint
+    responses: bool
+    parameters: parameters.Fitted
 
     @property
     def streaming(self) -> bool:
         return self.request.streaming
 
     @property
-    def _is_responses(self) -> bool:
-        return protocols.responses_model(self.request.model) is not None
+    def _name(self) -> str:
+        return self.model.removeprefix(f"{self.provider}/")
+
+    @property
+    def _maker(self) -> str:
+        return reasoning.maker(self.provider, self.where.api_base, responses=self.responses)
+
+    @property
+    def _messages(self) -> tuple[Message, ...]:
+        return reasoning.own(self.request.messages, self._maker)
 
     @property
     def _is_gemini(self) -> bool:
@@ -121,35 +214,38 @@ class Call:
     async def start(self) -> Any:
         """litellm's stream, or its whole answer; after the headers have come."""
         request = self.request
-        if self._is_responses:
+        if self.responses:
             return await _library.aresponses(
                 model=self.model,
-                input=protocols.responses_input(request.messages),
+                input=protocols.responses_input(self._messages),
                 instructions=request.system,
                 tools=protocols.responses_tools(request.tools) or None,
                 include=["reasoning.encrypted_content"],
                 store=False,
+                **parameters.responses_parameters(self.parameters.given),
                 **self._common(),
             )
         usage = {"stream_options": {"include_usage": True}} if self.streaming else {}
         return await _library.acompletion(
             model=self.model,
-            messages=protocols.chat_messages(request.messages, request.system, for_gemini=self._is_gemini),
+            messages=protocols.chat_messages(self._messages, request.system, for_gemini=self._is_gemini),
             # An empty list is an error to OpenAI.
             tools=protocols.chat_tools(request.tools) or None,
             **usage,
+            **_chat_parameters(self.parameters.given, self.provider, self._name),
             **self._common(),
         )
 
     def read(self, chunk: Any, tally: protocols.Tally) -> Iterable[protocols.ContentDelta]:
         """The deltas of a chunk, or of the whole answer."""
-        match self._is_responses, self.streaming:
+        match self.responses, self.streaming:
             case False, _:
-                return protocols.chat_deltas(chunk, tally)
+                deltas = protocols.chat_deltas(chunk, tally)
             case _, True:
-                return protocols.response_deltas(chunk, tally)
+                deltas = protocols.response_deltas(chunk, tally)
             case _:
-                return protocols.whole_response(chunk, tally)
+                deltas = protocols.whole_response(chunk, tally)
+        return reasoning.sealed(deltas, self._maker)
 
     def check_end(self, answer: Any) -> None:
         """Raise `ModelError` when the stream ended without the provider's own end mark.
@@ -158,7 +254,7 @@ class Call:
         tells the two apart. A broken stream of the Responses API raises by itself.
         """
         marks = ("received_finish_reason", "intermittent_finish_reason")
-        if not self._is_responses and all(getattr(answer, mark, None) is None for mark in marks):
+        if not self.responses and all(getattr(answer, mark, None) is None for mark in marks):
             raise failures.cut_short(self.request.model)
 
     def _common(self) -> dict[str, Any]:
@@ -236,6 +332,17 @@ def _be_strict() -> None:
     )
     for owner, name, changed in changes:
         setattr(owner, name, changed)
+
+
+def _ask_once() -> None:
+    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+
+    async def not_again(*_: Any, **__: Any) -> None:
+        """R3: litellm sends a request again, on a new connection, when the first one was refused or reset."""
+        refused = sys.exception()
+        raise refused if refused is not None else RuntimeError("litellm wanted to send a request again")
+
+    setattr(AsyncHTTPHandler, "single_connection_post_request", not_again)  # noqa: B010 - litellm is typed
 
 
 def _keep_calls_apart() -> None:

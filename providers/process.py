@@ -26,21 +26,26 @@ from core.model import (
     Finished,
     ModelInfo,
     ModelRequest,
+    Offer,
 )
 from providers.call import Call, died, failed, prove, receive
 from providers.child import Child, start_child
+from providers.questions import Questions
 from providers.wire import (
     Cancel,
     Describe,
     Described,
     End,
     Failed,
+    Listed,
+    ListModels,
     Open,
     Piece,
     Ready,
     Stopped,
     ToChild,
     ToParent,
+    UseKey,
     dump_to_child,
     load_to_parent,
 )
@@ -65,14 +70,11 @@ READY_WITHIN_S = 90.0
 SLOW_START_S = 15.0
 """A stop of a request that has waited this long for a start ends the start too: the next begins afresh."""
 
-DESCRIBE_WITHIN_S = 20.0
-"""The first answer waits for the child's import."""
-
 _CHUNK = 1 << 18
 
 
 class ModelProcess:
-    """A `core.model.ModelProvider` whose library lives in a process of its own.
+    """A `core.model.ModelProvider` whose library lives in a process of its own, and its `core.model.Catalog`.
 
     `start` returns at once and may be called before there is an event loop; `close` ends the child and the
     thread. One instance serves any number of streams at once, from any number of event loops. What the child
@@ -85,7 +87,8 @@ class ModelProcess:
         self._lock = threading.RLock()
         self._ids = itertools.count(1)
         self._calls: dict[int, Call] = {}
-        self._questions: dict[int, tuple[asyncio.AbstractEventLoop, asyncio.Future[ModelInfo | None]]] = {}
+        self._questions = Questions(self._ids, self._ask)
+        self._typed_keys: dict[str, str] = {}
         self._outgoing = bytearray()
         self._child: Child | None = None
         self._child_is_ready = False
@@ -156,20 +159,26 @@ class ModelProcess:
 
     async def describe(self, model: str) -> ModelInfo:
         """See `core.model.ModelProvider`. Answers "unknown" rather than waiting for long."""
-        question_id = next(self._ids)
-        answer: asyncio.Future[ModelInfo | None] = asyncio.get_running_loop().create_future()
+        return await self._questions.describe(model)
+
+    async def offers(self) -> tuple[Offer, ...]:
+        """See `core.model.Catalog`: all models of litellm's catalogue, asked for once."""
+        return await self._questions.offers()
+
+    def use_key(self, name: str, value: str) -> None:
+        """Use `value` as the key that is called `name`, until this is closed, in later children too; an empty
+        one takes it back. It goes to the child through a pipe, and nowhere else. From any thread."""
         with self._lock:
-            self._questions[question_id] = (asyncio.get_running_loop(), answer)
+            self._typed_keys[name] = value
+            if self._child is not None:
+                self._send(UseKey(name, value))
+        self._questions.forget_offers()
+
+    def _ask(self, question: Describe | ListModels) -> None:
+        with self._lock:
             self._wanted = True
-            self._send(Describe(question_id, model))
+            self._send(question)
         self._wake()
-        try:
-            async with asyncio.timeout(DESCRIBE_WITHIN_S):
-                return await answer or ModelInfo(model)
-        except TimeoutError:
-            return ModelInfo(model)
-        finally:
-            self._questions.pop(question_id, None)
 
     def _open(self, call: Call) -> None:
         """Hand a request to the thread, which can write a long conversation without holding up the loop."""
@@ -322,25 +331,12 @@ class ModelProcess:
                     ended = self._calls.pop(message.stream_id, None)
                 if ended is not None:
                     ended.finish(message)
-            case Described(stream_id, info):
-                self._answer(stream_id, info)
+            case Described() | Listed():
+                self._questions.answer(message)
             case Ready():
                 self._child_is_ready = True
             case _:
                 assert_never(message)
-
-    def _answer(self, question_id: int, info: ModelInfo | None) -> None:
-        question = self._questions.pop(question_id, None)
-        if question is None:
-            return
-        loop, answer = question
-
-        def settle() -> None:
-            if not answer.done():
-                answer.set_result(info)
-
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(settle)
 
     def _kill_if_late(self) -> None:
         now = time.monotonic()
@@ -362,6 +358,9 @@ class ModelProcess:
         with self._lock:
             self._ready_by = time.monotonic() + READY_WITHIN_S
             self._child = child
+            # Before what was asked meanwhile, of which no line is written in part: nobody was there.
+            typed = [UseKey(name, value) for name, value in self._typed_keys.items()]
+            self._outgoing[:0] = b"".join(map(dump_to_child, typed))
 
     def _give_up(self, why: str) -> None:
         """There is no child and none can be made: fail what waits for it; the next request tries again."""
@@ -375,7 +374,7 @@ class ModelProcess:
         )
         for call in calls:
             call.finish(Failed(call.stream_id, FailureKind.PROCESS_DIED, message, "", None, None))
-        self._answer_all()
+        self._questions.give_up()
 
     def _bury(self, how: str) -> None:
         """Kill the child if it lives, wait for it, and settle what became of its streams."""
@@ -395,14 +394,9 @@ class ModelProcess:
         child.close()
         log.info("the model process %d %s", child.pid, how)
         self.restarts += not self._closing
-        self._answer_all()
+        self._questions.give_up()
         for call in calls:
             self._settle(call, Stopped(call.stream_id, closing, now))
-
-    def _answer_all(self) -> None:
-        """Nobody is left who knew the answers."""
-        for question_id in list(self._questions):
-            self._answer(question_id, None)
 
     def _settle(self, call: Call, stopped: Stopped) -> None:
         """What becomes of a stream whose process has ended: `stopped`, if that was asked for."""

@@ -6,8 +6,11 @@ Servers echo keys, pages of markup and control characters. Nothing of that may r
 from __future__ import annotations
 
 import ast
+import base64
 import json
 import re
+from functools import lru_cache
+from urllib.parse import quote, quote_plus
 
 QUOTE_LIMIT = 160
 """Characters of a server's message that an error quotes."""
@@ -29,11 +32,30 @@ QUOTED_MESSAGE = re.compile(r'"(?:message|error)"\s*:\s*("(?:[^"\\]|\\.)*")')
 
 
 def scrub(text: str, secrets: tuple[str, ...] = ()) -> str:
-    """`text` without keys: those in `secrets` and whatever has the shape of one."""
+    """`text` without keys: those in `secrets`, plain or encoded, and whatever has the shape of one."""
     for secret in secrets:
         if len(secret) >= 4:
-            text = text.replace(secret, "[key]")
+            text = _spellings(secret).sub("[key]", text)
     return SECRET_SHAPES.sub("[key]", text)
+
+
+@lru_cache(maxsize=16)
+def _spellings(secret: str) -> re.Pattern[str]:
+    """The key as it is, and as servers write it into addresses, JSON and headers."""
+    plain = {secret, quote(secret, safe=""), quote(secret), quote_plus(secret), secret.encode().hex()}
+    plain |= {json.dumps(secret)[1:-1], json.dumps(secret)[1:-1].replace("/", "\\/")}
+    found = [re.escape(text) for text in sorted(plain, key=len, reverse=True)]
+    for skipped in range(3) if len(secret) >= 8 else ():
+        # Base64 of what the key is a part of: what stands at its edges depends on what is beside it.
+        encoded = base64.b64encode(b"x" * skipped + secret.encode()).decode()[4:-4]
+        found.append(
+            rf"[\w+/-]{{0,4}}(?:{re.escape(encoded)}|{re.escape(_url_safe(encoded))})[\w+/=-]{{0,8}}"
+        )
+    return re.compile("|".join(found))
+
+
+def _url_safe(encoded: str) -> str:
+    return encoded.replace("+", "-").replace("/", "_")
 
 
 def server_message(chain: tuple[BaseException, ...], secrets: tuple[str, ...]) -> str:

@@ -1,15 +1,17 @@
 """What the two processes say to each other: one JSON array a line, its first element the kind.
 
 Both sides import this and nothing heavier, so it must stay cheap. Nothing here is a public format: parent
-and child are always the same version. API keys never cross it in either direction.
+and child are always the same version. One kind of message, `UseKey`, carries a key, from the parent to the
+child: one that a person has typed for this run alone. No other does, none comes back, and no error here says
+what is in a line.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import asdict, dataclass
-from typing import Any, assert_never
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, assert_never
 
 from core.messages import (
     AssistantMessage,
@@ -25,11 +27,15 @@ from core.messages import (
     UserMessage,
 )
 from core.model import (
+    AS_IT_IS,
     Closing,
+    Effort,
     FailureKind,
     ModelError,
     ModelInfo,
     ModelRequest,
+    Parameters,
+    ParametersDropped,
     Phase,
     PhaseChanged,
     ReasoningDelta,
@@ -37,6 +43,12 @@ from core.model import (
     ToolCallDelta,
     ToolSpec,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Delta = TextDelta | ReasoningDelta | ToolCallDelta | PhaseChanged | ParametersDropped
+"""What a model process says of a stream under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +75,21 @@ class Describe:
 
 
 @dataclass(frozen=True, slots=True)
+class ListModels:
+    """Parent: which models does the catalogue know?"""
+
+    stream_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class UseKey:
+    """Parent: `value` is the key that is called `name`, for this run; an empty one takes it back."""
+
+    name: str
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """Child: the library is imported and warm."""
 
@@ -72,7 +99,7 @@ class Piece:
     """Child: one delta of a stream."""
 
     stream_id: int
-    delta: TextDelta | ReasoningDelta | ToolCallDelta | PhaseChanged
+    delta: Delta
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +144,29 @@ class Described:
     info: ModelInfo
 
 
-ToChild = Open | Cancel | Describe
-ToParent = Ready | Piece | End | Failed | Stopped | Described
+@dataclass(frozen=True, slots=True)
+class KnownModel:
+    """A model of the catalogue. `usable` as `core.model.Offer` has it."""
+
+    info: ModelInfo
+    usable: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Child: some of the models that the catalogue knows; the `last` of these messages ends the answer.
+
+    `models` is the text that `dump_models` makes: whoever asked reads it, not the thread that passes it on,
+    which has stops to confirm.
+    """
+
+    stream_id: int
+    models: str
+    last: bool
+
+
+ToChild = Open | Cancel | Describe | ListModels | UseKey
+ToParent = Ready | Piece | End | Failed | Stopped | Described | Listed
 
 
 def dump_to_child(message: ToChild) -> bytes:
@@ -128,6 +176,7 @@ def dump_to_child(message: ToChild) -> bytes:
             fields = {field.name: getattr(request, field.name) for field in dataclasses.fields(request)}
             fields["messages"] = [_dump_message(item) for item in request.messages]
             fields["tools"] = [[tool.name, tool.description, tool.parameters] for tool in request.tools]
+            fields["parameters"] = None if request.parameters == AS_IT_IS else asdict(request.parameters)
             # Half a surrogate pair, a model's or a tool's, becomes a question mark: else a provider refuses
             # this request, and each later one that contains it.
             opened = json.dumps(["open", stream_id, fields], separators=(",", ":"), ensure_ascii=False)
@@ -136,6 +185,10 @@ def dump_to_child(message: ToChild) -> bytes:
             return _line("cancel", stream_id)
         case Describe(stream_id, model):
             return _line("describe", stream_id, model)
+        case ListModels(stream_id):
+            return _line("list", stream_id)
+        case UseKey(name, value):
+            return _line("key", name, value)
         case _:
             assert_never(message)
 
@@ -146,12 +199,25 @@ def load_to_child(line: bytes) -> ToChild:
         case ["open", int(stream_id), dict(fields)]:
             fields["messages"] = tuple(_load_message(item) for item in fields["messages"])
             fields["tools"] = tuple(ToolSpec(*item) for item in fields["tools"])
+            fields["parameters"] = _load_parameters(fields["parameters"])
             return Open(stream_id, ModelRequest(**fields))
         case ["cancel", int(stream_id)]:
             return Cancel(stream_id)
         case ["describe", int(stream_id), str(model)]:
             return Describe(stream_id, model)
-    raise ValueError(f"no message to the model process: {line[:80]!r}")
+        case ["list", int(stream_id)]:
+            return ListModels(stream_id)
+        case ["key", str(name), str(value)]:
+            return UseKey(name, value)
+    # Without a word of it: it may hold a key, or the conversation.
+    raise ValueError("no message to the model process")
+
+
+def _load_parameters(fields: dict[str, Any] | None) -> Parameters:
+    if fields is None:
+        return AS_IT_IS
+    effort = next((it for it in Effort if it == fields["effort"]), None)
+    return Parameters(**{**fields, "effort": effort})
 
 
 def dump_to_parent(message: ToParent) -> bytes:
@@ -165,14 +231,16 @@ def dump_to_parent(message: ToParent) -> bytes:
         case Stopped(stream_id, how, at):
             return _line("stopped", stream_id, how, at)
         case Described(stream_id, info):
-            return _line("described", stream_id, asdict(info))
+            return _line("described", stream_id, _known_fields(info))
+        case Listed(stream_id, models, last):
+            return _line("listed", stream_id, models, last)
         case Ready():
             return _line("ready")
         case _:
             assert_never(message)
 
 
-def _dump_delta(stream_id: int, delta: TextDelta | ReasoningDelta | ToolCallDelta | PhaseChanged) -> bytes:
+def _dump_delta(stream_id: int, delta: Delta) -> bytes:
     match delta:
         case TextDelta(text):
             return _line("text", stream_id, text)
@@ -182,6 +250,8 @@ def _dump_delta(stream_id: int, delta: TextDelta | ReasoningDelta | ToolCallDelt
             return _line("call", stream_id, index, arguments, call_id, name)
         case PhaseChanged(phase):
             return _line("phase", stream_id, phase)
+        case ParametersDropped(model, names):
+            return _line("dropped", stream_id, model, names)
         case _:
             assert_never(delta)
 
@@ -197,6 +267,8 @@ def load_to_parent(line: bytes) -> ToParent:
             return Piece(stream_id, ToolCallDelta(index, arguments, call_id, name))
         case ["phase", int(stream_id), str(phase)]:
             return Piece(stream_id, PhaseChanged(Phase(phase)))
+        case ["dropped", int(stream_id), str(model), list(names)]:
+            return Piece(stream_id, ParametersDropped(model, tuple(names)))
         case ["end", int(stream_id), str(reason), usage, str(model)]:
             counted = None if usage is None else Usage(**usage)
             return End(stream_id, FinishReason(reason), counted, model)
@@ -206,9 +278,28 @@ def load_to_parent(line: bytes) -> ToParent:
             return Stopped(stream_id, Closing(how), at)
         case ["described", int(stream_id), dict(fields)]:
             return Described(stream_id, ModelInfo(**fields))
+        case ["listed", int(stream_id), str(models), bool(last)]:
+            return Listed(stream_id, models, last)
         case ["ready"]:
             return Ready()
-    raise ValueError(f"no message from the model process: {line[:80]!r}")
+    raise ValueError("no message from the model process")
+
+
+_MODEL_FIELDS = tuple(item.name for item in dataclasses.fields(ModelInfo) if item.name != "members")
+
+
+def _known_fields(info: ModelInfo) -> dict[str, object]:
+    """What is known, and nothing else: there are thousands of models. The catalogue knows no routes."""
+    return {name: value for name in _MODEL_FIELDS if (value := getattr(info, name)) is not None}
+
+
+def dump_models(models: Iterable[KnownModel]) -> str:
+    return json.dumps([(_known_fields(it.info), it.usable) for it in models], separators=(",", ":"))
+
+
+def load_models(text: str) -> list[KnownModel]:
+    """Raises `ValueError` or `TypeError` for a text that `dump_models` did not write."""
+    return [KnownModel(ModelInfo(**fields), usable) for fields, usable in json.loads(text)]
 
 
 def _line(*values: Any) -> bytes:
@@ -239,7 +330,7 @@ def _load_message(value: list[Any]) -> Message:
             return ToolResults(
                 tuple(ToolResult(of, name, ResultStatus(status), text) for of, name, status, text in results)
             )
-    raise ValueError(f"no message of a conversation: {value!r:.80}")
+    raise ValueError("no message of a conversation")
 
 
 def _dump_part(part: Text | Reasoning | ToolCall) -> list[Any]:
@@ -262,4 +353,4 @@ def _load_part(value: list[Any]) -> Text | Reasoning | ToolCall:
             return Reasoning(text, signature)
         case ["call", str(call_id), str(name), str(arguments)]:
             return ToolCall(call_id, name, arguments)
-    raise ValueError(f"no part of a message: {value!r:.80}")
+    raise ValueError("no part of a message")

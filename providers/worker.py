@@ -18,13 +18,23 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
-from core.model import Closing, FailureKind, ModelError, ModelRequest, Phase, PhaseChanged, TextDelta
+from core.model import (
+    Closing,
+    FailureKind,
+    ModelError,
+    ModelRequest,
+    ParametersDropped,
+    Phase,
+    PhaseChanged,
+)
 from providers import failures, library, protocols
 from providers.catalog import describe, entry_for, provider_of
 from providers.keys import KeyFinder, KeyProblem, endpoint
+from providers.offers import known_models
+from providers.outbox import Outbox
 from providers.sockets import SocketTrace, TracedLoop, trace_this_task
 from providers.wire import (
     Cancel,
@@ -32,14 +42,21 @@ from providers.wire import (
     Described,
     End,
     Failed,
+    KnownModel,
+    Listed,
+    ListModels,
     Open,
     Piece,
     Ready,
     Stopped,
     ToParent,
-    dump_to_parent,
+    UseKey,
+    dump_models,
     load_to_child,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
 
 log = logging.getLogger("caesura.worker")
 
@@ -49,54 +66,14 @@ CLOSE_BOUND_S = 1.0
 SLICE_S = 0.002
 """A burst is read from the buffer without one real await; this often it gives way to a stop."""
 
+MODELS_A_LINE = 50
+"""What is said of the catalogue at once: some 10 kB."""
+
 MOST_THREADS = 64
 """A name look-up that hangs keeps its thread until the resolver gives up, also when its stream has ended."""
 
 _CHUNK = 65536
 _PR_SET_PDEATHSIG = 1
-
-
-class Outbox:
-    """Messages to the parent, written when the task that made them pauses; text in a row is one message."""
-
-    def __init__(self, fd: int, loop: asyncio.AbstractEventLoop) -> None:
-        self._fd = fd
-        self._loop = loop
-        self._lines: list[bytes] = []
-        self._texts: list[str] = []
-        self._texts_of: int | None = None
-        self._scheduled = False
-
-    def send(self, message: ToParent) -> None:
-        match message:
-            case Piece(stream_id, TextDelta(text)):
-                if stream_id != self._texts_of:
-                    self._end_run()
-                    self._texts_of = stream_id
-                self._texts.append(text)
-            case _:
-                self._end_run()
-                self._lines.append(dump_to_parent(message))
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self.flush)
-
-    def flush(self) -> None:
-        self._scheduled = False
-        self._end_run()
-        view = memoryview(b"".join(self._lines))
-        self._lines.clear()
-        try:
-            while view:
-                view = view[os.write(self._fd, view) :]
-        except BrokenPipeError:
-            os._exit(0)
-
-    def _end_run(self) -> None:
-        if self._texts_of is not None:
-            self._lines.append(dump_to_parent(Piece(self._texts_of, TextDelta("".join(self._texts)))))
-            self._texts.clear()
-            self._texts_of = None
 
 
 @dataclass(slots=True)
@@ -108,6 +85,7 @@ class Stream:
     trace: SocketTrace
     tally: protocols.Tally = field(default_factory=protocols.Tally)
     provider: str = ""
+    dropped: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     heard_at: float = 0.0
     timed_out: bool = False
@@ -125,6 +103,7 @@ class Worker:
         self._loop = loop
         self._partial = b""
         self._keys = KeyFinder()
+        self._typed_keys: frozenset[str] = frozenset()
         self._streams: dict[int, Stream] = {}
         self._used: set[str] = set()
         self._answering: set[asyncio.Task[None]] = set()
@@ -149,9 +128,17 @@ class Worker:
             case Cancel(stream_id):
                 self._cancel(stream_id)
             case Describe(stream_id, model):
-                task = self._loop.create_task(self._describe(stream_id, model))
-                self._answering.add(task)
-                task.add_done_callback(self._answering.discard)
+                self._answer(self._describe(stream_id, model))
+            case ListModels(stream_id):
+                self._answer(self._list_models(stream_id))
+            case UseKey(name, value):
+                self._typed_keys = self._typed_keys | {name} if value else self._typed_keys - {name}
+                self._keys.use(name, value)
+
+    def _answer(self, answering: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(answering)
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
 
     def _open(self, stream_id: int, request: ModelRequest) -> None:
         trace = SocketTrace(
@@ -242,6 +229,9 @@ class Worker:
         stream.trace.progress()
         if not stream.shown:
             stream.shown = True
+            if stream.dropped:
+                dropped = ParametersDropped(stream.request.model, stream.dropped)
+                self._outbox.send(Piece(stream.stream_id, dropped))
             self._outbox.send(Piece(stream.stream_id, PhaseChanged(Phase.STREAMING)))
         for delta in deltas:
             self._outbox.send(Piece(stream.stream_id, delta))
@@ -297,20 +287,27 @@ class Worker:
             provider=provider,
             api_base=endpoint(provider, request.api_base).api_base,
             secrets=stream.secrets,
+            key_name=request.key_name,
         )
         if failure.kind is FailureKind.WRONG_KEY:
-            self._keys.forget(provider)
+            self._keys.forget(provider, key_name=request.key_name)
         return failure
 
     async def _prepare(self, stream: Stream) -> library.Call:
         request = stream.request
         stream.provider, model = library.provider_and_model(request)
         where = endpoint(stream.provider, request.api_base)
-        key = await asyncio.to_thread(self._keys.find, stream.provider, api_base=where.api_base)
+        if request.api_version is not None:
+            where = replace(where, api_version=request.api_version)
+        key = await asyncio.to_thread(
+            self._keys.find, stream.provider, api_base=where.api_base, key_name=request.key_name
+        )
         if isinstance(key, KeyProblem):
-            raise failures.no_key(key, stream.provider)
+            raise failures.no_key(key, stream.provider, request.key_name)
         stream.secrets = () if key.value is None else (key.value,)
-        return library.Call(request, stream.provider, model, key.value, where)
+        call = library.prepare(request, stream.provider, model, key.value, where)
+        stream.dropped = call.parameters.dropped
+        return call
 
     # -- the library --
 
@@ -330,6 +327,20 @@ class Worker:
         await asyncio.shield(self._library)
         info = describe(model, entry_for(model, library.cost_map()))
         self._outbox.send(Described(stream_id, info))
+
+    async def _list_models(self, stream_id: int) -> None:
+        """Thousands of them, in slices: a stop comes between two."""
+        await asyncio.shield(self._library)
+        models: list[KnownModel] = []
+        pause_at = time.monotonic() + SLICE_S
+        for model in known_models(library.cost_map(), library.providers(), self._typed_keys):
+            models.append(model)
+            if len(models) == MODELS_A_LINE or time.monotonic() > pause_at:
+                self._outbox.send(Listed(stream_id, dump_models(models), last=False))
+                models.clear()
+                await asyncio.sleep(0)
+                pause_at = time.monotonic() + SLICE_S
+        self._outbox.send(Listed(stream_id, dump_models(models), last=True))
 
 
 def _end_without_library(loading: asyncio.Task[None]) -> None:
@@ -370,13 +381,16 @@ def main(parent: int, lifeline_fd: int) -> None:
     _end_with_parent(parent, lifeline_fd)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s", level=logging.WARNING)
-    # What libraries print must not end up among the messages.
-    outbox_fd = os.dup(sys.stdout.fileno())
+    # What libraries print must not end up among the messages, nor may a keyring that asks something read any.
+    outbox_fd, inbox_fd = os.dup(sys.stdout.fileno()), os.dup(sys.stdin.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, sys.stdin.fileno())
+    os.close(nothing)
     loop = TracedLoop()
     loop.set_default_executor(ThreadPoolExecutor(MOST_THREADS, "worker"))
     asyncio.set_event_loop(loop)
-    worker = Worker(sys.stdin.fileno(), Outbox(outbox_fd, loop), loop)
+    worker = Worker(inbox_fd, Outbox(outbox_fd, loop), loop)
     with contextlib.suppress(KeyboardInterrupt):
         loop.run_forever()
     del worker

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,6 +25,7 @@ KEYS = (
     "GOOGLE_API_KEY",
     "OLLAMA_API_BASE",
 )
+FOR_TESTS = ("CAESURA_TEST_", "CAESURA_CHILD_", "CAESURA_KILLS")
 
 
 @pytest.fixture
@@ -38,6 +40,9 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     for name in ("CONFIG", "DATA", "STATE", "CACHE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
     monkeypatch.setenv("HOME", str(home))
+    settings = [name for name in os.environ if name.startswith("CAESURA_") and not name.startswith(FOR_TESTS)]
+    for name in settings:
+        monkeypatch.delenv(name)
     for name in (*KEYS, "SSH_CONNECTION", "NO_COLOR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)

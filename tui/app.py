@@ -18,26 +18,37 @@ from textual.app import App
 from core.cancel import CancelReason, Cause
 from core.errors import CaesuraError
 from core.events import Event, Status, TurnEnded
+from core.loop_lag import LoopLag
+from core.setup import DemoChosen
+from core.values import dataclass
 from tui import theme
 from tui.driver import CaesuraDriver, Interrupted
 from tui.interrupt import InterruptGate
 from tui.keeping import Greeting
-from tui.keys import KeyScope, bindings
+from tui.keys import KeyScope, bindings, use_keymap
 from tui.memory import settle_memory
 from tui.restore import restore_terminal
 from tui.signals import install_signals
 from tui.stops import background_of
+from tui.theme_choice import ThemeChoice
 from tui.widgets.pane import Pane
 from tui.widgets.transcript import NoticeKind, warm_up
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+    from pathlib import Path
 
     from textual.app import ComposeResult
     from textual.binding import BindingType
 
+    from core.model import ModelChoice
     from core.session import Session
     from core.sessions import Sessions
+    from core.setup import Chosen, Setup
+    from tui.driver import SchemeReported
+    from tui.preferences import Preferences
+    from tui.widgets.first_start import FirstStart
+    from tui.widgets.theme_list import ThemeList
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +58,24 @@ QUIT_ASKED_S = 10.0
 """How long a question whether to quit stands; to ask for the end again in this time is the answer."""
 
 
+@dataclass(frozen=True, slots=True)
+class FirstStartPlan:
+    """What is done when nobody has ever said which model is to answer: `settle` gives the model for what was
+    chosen, `open_session` the session to begin with; `demo_welcome` is what a pane says with the demo."""
+
+    setup: Setup
+    settle: Callable[[Chosen], Awaitable[ModelChoice]]
+    open_session: Callable[[], Awaitable[Session]]
+    demo_welcome: str = ""
+
+
 class CaesuraApp(App[int]):
     """Shows a session that `make_session` makes, and then those that are opened; started by `run_app`.
 
-    `sessions` are those in the file, None where none are kept.
+    Without `make_session` the screen of the first start comes before, as `first_start` has it. `sessions` are
+    those in the file, None where none are kept. `preferences` is what is behind settings and models, None
+    where there is nothing. `own_themes` is the folder of the person's themes, `keymap` are the person's own
+    keys by the ids of bindings, unchecked.
     `log_name` is the log file as messages name it. `after_first_frame` runs in a thread, for what the first
     frame does not need. `welcome` is the first thing a pane says. `clock` is that of the panes.
     `on_idle_session` is called whenever a turn has ended: what a signal has asked for is done then.
@@ -65,10 +90,14 @@ class CaesuraApp(App[int]):
 
     def __init__(
         self,
-        make_session: Callable[[], Session],
+        make_session: Callable[[], Session] | None,
         sessions: Sessions | None = None,
         *,
+        preferences: Preferences | None = None,
+        first_start: FirstStartPlan | None = None,
         theme_name: str = theme.DARK,
+        own_themes: Path | None = None,
+        keymap: Mapping[str, str] | None = None,
         after_first_frame: Callable[[], object] = lambda: None,
         log_name: str = "the log",
         welcome: str = "",
@@ -78,45 +107,123 @@ class CaesuraApp(App[int]):
         super().__init__(driver_class=CaesuraDriver)
         self.animation_level = "none"
         self._make_session = make_session
-        self._theme_name = theme_name
+        self._preferences = preferences
+        self._first_start = first_start
+        self.themes = ThemeChoice(self, theme_name, own_themes)
+        self._keymap_asked = keymap or {}
         self._after_first_frame = after_first_frame
         self._log_name = log_name
         self._welcome = welcome
         self._clock = clock
         self._kept = sessions
         self._sessions: list[Session] = []
+        self.loop_lag = LoopLag()
+        self._early_notes: list[str] = []
+        """What is to be told as soon as there is a pane."""
         self.on_idle_session: Callable[[], object] = lambda: None
         self._asked_to_quit_at = float("-inf")
         self._quitting: asyncio.Task[None] | None = None
         self._chores: set[asyncio.Task[None]] = set()
 
     def compose(self) -> ComposeResult:
-        notes = (self._welcome,) if self._welcome else ()
-        yield self._pane_of(self._make_session(), Greeting(notes))
+        if self._make_session is None:
+            assert self._first_start is not None
+            # Only who needs it pays for the import.
+            from tui.widgets.first_start import FirstStart
+
+            yield FirstStart(self._first_start.setup, self.interrupt_gate, clock=self._clock)
+        else:
+            notes = (self._welcome,) if self._welcome else ()
+            yield self._pane_of(self._make_session(), Greeting(notes))
 
     def _pane_of(self, session: Session, greeting: Greeting) -> Pane:
         self._sessions.append(session)
         session.subscribe(self._on_session_event)
-        return Pane(session, self.interrupt_gate, self._kept, greeting=greeting, clock=self._clock)
+        return Pane(
+            session,
+            self.interrupt_gate,
+            self._kept,
+            preferences=self._preferences,
+            themes=self.themes,
+            lag=self.loop_lag,
+            greeting=greeting,
+            clock=self._clock,
+        )
 
     def on_load(self) -> None:
-        self._use_theme(self._theme_name)
+        self._tell_early(self.themes.start())
+        if self._keymap_asked:
+            keymap = use_keymap(self._keymap_asked)
+            self.set_keymap(dict(keymap.entries))
+            for error in keymap.errors:
+                self._tell_early(str(error))
 
     def on_mount(self) -> None:
-        self.pane.prompt.focus()
+        if self._sessions:
+            self.pane.prompt.focus()
         if self._kept is not None:
-            self._kept.listen(lambda text: self.pane.tell(text))
+            self._kept.listen(self._tell_or_keep)
         self.call_after_refresh(self._start_chores)
 
     @property
     def pane(self) -> Pane:
-        """The pane that keys act on."""
+        """The pane that keys act on. There is none before the first start is over."""
         return self.query_one(Pane)
+
+    @property
+    def _start_screen(self) -> FirstStart | None:
+        """The screen of the first start, as long as that lasts."""
+        if self._first_start is None or self._sessions:
+            return None
+        from tui.widgets.first_start import FirstStart
+
+        return self.query_one(FirstStart)
+
+    @property
+    def follows_scheme(self) -> bool:
+        """Whether the driver is to ask the terminal if it is dark or light, and to report it."""
+        return self.themes.follows
+
+    # -- the first start --
+
+    def on_first_start_chosen(self, message: FirstStart.Chosen) -> None:
+        message.stop()
+        self.run_worker(self._begin(message.chosen, message.notes), group="open", exclusive=True)
+
+    def on_first_start_quit_requested(self) -> None:
+        self.request_quit(CancelReason(Cause.QUIT, "quit"), 0)
+
+    async def _begin(self, chosen: Chosen, notes: tuple[str, ...]) -> None:
+        """Go on from the first start with the conversation."""
+        assert self._first_start is not None
+        assert self._preferences is not None
+        self._preferences.choice = await self._first_start.settle(chosen)
+        try:
+            session = await self._first_start.open_session()
+        except CaesuraError as error:
+            # The session that the command line names cannot be opened: a new one can.
+            assert self._kept is not None
+            session = self._kept.new()
+            notes = (*notes, str(error))
+        welcome = self._first_start.demo_welcome if isinstance(chosen, DemoChosen) else ""
+        pane = self._pane_of(session, Greeting(tuple(filter(None, (*notes, *self._early_notes, welcome)))))
+        self._early_notes.clear()
+        before = self.screen.children
+        with self.batch_update():
+            await self.mount(pane)
+            self.screen.set_focus(pane.prompt)
+            for widget in tuple(before):
+                if widget is not pane:
+                    await widget.remove()
+        self._own(self._prepare_session(session))
 
     # -- stopping --
 
     def on_interrupted(self, _: Interrupted) -> None:
-        self.pane.show_interrupted()
+        if self._sessions:
+            self.pane.show_interrupted()
+        elif (start := self._start_screen) is not None:
+            start.show_interrupted()
 
     def on_pane_quit_requested(self) -> None:
         self._quit_or_ask(CancelReason(Cause.QUIT, "quit"))
@@ -140,7 +247,8 @@ class CaesuraApp(App[int]):
         what = "1 background command" if count == 1 else f"{count} background commands"
         sentences = [f"{what} will be stopped. /running shows what runs."] if count else []
         try:
-            self.pane.check_unsaved()
+            if self._sessions:
+                self.pane.check_unsaved()
         except CaesuraError as error:
             sentences.append(str(error))
         return " ".join(sentences)
@@ -162,10 +270,13 @@ class CaesuraApp(App[int]):
     def on_signal(self, number: signal.Signals, count: int) -> None:
         """Q1: a signal takes the way of the key. SIGINT stops a turn, if there is one; the others quit."""
         reason = CancelReason(Cause.SIGNAL, number.name)
-        session = self.pane.session
-        if number is signal.SIGINT and session.status is not Status.IDLE:
+        session = self.pane.session if self._sessions else None
+        start = self._start_screen
+        if number is signal.SIGINT and session is not None and session.status is not Status.IDLE:
             if count > 1 or not session.stop(reason):
                 session.force()
+        elif number is signal.SIGINT and count == 1 and start is not None and start.stop(reason):
+            return
         else:
             self.request_quit(reason, 128 + number)
 
@@ -197,43 +308,61 @@ class CaesuraApp(App[int]):
         pane.take_over(before)
         self._sessions.remove(before.session)
         self._own(before.session.aclose(CancelReason(Cause.QUIT, "another session was opened")))
-        self._own(opened.prepare())
-        self._own(opened.describe_model())
+        self._own(self._prepare_session(opened))
 
     # -- looks --
 
-    def on_pane_theme_requested(self) -> None:
-        self._use_theme(theme.LIGHT if self.current_theme.dark else theme.DARK)
+    def on_scheme_reported(self, message: SchemeReported) -> None:
+        self.themes.take_scheme(message.scheme)
+
+    def on_theme_list_previewed(self, message: ThemeList.Previewed) -> None:
+        message.stop()
+        self.themes.show(message.name)
+
+    def on_theme_list_dismissed(self, message: ThemeList.Dismissed) -> None:
+        message.stop()
+        self.themes.show(message.name)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return theme.default_css_variables(self.current_theme)
 
-    def _use_theme(self, name: str) -> None:
-        chosen = theme.choose_theme(name)
-        self.register_theme(chosen.theme)
-        self.theme = chosen.theme.name
-        if chosen.error is not None:
-            log.warning("%s", chosen.error)
-            self.call_after_refresh(lambda: self._tell(chosen.error or ""))
+    def _tell_early(self, text: str | None) -> None:
+        """Say it when the first frame is on the screen, and there is a pane."""
+        if text is not None:
+            self._early_notes.append(text)
 
-    def _tell(self, text: str) -> None:
-        self.pane.transcript.add_notice(text, NoticeKind.ERROR)
+    def _tell_or_keep(self, text: str) -> None:
+        if self._sessions:
+            self.pane.tell(text)
+        else:
+            self._early_notes.append(text)
 
     # -- the rest --
 
     def _start_chores(self) -> None:
         """What the first frame did without."""
         settle_memory()
+        self.loop_lag.start()
+        if self._sessions:
+            for text in self._early_notes:
+                self.pane.transcript.add_notice(text, NoticeKind.ERROR)
+            self._early_notes.clear()
         self._own(self._prepare())
-        for session in self._sessions:
-            self._own(session.describe_model())
 
     async def _prepare(self) -> None:
         """One after the other, lest the imports keep the first keys waiting."""
         await asyncio.to_thread(self._warm_up)
-        await self.pane.keeping.offer_crashed()
-        for session in self._sessions:
-            await session.prepare()
+        if self._sessions:
+            await self.pane.keeping.offer_crashed()
+        for session in tuple(self._sessions):
+            await self._prepare_session(session)
+
+    async def _prepare_session(self, session: Session) -> None:
+        """What a turn would have to wait for else, and what the status line wants to know."""
+        await session.prepare()
+        if self._preferences is not None:
+            await self._preferences.read()
+        await session.describe_model()
 
     def _warm_up(self) -> None:
         self._after_first_frame()
@@ -267,6 +396,7 @@ class CaesuraApp(App[int]):
     async def on_unmount(self) -> None:
         reason = CancelReason(Cause.QUIT, "end of the program")
         await asyncio.gather(*(session.aclose(reason, grace_s=QUIT_GRACE_S) for session in self._sessions))
+        self.loop_lag.stop()
         for chore in self._chores:
             chore.cancel()
 

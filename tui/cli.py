@@ -1,46 +1,51 @@
-"""The command line, and the one place where the parts are put together.
+"""The command line: which front end is to run, and with what.
 
-It must stay cheap: the model process starts before anything else is imported, and what only one front end
-needs is imported for that one alone. `caesura run` never imports Textual.
+It must stay cheap: what only one front end needs is imported for that one alone. `caesura run` never imports
+Textual.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import gc
 import logging
-import math
 import os
 import sys
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, TextIO
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, TextIO, assert_never
 
 from core import logs
 from core.errors import CaesuraError
-from tui.sessions_command import add_sessions, sessions_command
+from core.folders import config_folder, config_path
+from tui.composition import (
+    Parts,
+    current_folder,
+    measured_stops,
+    open_store,
+    redacted,
+    session_checks,
+    settings_in,
+    standing_checks,
+    terminal_facts,
+)
+from tui.options import UsageError, check_address, parser
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    import argparse
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
+    from core.config_schema import Config
     from core.frontends.headless import Output
-    from core.journal import Opened
-    from core.model import ModelChoice
+    from core.model import ModelChoice, ModelProvider
     from core.session import Session
     from core.sessions import Sessions
-    from core.store import Store
-    from providers.process import ModelProcess
+    from core.settings import Settings
+    from core.setup import Chosen
+    from tui.app import FirstStartPlan
 
 log = logging.getLogger("caesura.cli")
-
-DEFAULT_MODELS = {
-    "ANTHROPIC_API_KEY": "anthropic/claude-sonnet-4-5",
-    "OPENAI_API_KEY": "openai/gpt-5.1",
-    "GEMINI_API_KEY": "gemini/gemini-2.5-pro",
-    "GOOGLE_API_KEY": "gemini/gemini-2.5-pro",
-}
-"""Which model answers when only a key says which provider the user has."""
 
 DEMO_WELCOME = """\
 You are connected to the built-in demo model: scripted replies, but a real connection. \
@@ -48,41 +53,16 @@ Say hello, or type long, press Enter, and then Esc while it talks. Type three to
 that you can stop one by one (Ctrl+T shows them).\
 """
 
-EXIT_CODES = """\
-exit codes of `caesura run`: 0 the reply is complete, 1 it failed, 2 the command line is wrong,
-130 stopped by SIGINT, 143 by SIGTERM, 129 by SIGHUP, 141 nobody reads the output any more.
-"""
-
-
-class UsageError(CaesuraError):
-    """The command line asks for something that cannot be."""
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run Caesura; the exit code. Raises nothing but argparse's `SystemExit`."""
     _occupy_standard_streams()
     try:
-        options = _parser().parse_args(arguments)
+        options = parser().parse_args(arguments)
         logs.collect()
         return _run(options)
     except KeyboardInterrupt:
         return 130
-
-
-def choose_model(model: str | None, environment: Mapping[str, str]) -> str:
-    """The model to use: the one that was named, else one of the provider whose key is there.
-
-    Raises `UsageError` when nothing says which.
-    """
-    if model:
-        return model
-    for variable, default in DEFAULT_MODELS.items():
-        if environment.get(variable):
-            return default
-    raise UsageError(
-        "no model is chosen: try `caesura --demo`, which needs none, or name one, as in "
-        "`caesura --model anthropic/claude-sonnet-4-5`, with its key in ANTHROPIC_API_KEY."
-    )
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -90,10 +70,20 @@ def _run(options: argparse.Namespace) -> int:
         if options.version:
             return _print_version()
         if options.api_base is not None:
-            _check_address(options.api_base)
-        if options.command == "sessions":
-            return _run_sessions(options)
-        return _run_prompt(options) if options.command == "run" else _run_screen(options)
+            check_address(options.api_base)
+        match options.command:
+            case "sessions":
+                return _run_sessions(options)
+            case "config":
+                return _run_config(options)
+            case "keys":
+                return _run_keys(options)
+            case "doctor":
+                return _run_doctor(options)
+            case "run":
+                return _run_prompt(options)
+            case _:
+                return _run_screen(options)
     except CaesuraError as error:
         from core.frontends.headless import ExitCode
 
@@ -140,180 +130,7 @@ def _say(text: str) -> None:
         print(f"caesura: {printable(text)}", file=sys.stderr, flush=True)
 
 
-def _check_address(api_base: str) -> None:
-    """Raises `UsageError` for what is not the address of a web server."""
-    from urllib.parse import urlsplit
-
-    try:
-        parts = urlsplit(api_base)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if usable:
-        return
-    if api_base and "://" not in api_base:
-        raise UsageError(f"--api-base {api_base} has no scheme: did you mean http://{api_base}?")
-    raise UsageError(
-        f"--api-base {api_base!r} is not the address of a server: it looks like http://localhost:8000 or "
-        "https://example.com/v1."
-    )
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="caesura",
-        description="A terminal assistant for which interruption always works.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--theme", default=None, metavar="NAME", help="caesura-dark (default) or caesura-light; not for `run`"
-    )
-    _add_common_options(parser)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    run = commands.add_parser(
-        "run",
-        help="print the reply to one prompt, without a screen",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    run.add_argument("prompt", nargs="?", help="the prompt; without it, standard input is read")
-    run.add_argument(
-        "--json", action="store_true", help="print one JSON object at the end: outcome, text, proof"
-    )
-    # Not given is not the same as None here: it must not undo what stood before `run`.
-    _add_common_options(run, default=argparse.SUPPRESS)
-    add_sessions(commands)
-    return parser
-
-
-def _add_common_options(parser: argparse.ArgumentParser, default: str | None = None) -> None:
-    off = argparse.SUPPRESS if default is not None else False
-    parser.add_argument("--version", action="store_true", default=off, help="print the version and end")
-    parser.add_argument("--demo", action="store_true", default=off, help="talk to the built-in demo model")
-    parser.add_argument("--model", metavar="NAME", default=default, help="litellm's name of the model")
-    parser.add_argument(
-        "--mode",
-        metavar="MODE",
-        choices=("ask", "edits", "plan", "auto"),
-        default=default,
-        help="what is done without a question: ask (the default), edits, plan (nothing changes) or auto",
-    )
-    parser.add_argument(
-        "--max-steps", metavar="N", type=_count, default=default, help="end a turn after N replies"
-    )
-    parser.add_argument(
-        "--max-budget",
-        metavar="DOLLARS",
-        type=_dollars,
-        default=default,
-        help="make no more requests when the session has cost so much",
-    )
-    parser.add_argument(
-        "--deadline", metavar="SECONDS", type=_seconds, default=default, help="stop a turn after this time"
-    )
-    parser.add_argument(
-        "-c",
-        "--continue",
-        dest="latest",
-        action="store_true",
-        default=off,
-        help="go on with the session that was used last in this folder",
-    )
-    parser.add_argument(
-        "--resume",
-        metavar="SESSION",
-        default=default,
-        help="go on with this session; `caesura sessions` lists them",
-    )
-    parser.add_argument(
-        "--api-base", metavar="URL", default=default, help="the address of the model's server"
-    )
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of steps: give 1 or more")
-    return int(text)
-
-
-def _dollars(text: str) -> float:
-    dollars = _number(text)
-    if not 0 <= dollars < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a sum in dollars: 0.50 or 2, for instance")
-    return dollars
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
-def _seconds(text: str) -> float:
-    seconds = _number(text)
-    if not math.isfinite(seconds):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time in seconds: 90 or 2.5, for instance")
-    return seconds
-
-
-def _open_model(options: argparse.Namespace, stack: ExitStack) -> tuple[ModelProcess, ModelChoice]:
-    """Start the model process, and the demo model if it is asked for; both end with `stack`."""
-    if options.demo and (options.model or options.api_base):
-        raise UsageError("--demo is a model of its own: leave out --model and --api-base, or --demo.")
-    name = None if options.demo else choose_model(options.model, os.environ)
-    from providers.process import ModelProcess
-
-    process = ModelProcess(lambda: logs.state_folder() / "worker.log")
-    process.start()
-    stack.callback(process.close)
-    from core.model import ModelChoice
-
-    if name is not None:
-        return process, ModelChoice(name, options.api_base)
-    from providers.demo import DemoServer
-
-    demo = stack.enter_context(DemoServer())
-    return process, ModelChoice(demo.model, demo.url)
-
-
-def _open_sessions(process: ModelProcess, choice: ModelChoice, options: argparse.Namespace) -> Sessions:
-    """The sessions of this person, new ones in the current folder. Raises `UsageError` when that is gone."""
-    from dataclasses import replace
-
-    from core.access import Workspace
-    from core.equipment import Equipment
-    from core.operations import Registry
-    from core.permissions import Mode, Permissions
-    from core.prompt import system_prompt
-    from core.session import Session
-    from core.sessions import Sessions
-    from core.settings import Settings
-    from core.tools.toolbox import Toolbox
-    from core.turn import Limits
-
-    folder = _current_folder()
-    registry = Registry()
-    settings = Settings(folder, _key_names)
-    mode = None if options.mode is None else Mode(options.mode)
-    limits = Limits(options.max_steps, options.deadline, options.max_budget)
-    choice = replace(choice, system=system_prompt(folder))
-    store = _open_store()
-
-    def make_session(opened: Opened | None) -> Session:
-        equipment = Equipment(
-            Permissions(Workspace(folder), mode=mode or Mode.ASK),
-            lambda session: Toolbox(session, settings),
-            limits,
-            mode_chosen=mode is not None,
-            # A run of one prompt is over before they are, and the demo model knows no titles.
-            jobs=options.command is None and not options.demo,
-            make_journal=lambda session_id: store.create(session_id, str(folder), choice.model),
-        )
-        return Session(process, registry, choice, equipment, opened)
-
-    return Sessions(store, make_session, folder)
+# -- without a model --
 
 
 def _run_sessions(options: argparse.Namespace) -> int:
@@ -322,9 +139,10 @@ def _run_sessions(options: argparse.Namespace) -> int:
 
     from core.frontends.sessions import run_sessions
     from core.sessions import Archive
+    from tui.sessions_command import sessions_command
 
     command = sessions_command(options)
-    archive = Archive(_open_store(), _current_folder())
+    archive = Archive(open_store(), current_folder())
 
     async def run() -> int:
         return await run_sessions(command, archive)
@@ -332,26 +150,67 @@ def _run_sessions(options: argparse.Namespace) -> int:
     return asyncio.run(run())
 
 
-def _open_store() -> Store:
-    from core.folders import data_folder
-    from core.store import Store
+def _run_config(options: argparse.Namespace) -> int:
+    from core.frontends.config import run_config
+    from tui.config_command import config_command
 
-    return Store(data_folder() / "caesura.db")
+    return run_config(config_command(options), config_path(), current_folder(), _check_config)
 
 
-def _current_folder() -> Path:
-    from pathlib import Path
+def _check_config(config: Config) -> None:
+    """What only others know of the settings: the names of keys, and whether the routes lead anywhere. Raises
+    `CaesuraError`."""
+    from providers.routes import check_routes
+    from tui.config_command import check_keys
 
+    check_keys(config)
+    if faults := check_routes(config.model_settings):
+        raise CaesuraError(" ".join(faults))
+
+
+def _run_keys(options: argparse.Namespace) -> int:
+    from providers.key_store import KeyStore
+    from providers.keys_frontend import run_keys
+    from tui.keys_command import keys_command
+
+    command = keys_command(options)
+    settings = settings_in(current_folder(), options)
+    return run_keys(command, KeyStore(extra=settings.key_names()), partial(_provider, settings), _say)
+
+
+@contextlib.contextmanager
+def _provider(settings: Settings) -> Iterator[ModelProvider]:
+    """What answers a single request."""
+    from providers.process import ModelProcess
+    from providers.routing import Router
+
+    process = ModelProcess(lambda: logs.state_folder() / "worker.log")
+    process.start()
     try:
-        return Path.cwd()
-    except OSError as error:
-        raise UsageError("the current folder is gone: change to one that exists.") from error
+        yield Router(process, settings.models)
+    finally:
+        process.close()
 
 
-def _key_names() -> frozenset[str]:
-    from providers.keys import all_key_variables
+def _run_doctor(options: argparse.Namespace) -> int:
+    import asyncio
 
-    return all_key_variables()
+    from core.frontends.doctor import run_doctor
+    from tui.doctor_command import doctor_output
+    from tui.terminal_query import reports_keys_in_full
+
+    with ExitStack() as stack:
+        parts = Parts(options, stack)
+        facts = replace(terminal_facts(), kitty=reports_keys_in_full(0, 1))
+
+        async def run() -> int:
+            checks = (*standing_checks(parts, facts), measured_stops(parts, stack))
+            return await run_doctor(checks, redacted(), doctor_output(options))
+
+        return asyncio.run(run())
+
+
+# -- with a screen --
 
 
 def _run_screen(options: argparse.Namespace) -> int:
@@ -368,37 +227,81 @@ def _run_screen(options: argparse.Namespace) -> int:
     gc.disable()
     os.environ.setdefault("TEXTUAL_FPS", "120")
     with ExitStack() as stack:
-        process, choice = _open_model(options, stack)
+        parts = Parts(options, stack)
         import asyncio
 
-        sessions = _open_sessions(process, choice, options)
+        return asyncio.run(_show(parts, options, stack))
 
-        def open_logs() -> None:
-            if (listener := logs.open_files()) is not None:
-                stack.callback(listener.stop)
 
-        async def run() -> int:
-            # What is to be gone on with is read while the screen is imported.
-            opening = asyncio.create_task(_first_session(sessions, options), name="first session")
-            await asyncio.sleep(0)
-            from tui import theme
-            from tui.app import CaesuraApp, run_app
+async def _show(parts: Parts, options: argparse.Namespace, stack: ExitStack) -> int:
+    import asyncio
 
-            first = await opening
-            app = CaesuraApp(
-                lambda: first,
-                sessions,
-                theme_name=options.theme or theme.DARK,
-                after_first_frame=open_logs,
-                log_name="caesura.log in the state folder",
-                welcome=DEMO_WELCOME if options.demo else "",
-            )
-            try:
-                return await run_app(app, process.kill)
-            finally:
-                await sessions.aclose()
+    from core.model import ModelChoice
+    from tui.preferences import Preferences
 
-        return asyncio.run(run())
+    is_first_start = parts.is_first_start
+    router = parts.router()
+    preferences = Preferences(
+        parts.settings,
+        router,
+        ModelChoice("") if is_first_start else parts.choose(),
+        checks=partial(session_checks, parts),
+        redaction=redacted,
+    )
+    sessions = parts.sessions(router, lambda: preferences.choice)
+
+    def open_logs() -> None:
+        if (listener := logs.open_files()) is not None:
+            stack.callback(listener.stop)
+
+    # What is to be gone on with is read while the screen is imported.
+    opening = None if is_first_start else asyncio.create_task(_first_session(sessions, options), name="first")
+    await asyncio.sleep(0)
+    from tui.app import CaesuraApp, run_app
+
+    first = None if opening is None else await opening
+    app = CaesuraApp(
+        None if first is None else partial(_given, first),
+        sessions,
+        preferences=preferences,
+        first_start=_first_start(parts, lambda: _first_session(sessions, options))
+        if is_first_start
+        else None,
+        theme_name=options.theme or parts.look.theme,
+        own_themes=config_folder() / "themes",
+        keymap=parts.look.keys,
+        after_first_frame=open_logs,
+        log_name="caesura.log in the state folder",
+        welcome=DEMO_WELCOME if options.demo else "",
+    )
+    try:
+        return await run_app(app, parts.process.kill)
+    finally:
+        await sessions.aclose()
+
+
+def _given(session: Session) -> Session:
+    return session
+
+
+def _first_start(parts: Parts, open_first: Callable[[], Awaitable[Session]]) -> FirstStartPlan:
+    """What is done when nobody has ever said which model is to answer."""
+    from core.setup import DemoChosen, ModelChosen
+    from core.threads import run_in_thread
+    from providers.first_setup import FirstSetup
+    from tui.app import FirstStartPlan
+
+    async def settle(chosen: Chosen) -> ModelChoice:
+        match chosen:
+            case ModelChosen():
+                return chosen.choice
+            case DemoChosen():
+                return await run_in_thread(parts.choose_demo, name="demo model")
+            case _:
+                assert_never(chosen)
+
+    setup = FirstSetup(parts.process, parts.settings.save_choice)
+    return FirstStartPlan(setup, settle, open_first, DEMO_WELCOME)
 
 
 def _run_prompt(options: argparse.Namespace) -> int:
@@ -419,10 +322,11 @@ def _run_prompt(options: argparse.Namespace) -> int:
         raise UsageError("the prompt is empty: write something to answer.")
     output: Output = Output.JSON if options.json else Output.TEXT
     with ExitStack() as stack:
-        process, choice = _open_model(options, stack)
+        parts = Parts(options, stack)
+        choice = parts.choose()
         if (listener := logs.open_files()) is not None:
             stack.callback(listener.stop)
-        sessions = _open_sessions(process, choice, options)
+        sessions = parts.sessions(parts.router(), lambda: choice)
 
         async def run() -> int:
             try:

@@ -1,34 +1,40 @@
-"""The slash commands that need a screen: what each does with the session and its pane.
+"""What a command is: a function with a docstring, from which its help and its completion come.
+
+The first line of the docstring says what the command does, the rest gives details and examples. `form` is
+what stands behind the name: `[ask|plan]` in small letters are the words to choose from, `[NAME]` in capitals
+stands for any; without the brackets it must not be missing.
 
 A command always answers: with what it has done where that is seen anyway, else with a sentence.
 """
 
 from __future__ import annotations
 
-import difflib
-from typing import TYPE_CHECKING, Protocol, assert_never
+import re
+from typing import TYPE_CHECKING, Protocol
 
-from core.cancel import CancelReason, Cause
-from core.permissions import Mode
-from tui.slash import HELP, SlashCommand, SlashCommandError, Typed, read_stop
+from core.values import dataclass
+from tui.slash import SlashCommandError, nearest, split_line
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from core.session import Session
-    from tui.keeping import Keeping
+    from tui.keeping import Greeting, Keeping
     from tui.queueing import Queueing
     from tui.stops import CallStops
 
-MODES = {
-    Mode.ASK: "ask: only reading goes without a question",
-    Mode.EDITS: "edits: changes of files in the workspace go without a question too",
-    Mode.PLAN: "plan: whatever would change something is refused",
-    Mode.AUTO: "auto: everything goes without a question but what is dangerous or outside the workspace",
-}
+
+class Choices(Protocol):
+    """The names among which a command's word is chosen. Asked for with a key, so nothing here may wait."""
+
+    def model_names(self) -> Sequence[str]:
+        """Of models, favourites first; those that are known so far."""
+        ...
+
+    def theme_names(self) -> Sequence[str]: ...
 
 
-class Screen(Protocol):
+class Screen(Choices, Protocol):
     """What commands do with the pane: `tui.widgets.pane.Pane`."""
 
     session: Session
@@ -46,115 +52,190 @@ class Screen(Protocol):
         """The same, and what is sent from now on waits for it."""
         ...
 
+    def open_session(self, session_id: str | None, greeting: Greeting) -> None:
+        """Show another session in the place of this one, a new one for None."""
+        ...
+
     def show_sessions(self) -> None: ...
 
     def show_rewind(self) -> None: ...
 
     def show_memory(self) -> None: ...
 
+    def show_models(self) -> None:
+        """Open the list of models."""
+        ...
+
+    def use_model(self, name: str) -> None:
+        """Have this model answer from now on, and say so. Raises `CaesuraError` for what is no name."""
+        ...
+
+    def show_themes(self) -> None:
+        """Open the list of themes."""
+        ...
+
+    def use_theme(self, name: str) -> None:
+        """Take these colours. Raises `CaesuraError` if there is no such theme."""
+        ...
+
+    def show_doctor(self) -> None:
+        """Open the report on terminal, keyring, containment, providers and the stops of this session."""
+        ...
+
+    def show_help(self) -> None:
+        """Open the list of what keys and commands do."""
+        ...
+
+    def trust_project(self, words: str) -> None:
+        """Trust the folder, so that its own settings count in full; with words, undo that or tell of it."""
+        ...
+
+    def config_report(self) -> str:
+        """Which files the settings come from, one a line."""
+        ...
+
+    def copy_text(self, text: str) -> None:
+        """Put it into the terminal's clipboard, where the terminal lets that be done."""
+        ...
+
     def tell(self, text: str) -> None: ...
 
     def show_running(self) -> None: ...
-
-    def change_theme(self) -> None: ...
 
     def action_kill_survivors(self) -> None: ...
 
     def quit(self) -> None: ...
 
 
+_ALTERNATIVE = re.compile(r"[a-z][a-z-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """See the module. `key_id` is the binding whose keys do the same. `choose` gives words to choose from
+    beside those of `form`; if it is `open_ended` there are others as well."""
+
+    name: str
+    form: str
+    do: Callable[[Screen, str], None]
+    doc: str = ""
+    key_id: str = ""
+    choose: Callable[[Choices], Sequence[str]] | None = None
+    open_ended: bool = False
+
+    @property
+    def takes_words(self) -> bool:
+        return bool(self.form)
+
+    @property
+    def needs_words(self) -> bool:
+        return bool(self.form) and not self.form.startswith("[")
+
+    @property
+    def usage(self) -> str:
+        """As it is typed: `/mode [ask|edits|plan|auto]`."""
+        return f"/{self.name} {self.form}".rstrip()
+
+    @property
+    def summary(self) -> str:
+        """What it does, in a sentence without a full stop."""
+        return self.doc.strip().partition("\n")[0].rstrip(".")
+
+    @property
+    def details(self) -> str:
+        """Paragraphs of plain text, parted by blank lines; empty where there is no more to say."""
+        rest = self.doc.strip().partition("\n")[2]
+        paragraphs = re.split(r"\n\s*\n", rest.strip())
+        return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+    @property
+    def _alternatives(self) -> tuple[str, ...]:
+        return tuple(self.form.strip("[]").split("|")) if self.form else ()
+
+    def choices(self, names: Choices) -> tuple[str, ...]:
+        """The words to choose from, as far as they are known."""
+        literal = tuple(word for word in self._alternatives if _ALTERNATIVE.fullmatch(word))
+        return literal + (() if self.choose is None else tuple(self.choose(names)))
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether there are no other words than those to choose from."""
+        if self.choose is not None:
+            return not self.open_ended
+        return bool(self.form) and all(map(_ALTERNATIVE.fullmatch, self._alternatives))
+
+
+class CommandGroup:
+    """Commands that belong together, under a title; functions become commands by its decorators."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.commands: list[Command] = []
+
+    def command(self, name: str, *, key_id: str = "") -> Callable[[Callable[[Screen], None]], Command]:
+        """A command that stands alone: the function gets the screen."""
+
+        def keep(function: Callable[[Screen], None]) -> Command:
+            return self._keep(
+                Command(name, "", lambda screen, _: function(screen), function.__doc__ or "", key_id)
+            )
+
+        return keep
+
+    def taking(
+        self,
+        name: str,
+        form: str,
+        *,
+        key_id: str = "",
+        choose: Callable[[Choices], Sequence[str]] | None = None,
+        open_ended: bool = False,
+    ) -> Callable[[Callable[[Screen, str], None]], Command]:
+        """A command with words behind it: the function gets the screen and the words, which may be empty."""
+
+        def keep(function: Callable[[Screen, str], None]) -> Command:
+            return self._keep(
+                Command(name, form, function, function.__doc__ or "", key_id, choose, open_ended)
+            )
+
+        return keep
+
+    def _keep(self, command: Command) -> Command:
+        self.commands.append(command)
+        return command
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """A command as it was typed; `words` stands behind it, and is empty where there is nothing."""
+
+    command: Command
+    words: str = ""
+
+
+class CommandTable:
+    """All commands, in their groups, by name."""
+
+    def __init__(self, groups: Iterable[CommandGroup]) -> None:
+        self.groups = tuple(groups)
+        self.by_name = {command.name: command for group in self.groups for command in group.commands}
+
+    def read(self, text: str) -> Typed | None:
+        """The command that `text` is, or None: it is a prompt. Raises `SlashCommandError` for one that is not
+        there."""
+        line = split_line(text)
+        if line is None:
+            return None
+        command = self.by_name.get(line.name)
+        if command is not None:
+            return Typed(command, line.words) if command.takes_words or not line.words else None
+        if line.words:
+            return None
+        near = nearest(line.name, self.by_name)
+        hint = f"did you mean /{near}?" if near else "/help lists the commands."
+        raise SlashCommandError(f"There is no command /{line.name}: {hint}")
+
+
 def obey(typed: Typed, screen: Screen) -> None:
     """Do what was typed. Raises `CaesuraError` where that cannot be."""
-    match typed.command:
-        case SlashCommand.CONTINUE:
-            screen.session.resume()
-        case SlashCommand.SEND:
-            screen.queueing.go_on()
-        case SlashCommand.QUEUE:
-            screen.tell(screen.queueing.list_queue())
-        case SlashCommand.DROP:
-            screen.queueing.drop(typed.words)
-        case SlashCommand.UNDROP:
-            screen.queueing.put_back()
-        case (
-            SlashCommand.SESSIONS
-            | SlashCommand.RESUME
-            | SlashCommand.NEW
-            | SlashCommand.FORK
-            | SlashCommand.RENAME
-            | SlashCommand.EXPORT
-        ):
-            _keep(typed, screen)
-        case SlashCommand.REWIND:
-            screen.show_rewind()
-        case SlashCommand.UNDO:
-            screen.do_first(screen.keeping.undo())
-        case SlashCommand.COMPACT:
-            screen.session.compact(typed.words)
-        case SlashCommand.UNCOMPACT:
-            screen.session.uncompact()
-        case SlashCommand.RUNNING:
-            screen.show_running()
-        case SlashCommand.STOP:
-            _stop(typed.words, screen)
-        case SlashCommand.KILL:
-            screen.action_kill_survivors()
-        case SlashCommand.MODE:
-            _change_mode(typed.words, screen)
-        case SlashCommand.MCP:
-            screen.tell(screen.session.describe_servers())
-        case SlashCommand.MEMORY:
-            screen.show_memory()
-        case SlashCommand.THEME:
-            screen.change_theme()
-        case SlashCommand.HELP:
-            screen.tell(HELP)
-        case SlashCommand.QUIT:
-            screen.quit()
-        case _:
-            assert_never(typed.command)
-
-
-def _keep(typed: Typed, screen: Screen) -> None:
-    match typed.command:
-        case SlashCommand.NEW:
-            screen.keeping.open(None)
-        case SlashCommand.RESUME if typed.words:
-            screen.do_first(screen.keeping.resume(typed.words))
-        case SlashCommand.FORK:
-            screen.do_first(screen.keeping.fork())
-        case SlashCommand.RENAME if typed.words:
-            screen.do_later(screen.keeping.rename(typed.words))
-        case SlashCommand.RENAME:
-            raise SlashCommandError("A name is missing: /rename the new name.")
-        case SlashCommand.EXPORT:
-            if typed.words not in ("", "md", "json"):
-                raise SlashCommandError("/export writes Markdown, /export json what can be imported.")
-            screen.do_later(screen.keeping.export(suffix=".json" if typed.words == "json" else ".md"))
-        case _:
-            screen.show_sessions()
-
-
-def _stop(words: str, screen: Screen) -> None:
-    wanted = read_stop(words)
-    if wanted is not None:
-        screen.stops.stop_numbered(*wanted)
-    elif not (screen.session.stop(CancelReason(Cause.USER, "/stop")) or screen.session.force()):
-        background = "; /running lists what runs in the background." if screen.session.operations() else "."
-        screen.tell(f"No turn is running: there is nothing to stop{background}")
-
-
-def _change_mode(name: str, screen: Screen) -> None:
-    session = screen.session
-    if not name:
-        others = "\n".join(f"  {words}" for words in MODES.values())
-        screen.tell(f"The mode is {session.mode}. There are, for /mode NAME and Shift+Tab:\n{others}")
-        return
-    try:
-        mode = Mode(name.lower())
-    except ValueError:
-        near = difflib.get_close_matches(name.lower(), list(Mode), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(Mode)}."
-        raise SlashCommandError(f"There is no mode {name!r}: {hint}") from None
-    session.set_mode(mode)
-    screen.tell(f"Mode {MODES[mode]}.")
+    typed.command.do(screen, typed.words)

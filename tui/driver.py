@@ -31,11 +31,14 @@ from tui.interrupt import InterruptGate, InterruptKey, Press
 from tui.keystream import ESC, SSH_ESCAPE_WAIT, Chord, KeyStream, Pasted, Pressed, Sequence, Text, Unit
 from tui.kitty import read_report
 from tui.restore import DRAIN_LIMIT, own_terminal
+from tui.theme_terminal import ASK, ASK_NO_MORE, may_ask, read_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from textual.app import App
+
+    from tui.theme_terminal import Scheme
 
 READ_SIZE: Final = 1 << 16
 _REPORT_ALTERNATE_KEYS: Final = "\x1b[=4;2u"
@@ -44,7 +47,10 @@ a keyboard of another script too. Popped with the rest."""
 
 
 class Interruptible(Protocol):
-    """What the driver asks of the application."""
+    """What the driver asks of the application.
+
+    One that has a true `follows_scheme` is sent `SchemeReported`.
+    """
 
     interrupt_gate: InterruptGate
 
@@ -58,6 +64,14 @@ class Interrupted(Message, bubble=False):
     def __init__(self, press: Press) -> None:
         super().__init__()
         self.press = press
+
+
+class SchemeReported(Message, bubble=False):
+    """Sent to an app that follows the terminal: the terminal is dark, or light, now."""
+
+    def __init__(self, scheme: Scheme) -> None:
+        super().__init__()
+        self.scheme = scheme
 
 
 class KeyParser(XTermParser):
@@ -114,6 +128,7 @@ class CaesuraDriver(LinuxDriver):
         self._terminal = own_terminal(self.fileno, cast("TextIO", self._file).fileno())
         self._file = cast("Any", self._terminal.output)
         self._reader: threading.Thread | None = None
+        self._follows_scheme = bool(getattr(app, "follows_scheme", False))
         self._leaving = threading.Event()
         self._wake_read, self._wake_write = os.pipe()
 
@@ -128,6 +143,23 @@ class CaesuraDriver(LinuxDriver):
         super().start_application_mode()  # type: ignore[no-untyped-call]
         if not constants.DISABLE_KITTY_KEY:
             self.write(_REPORT_ALTERNATE_KEYS)
+        if self._follows_scheme:
+            self._ask_scheme()
+
+    def follow_scheme(self, *, follow: bool) -> None:
+        """Ask the terminal whether it is dark, and to tell of changes, from now on; or no more.
+
+        Nothing waits for the answer, and there may be none.
+        """
+        if follow:
+            self._ask_scheme()
+        elif self._follows_scheme:
+            self.write(ASK_NO_MORE)
+        self._follows_scheme = follow
+
+    def _ask_scheme(self) -> None:
+        if self.input_tty and may_ask(os.environ):
+            self.write(ASK)
 
     def disable_input(self) -> None:
         """Stop reading, now. What is typed from here on is for nobody."""
@@ -208,6 +240,9 @@ class CaesuraDriver(LinuxDriver):
                     continue
                 for unit in units:
                     self._handle(unit, parser)
+                for answer in keys.take_answers():
+                    if self._follows_scheme and (scheme := read_answer(answer)) is not None:
+                        self.process_message(SchemeReported(scheme))
 
     def _read(self) -> bytes | None:
         """What is there now; None when the terminal is gone, which is then a hang-up.

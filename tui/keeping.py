@@ -73,13 +73,13 @@ class Keeping:
         kept = self._kept
         lists.open_sessions(kept, Whereabouts(self._session.session_id, str(kept.workspace)))
 
-    def open(self, session_id: str | None) -> None:
+    def open(self, session_id: str | None, greeting: Greeting = NO_GREETING) -> None:
         """Raises `KeepingError` while a turn runs: it would be stopped by that."""
         self._check_leaving()
         if session_id == self._session.session_id:
             raise KeepingError("This is that session.")
         self._opener.check_unsaved()
-        self._opener.open_session(session_id)
+        self._opener.open_session(session_id, greeting)
 
     async def resume(self, beginning: str) -> None:
         """Open the session whose id begins like this."""

@@ -7,7 +7,6 @@ who presses Esc is entitled to a stop whatever a configuration file says.
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -15,13 +14,21 @@ from textual.binding import Binding
 from textual.keys import Keys, key_to_character
 
 from core.errors import CaesuraError
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 class KeymapError(CaesuraError):
-    """A key map asks for something that is refused. Its text says what, why, and what to do instead."""
+    """A key map asks for something that is refused. Its text says what, why, and what to do instead.
+
+    `binding_id` is the entry that is refused.
+    """
+
+    def __init__(self, binding_id: str, message: str) -> None:
+        super().__init__(f"Key map: {message}")
+        self.binding_id = binding_id
 
 
 class KeyScope(StrEnum):
@@ -111,6 +118,23 @@ KEYS: tuple[KeyBinding, ...] = (
         "pane.send_queued", ("ctrl+g",), "send_queued", "Go on with queued prompts that wait", KeyScope.PANE
     ),
     KeyBinding("pane.sessions", ("ctrl+l",), "show_sessions", "Show the sessions", KeyScope.PANE),
+    *(
+        # As with those above: what is typed behind one of these is meant for the list that it opens.
+        KeyBinding(f"pane.{name}", keys, action, description, KeyScope.PANE, priority=True)
+        for name, keys, action, description in (
+            ("palette", ("ctrl+p",), "show_palette", "Search commands and keys, and do one of them"),
+            ("help", ("f1",), "show_help", "Show what each key does now, and all commands"),
+        )
+    ),
+    # The list of sessions has this key for itself, so it is not tried first.
+    KeyBinding("pane.models", ("f2",), "show_models", "Choose the model", KeyScope.PANE),
+    KeyBinding(
+        "pane.retry_now",
+        ("f5",),
+        "retry_now",
+        "Try again at once what waits to be tried again",
+        KeyScope.PANE,
+    ),
     KeyBinding("transcript.cards", ("ctrl+o",), "toggle_cards", "Unfold or fold calls", KeyScope.PANE),
     KeyBinding("pane.kill", ("f9",), "kill_survivors", "Kill processes that refused to end", KeyScope.PANE),
     KeyBinding("transcript.page_up", ("pageup",), "transcript_page_up", "Page up", KeyScope.PANE),
@@ -197,7 +221,22 @@ KEYS: tuple[KeyBinding, ...] = (
     ),
 )
 
-_BY_ID = {binding.id: binding for binding in KEYS}
+BY_ID = {binding.id: binding for binding in KEYS}
+_in_force: dict[str, tuple[str, ...]] = {}
+"""The keys of the bindings that a key map has given others; written by `use_keymap` alone, which the program
+calls before its first frame."""
+_NAMES = {
+    "escape": "Esc",
+    "pageup": "PageUp",
+    "pagedown": "PageDown",
+    "space": "Space",
+    "tab": "Tab",
+    "enter": "Enter",
+    "delete": "Delete",
+    "backspace": "Backspace",
+    "plus": "+",
+    "minus": "-",
+}
 _FIXED = tuple(binding for binding in KEYS if not binding.rebindable and not binding.scope.takes_letters)
 _MODIFIERS = frozenset({"alt", "ctrl", "shift", "super", "hyper", "meta"})
 
@@ -209,6 +248,15 @@ def bindings(scope: KeyScope) -> list[Binding]:
         for key in KEYS
         if key.scope is scope
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Keymap:
+    """A person's key map as far as it can be followed. `entries` is what `App.set_keymap` takes; `errors` say
+    why the other entries do not count."""
+
+    entries: Mapping[str, str]
+    errors: tuple[KeymapError, ...] = ()
 
 
 def apply_keymap(overrides: Mapping[str, str]) -> dict[str, str]:
@@ -231,21 +279,70 @@ def apply_keymap(overrides: Mapping[str, str]) -> dict[str, str]:
     return {id_: ",".join(keys) for id_, keys in wanted.items()}
 
 
+def use_keymap(overrides: Mapping[str, str]) -> Keymap:
+    """Put a person's key map in force, so that `key_name` tells the keys that it gives.
+
+    An entry that `apply_keymap` would refuse does not count and its binding keeps its own keys; all others
+    count. Of two entries that want one key the later counts. Raises nothing.
+    """
+    wanted = dict(overrides)
+    errors: list[KeymapError] = []
+    entries: dict[str, str] | None = None
+    while entries is None:
+        try:
+            entries = apply_keymap(wanted)
+        except KeymapError as error:
+            errors.append(error)
+            del wanted[error.binding_id]
+    _in_force.clear()
+    _in_force.update((id_, tuple(keys.split(","))) for id_, keys in entries.items())
+    return Keymap(entries, tuple(errors))
+
+
+def keys_of(binding_id: str) -> tuple[str, ...]:
+    """Textual's names of the keys in force for a binding. Raises `KeyError` for an id that is unknown."""
+    return _in_force.get(binding_id) or BY_ID[binding_id].keys
+
+
+def key_name(binding_id: str) -> str:
+    """The first key in force for a binding, as a person reads it: `Ctrl+G`."""
+    return readable_key(keys_of(binding_id)[0])
+
+
+def key_names(binding_id: str) -> str:
+    """All of them: `Shift+Enter, Ctrl+J or Alt+Enter`."""
+    names = list(dict.fromkeys(map(readable_key, keys_of(binding_id))))
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def readable_key(key: str) -> str:
+    """
+    >>> readable_key("ctrl+g"), readable_key("pageup"), readable_key("x"), readable_key("equals_sign")
+    ('Ctrl+G', 'PageUp', 'x', '=')
+    """
+    *modifiers, name = key.split("+")
+    shown = _NAMES.get(name) or key_to_character(name) or name.capitalize()
+    if modifiers and len(shown) == 1:
+        shown = shown.upper()
+    return "+".join((*map(str.capitalize, modifiers), shown))
+
+
 def _keys_of(id_: str, keys: str) -> tuple[str, ...]:
-    binding = _BY_ID.get(id_)
+    binding = BY_ID.get(id_)
     if binding is None:
-        near = difflib.get_close_matches(id_, _BY_ID, n=1)
-        hint = f" Did you mean {near[0]}?" if near else f" Known are: {', '.join(_BY_ID)}."
-        raise KeymapError(f"Key map: there is no binding {id_!r}.{hint}")
+        near = difflib.get_close_matches(id_, BY_ID, n=1)
+        hint = f" Did you mean {near[0]}?" if near else f" Known are: {', '.join(BY_ID)}."
+        raise KeymapError(id_, f"there is no binding {id_!r}.{hint}")
     if not binding.rebindable:
         shown = " or ".join(binding.keys)
         raise KeymapError(
-            f"Key map: {id_} stays on {shown} and cannot be rebound ({binding.description.lower()}). "
-            f"Remove the line {id_!r}."
+            id_,
+            f"{id_} stays on {shown} and cannot be rebound ({binding.description.lower()}). "
+            f"Remove the line {id_!r}.",
         )
     found = tuple(key.strip().lower() for key in keys.split(",") if key.strip())
     if not found:
-        raise KeymapError(f"Key map: {id_} has no key. Give at least one, such as {binding.keys[0]!r}.")
+        raise KeymapError(id_, f"{id_} has no key. Give at least one, such as {binding.keys[0]!r}.")
     return found
 
 
@@ -253,18 +350,18 @@ def _check_key(id_: str, key: str, in_force: Mapping[str, tuple[str, ...]], rese
     if key in _fixed_keys():
         owner = next(binding for binding in _FIXED if key in binding.keys)
         raise KeymapError(
-            f"Key map: {id_} cannot use {key}, which always means: {owner.description.lower()}. "
-            "Choose another key."
+            id_,
+            f"{id_} cannot use {key}, which always means: {owner.description.lower()}. Choose another key.",
         )
     _check_spelling(id_, key)
-    if key in _BY_ID[id_].keys:
+    if key in BY_ID[id_].keys:
         return
     if key in reserved:
-        raise KeymapError(f"Key map: {id_} cannot use {key}, which edits the prompt. Choose another key.")
+        raise KeymapError(id_, f"{id_} cannot use {key}, which edits the prompt. Choose another key.")
     for other, keys in in_force.items():
         if other != id_ and key in keys:
             raise KeymapError(
-                f"Key map: {key} is asked for by {id_} and by {other}. Give one of them another key."
+                id_, f"{key} is asked for by {id_} and by {other}. Give one of them another key."
             )
 
 
@@ -274,18 +371,19 @@ def _check_spelling(id_: str, key: str) -> None:
     if unknown := next((word for word in modifiers if word not in _MODIFIERS), None):
         near = difflib.get_close_matches(unknown, _MODIFIERS, n=1)
         raise KeymapError(
-            f"Key map: {id_}: {unknown!r} in {key!r} is not a modifier."
-            + (f" Did you mean {near[0]}?" if near else f" Known are: {', '.join(sorted(_MODIFIERS))}.")
+            id_,
+            f"{id_}: {unknown!r} in {key!r} is not a modifier."
+            + (f" Did you mean {near[0]}?" if near else f" Known are: {', '.join(sorted(_MODIFIERS))}."),
         )
     character = key_to_character(name)
     if name not in known and character is None:
         near = difflib.get_close_matches(name, known, n=1)
         raise KeymapError(
-            f"Key map: {id_}: no key is called {name!r}." + (f" Did you mean {near[0]}?" if near else "")
+            id_, f"{id_}: no key is called {name!r}." + (f" Did you mean {near[0]}?" if near else "")
         )
     if character is not None and character.isprintable() and set(modifiers) <= {"shift"}:
         raise KeymapError(
-            f"Key map: {id_} cannot use {key}, which types text. Add ctrl or alt, or take f1 to f12."
+            id_, f"{id_} cannot use {key}, which types text. Add ctrl or alt, or take f1 to f12."
         )
 
 

@@ -15,6 +15,8 @@ How it decides:
 - While a bracketed paste is open, Esc and Ctrl+C are keys when they come on their own: nothing but such keys
   between two silences of `PASTE_WAIT`. They close the paste and what was pasted so far comes first. An ESC
   or ^C with other text around it is part of the paste.
+- What the terminal answers to questions of ours is no key: it is in no unit, `take_answers` has it. One about
+  its background may come in pieces, over a slow line, and an answer whose end is missing is dropped.
 
 What it must never do: read, wait, look at a clock (the caller does all three, so that tests need no time), or
 lose characters that were typed.
@@ -62,9 +64,12 @@ _SS3 = re.compile(r"\x1bO[A-DFHIMP-SXa-dj-y]")
 _SHIFTED_RXVT = re.compile(r"\x1b\[\d{1,2}\$")
 _STRING = re.compile(r"\x1b(?:\][^\x03\x07\x1b]*(?:\x07|\x1b\\)|[PX^_][^\x03\x1b]*\x1b\\)")
 _STRING_CUT = re.compile(r"\x1b(?:\][^\x03\x07\x1b]{0,4096}|[PX^_][^\x03\x1b]{0,4096})\x1b?\Z")
+_BACKGROUND = re.compile(r"\x1b\]11;[rgba:#/\dA-Fa-f]{0,64}")
+_BACKGROUND_CUT = re.compile(r"\x1b\]1(?:1(?:;[rgba:#/\dA-Fa-f]{0,64}\x1b?)?)?\Z")
 _TEXT = re.compile(r"[^\x1b\x03]+")
 _ANSWER = re.compile(r"\x1b\[[<=>?]")
 _ANSWER_OF_USE = re.compile(r"\x1b\[(?:<[-\d;]+[Mm]|\?\d+;\d\$y)")
+_ANSWER_ON_SCHEME = re.compile(r"\x1b(?:\]11;.*|\[\?997;[12]n)", re.DOTALL)
 _ABSURD = re.compile(r"\d{6}|:")
 
 
@@ -106,7 +111,15 @@ class Pressed:
     held: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """One whole answer of the terminal that somebody waits for and that is no key."""
+
+    text: str
+
+
 Unit = Text | Sequence | Chord | Pasted | Pressed
+_Cut = Unit | _Answer
 
 
 class _OpenPaste:
@@ -143,8 +156,9 @@ class _OpenPaste:
         burst = ""
         if sum(map(len, self._burst)) <= _LONGEST_KEYS_IN_PASTE:
             burst = "".join(self._burst) + self._end_so_far
-        keys, _ = _cut(burst, final=True)
-        if keys and all(isinstance(unit, Pressed) for unit in keys):
+        cut, _ = _cut(burst, final=True)
+        keys: list[Unit] = [unit for unit in cut if isinstance(unit, Pressed)]
+        if keys and len(keys) == len(cut):
             return "".join(self._parts), keys
         self._parts += self._burst
         self._burst.clear()
@@ -162,6 +176,7 @@ class KeyStream:
         self._tail = ""
         self._paste: _OpenPaste | None = None
         self._maybe_cut = False
+        self._answers: list[str] = []
 
     @property
     def patience(self) -> float | None:
@@ -170,6 +185,10 @@ class KeyStream:
             return PASTE_WAIT if self._paste.has_burst else None
         if self._tail == ESC:
             return max(self._escape_wait, CUT_WAIT if self._maybe_cut else 0.0)
+        if _BACKGROUND_CUT.match(self._tail):
+            if self._tail.endswith(ESC):
+                return CUT_WAIT
+            return SEQUENCE_WAIT if _BACKGROUND.match(self._tail) else CHORD_WAIT
         if self._tail:
             may_be_whole = not _CSI_BROKEN.match(self._tail) or _SHIFTED_RXVT.fullmatch(self._tail)
             return CHORD_WAIT if may_be_whole else SEQUENCE_WAIT
@@ -185,7 +204,10 @@ class KeyStream:
         units = self._take(before + data if self._paste is None else data)
         # A string that its second read does not end is none: else typing after Alt+] would be swallowed.
         no_string = (
-            bool(before) and self._tail.startswith(before) and _STRING_CUT.match(self._tail) is not None
+            bool(before)
+            and self._tail.startswith(before)
+            and _STRING_CUT.match(self._tail) is not None
+            and _BACKGROUND_CUT.match(self._tail) is None
         )
         if not more and (self.patience == 0 or no_string):
             units += self.expire()
@@ -202,8 +224,17 @@ class KeyStream:
             pasted, keys = settled
             return [Pasted(pasted), *keys] if pasted else keys
         tail, self._tail = self._tail, ""
-        units, _ = _cut(tail, final=True)
-        return units
+        cut, _ = _cut(tail, final=True)
+        return self._without_answers(cut)
+
+    def take_answers(self) -> list[str]:
+        """What the terminal has answered since the last call, each a whole sequence."""
+        answers, self._answers = self._answers, []
+        return answers
+
+    def _without_answers(self, cut: list[_Cut]) -> list[Unit]:
+        self._answers += [unit.text for unit in cut if isinstance(unit, _Answer)]
+        return [unit for unit in cut if not isinstance(unit, _Answer)]
 
     def _take(self, data: str) -> list[Unit]:
         units: list[Unit] = []
@@ -216,8 +247,8 @@ class KeyStream:
                 units.append(Pasted(ended[0]))
                 data = ended[1]
             before, mark, data = data.partition(_PASTE_START)
-            keys, self._tail = _cut(before, final=bool(mark))
-            units += keys
+            cut, self._tail = _cut(before, final=bool(mark))
+            units += self._without_answers(cut)
             if not mark:
                 return units
             self._paste = _OpenPaste()
@@ -231,12 +262,12 @@ def _cut_end_mark(data: str) -> int:
     return 0
 
 
-def _cut(data: str, *, final: bool) -> tuple[list[Unit], str]:
+def _cut(data: str, *, final: bool) -> tuple[list[_Cut], str]:
     """Cut `data` into units and the beginning of one that is not whole yet.
 
     With `final` nothing more belongs to it and nothing is left over.
     """
-    units: list[Unit] = []
+    units: list[_Cut] = []
     position = 0
     while position < len(data):
         if found := _TEXT.match(data, position):
@@ -250,12 +281,15 @@ def _cut(data: str, *, final: bool) -> tuple[list[Unit], str]:
         elif found := _SS3.match(data, position):
             units.append(Sequence(found[0]))
         elif found := _STRING.match(data, position):
-            pass
+            if _ANSWER_ON_SCHEME.fullmatch(found[0]):
+                units.append(_Answer(found[0]))
         elif not final and _may_grow(data, position):
             return units, data[position:]
         elif found := _CSI_BROKEN.match(data, position):
             if _SHIFTED_RXVT.fullmatch(found[0]):
                 units.append(Sequence(found[0]))
+        elif found := _BACKGROUND.match(data, position):
+            pass
         else:
             unit, length = _escape(data[position + 1 : position + 2])
             units.append(unit)
@@ -281,7 +315,7 @@ def _escape(following: str) -> tuple[Unit, int]:
     return Chord(following), 2
 
 
-def _control_sequence(sequence: str) -> list[Unit]:
+def _control_sequence(sequence: str) -> list[_Cut]:
     """One CSI sequence as the key that it is, or nothing: releases, and answers that nobody waits for.
 
     Textual would type what it does not understand into the prompt.
@@ -289,6 +323,8 @@ def _control_sequence(sequence: str) -> list[Unit]:
     if sequence == _PASTE_END:
         return []
     if _ANSWER.match(sequence):
+        if _ANSWER_ON_SCHEME.fullmatch(sequence):
+            return [_Answer(sequence)]
         return [Sequence(sequence)] if _ANSWER_OF_USE.fullmatch(sequence) else []
     report = read_report(sequence)
     if report is None:

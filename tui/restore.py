@@ -32,6 +32,7 @@ LEAVE: Final = (
     "\x1b[?2026l"  # show what is drawn
     "\x1b[?2004l"  # bracketed paste
     "\x1b[?2048l"  # size reports in the input
+    "\x1b[?2031l"  # reports of dark and light in the input
     "\x1b[?1016l\x1b[?1015l\x1b[?1006l\x1b[?1003l\x1b[?1000l"  # mouse
     "\x1b[?1004l"  # focus reports
     "\x1b]22;\x07"  # shape of the mouse pointer

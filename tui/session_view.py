@@ -6,22 +6,14 @@ from typing import TYPE_CHECKING
 
 from core.events import Status
 from core.operations import OperationKind
-from tui.widgets.status_line import BackOffView, EscAction, StatusView, TurnState
+from tui.keys import key_name
+from tui.widgets.status_line import BackOffView, StatusView, TurnState
 
 if TYPE_CHECKING:
     from core.session import Session
+    from tui.widgets.status_line import EscAction
 
-_ESC = {Status.IDLE: EscAction.NOTHING, Status.RUNNING: EscAction.STOP, Status.STOPPING: EscAction.FORCE}
 _STATE = {Status.IDLE: TurnState.IDLE, Status.RUNNING: TurnState.RUNNING, Status.STOPPING: TurnState.STOPPING}
-
-
-RETRY_NOW = "F5"
-STOP_AND_SEND = "Ctrl+S stops and sends"
-
-
-def plain_esc(session: Session) -> EscAction:
-    """What Esc does where nothing is open that it would close."""
-    return _ESC[session.status]
 
 
 def status_view(session: Session, esc: EscAction, note: str | None, *, drafting: bool = False) -> StatusView:
@@ -29,7 +21,11 @@ def status_view(session: Session, esc: EscAction, note: str | None, *, drafting:
 
     `drafting` means that something is written in the composer.
     """
-    urgent = STOP_AND_SEND if drafting and session.status is Status.RUNNING else ""
+    urgent = (
+        f"{key_name('prompt.stop_and_send')} stops and sends"
+        if drafting and session.status is Status.RUNNING
+        else ""
+    )
     standing = [part for part in (urgent, _alive_note(session), _queue_note(session)) if part]
     return StatusView(
         state=_STATE[session.status],
@@ -50,7 +46,7 @@ def _back_off(session: Session) -> BackOffView | None:
     back_off = session.back_off
     if back_off is None or session.status is not Status.RUNNING:
         return None
-    return BackOffView(back_off.why, back_off.wait.until, RETRY_NOW)
+    return BackOffView(back_off.why, back_off.wait.until, key_name("pane.retry_now"))
 
 
 def _alive_note(session: Session) -> str:
@@ -60,7 +56,7 @@ def _alive_note(session: Session) -> str:
     refused = len(session.survivors)
     parts = (
         "compacting" if OperationKind.COMPACTION in kinds else "",
-        f"{refused} refused to end: F9 kills" if refused else "",
+        f"{refused} refused to end: {key_name('pane.kill')} kills" if refused else "",
         f"{calls} call{'s' * (calls > 1)}" if calls else "",
         f"{background} in background" if background else "",
     )
@@ -70,4 +66,8 @@ def _alive_note(session: Session) -> str:
 def _queue_note(session: Session) -> str:
     if not (waiting := len(session.queued)):
         return ""
-    return f"{waiting} queued: Ctrl+G sends" if session.queue_paused else f"{waiting} queued"
+    return (
+        f"{waiting} queued: {key_name('pane.send_queued')} sends"
+        if session.queue_paused
+        else f"{waiting} queued"
+    )

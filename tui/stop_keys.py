@@ -91,12 +91,16 @@ class StopKeys:
         """Whether a press at this moment was meant for the turn that has just been stopped."""
         return self._clock() - self._stopped_at < AFTERSHOCK_S
 
+    @property
+    def ctrl_c_quits(self) -> bool:
+        """Whether a Ctrl+C at this moment would be the second of two."""
+        return self._clock() - self._first_ctrl_c <= QUIT_WITHIN_S
+
     def ctrl_c_while_idle(self) -> IdlePress:
         """Count the presses: the second in time quits."""
-        now = self._clock()
-        if now - self._first_ctrl_c <= QUIT_WITHIN_S:
+        if self.ctrl_c_quits:
             return IdlePress.QUIT
-        self._first_ctrl_c = now
+        self._first_ctrl_c = self._clock()
         return IdlePress.FIRST
 
     @property

@@ -258,6 +258,23 @@ def _script(arguments: list[str]) -> str | None:
     return None
 
 
+def _caesura(arguments: list[str]) -> str | None:
+    """Caesura itself: what a person has allowed is not for a model to widen."""
+    command = next((word for word in arguments if not word.startswith("-")), "")
+    if command in ("config", "keys") and not set(arguments) & {
+        "show",
+        "get",
+        "path",
+        "manual",
+        "check",
+        "list",
+    }:
+        return "it changes the settings or the keys of Caesura"
+    if "auto" in arguments or "--mode=auto" in arguments:
+        return "it starts an assistant that asks for little"
+    return None
+
+
 def _truncate(arguments: list[str]) -> str | None:
     return "it empties files" if any(re.match(r"-s0?$|--size=0$", word) for word in arguments) else None
 
@@ -265,6 +282,6 @@ def _truncate(arguments: list[str]) -> str | None:
 _CHECKS: Final[dict[str, Callable[[list[str]], str | None]]] = {
     "rm": _rm, "find": _find, "chmod": _recursive, "chown": _recursive, "chgrp": _recursive, "kill": _kill,
     "git": _git, "systemctl": _services, "service": _services, "launchctl": _services, "docker": _containers,
-    "podman": _containers, "init": _init, "telinit": _init, "truncate": _truncate,
+    "podman": _containers, "caesura": _caesura, "init": _init, "telinit": _init, "truncate": _truncate,
     **dict.fromkeys(_INTERPRETERS - _SHELLS, _script),
 }  # fmt: skip

@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 from core.dispatch import FixedTools
 from core.threads import run_in_thread
 from core.turn import Limits
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from core.cancel import CancelToken
+    from core.config import Loaded
     from core.dispatch import Toolset
+    from core.project_notes import ProjectNotes
     from core.session import Session
     from core.settings import Settings
     from core.tools.base import Tool
@@ -69,8 +72,8 @@ class Toolbox:
             if self._servers is not None:
                 return
             self._builtin, self._servers = await run_in_thread(self._build, name="import of tools")
-            system = await run_in_thread(self._system_prompt, name="notes of the workspace")
-        self._configure(system)
+            told = await run_in_thread(self._told, name="notes of the workspace")
+        self._configure(told)
 
     async def load(self, token: CancelToken) -> Toolset:
         from core.tools.schema import spec_of
@@ -110,21 +113,26 @@ class Toolbox:
             spec_of(tool)
         return builtin, built
 
-    def _system_prompt(self) -> str | None:
-        """What the model is told, with the notes of this workspace. Blocking."""
+    def _told(self) -> _Told:
+        """What the model is told, with the notes of this workspace and the files of its project. Blocking."""
+        from core.folders import config_folder
         from core.memory_file import MemoryFileError, load_memory, memory_folder
+        from core.project_notes import ProjectNotes, read_project_notes
         from core.prompt import system_prompt
 
-        if not self._settings.config.jobs.memory:
-            return None
+        config = self._settings.config
         workspace = self._session.workspace.root
-        try:
-            return system_prompt(workspace, load_memory(memory_folder(workspace)))
-        except MemoryFileError as error:
-            log.warning("the notes of the workspace are not used: %s", error)
-            return None
+        memory, project = "", ProjectNotes()
+        if config.jobs.memory:
+            try:
+                memory = load_memory(memory_folder(workspace))
+            except MemoryFileError as error:
+                log.warning("the notes of the workspace are not used: %s", error)
+        if config.project_notes:
+            project = read_project_notes(workspace, config_folder())
+        return _Told(system_prompt(workspace, memory, project), project)
 
-    def _configure(self, system: str | None) -> None:
+    def _configure(self, told: _Told) -> None:
         """Take the settings over, in the session's loop."""
         loaded = self._settings.load()
         permissions, tools = loaded.config.permissions, loaded.config.tools
@@ -132,7 +140,24 @@ class Toolbox:
             allow=permissions.allow, ask=permissions.ask, deny=permissions.deny, keep=self._settings.keep_rule
         )
         limits = Limits(tools.max_steps, tools.deadline, tools.max_budget)
-        self._session.configure(permissions.mode, limits)
-        self._session.use_notes(system, noting=loaded.config.jobs.memory)
-        if loaded.error is not None:
-            self._session.tell(loaded.error)
+        self._session.configure(permissions.mode, limits, self._project_model(loaded))
+        self._session.use_notes(told.system, told.project.files, noting=loaded.config.jobs.memory)
+        for sentence in (*loaded.errors, *loaded.notices, *told.project.refused):
+            self._session.tell(sentence)
+
+    @staticmethod
+    def _project_model(loaded: Loaded) -> str:
+        """What the project asks for in a folder that is trusted: the first look has not seen it."""
+        from core.config_layers import LayerKind
+
+        if loaded.config.model and loaded.origin("model").layer is LayerKind.PROJECT:
+            return loaded.config.model
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """The system prompt, and the files of the project that are in it."""
+
+    system: str
+    project: ProjectNotes

@@ -51,6 +51,7 @@ class Emulator:
     """Feed it output.
 
     `answer` is called with what the terminal replies; with `draw=False` the screens stay empty.
+    `background` is what it says its background is, such as `1e1e/1e1e/1e1e`; empty gives no answer.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Emulator:
     ) -> None:
         self.modes: set[int] = set(MODES_AT_START)
         self.titles: list[str] = []
+        self.background = "1e1e/1e1e/1e1e"
         self._kitty_known = kitty
         self._drawing = draw
         self._answer = answer
@@ -115,7 +117,8 @@ class Emulator:
             if kind in ("0", "2"):
                 self.titles.append(title)
             elif kind in ("10", "11") and title == "?":
-                self._answer(f"\x1b]{kind};rgb:1e1e/1e1e/1e1e\x1b\\")
+                if self.background:
+                    self._answer(f"\x1b]{kind};rgb:{self.background}\x1b\\")
             elif (found["string"] or "").startswith("+q"):
                 self._answer("\x1bP0+r\x1b\\")
             return True

@@ -63,7 +63,8 @@ class Terminal:
     """Run `argv` as the leader of a session on a terminal of its own, for as long as the block lasts.
 
     `env` is laid over this process' environment; None as a value removes a name. `kitty` says whether the
-    terminal knows the kitty keyboard protocol; `press` uses it once the program has asked for it. With
+    terminal knows the kitty keyboard protocol; `press` uses it once the program has asked for it.
+    `background` is what it answers when asked for it, such as `ffff/ffff/ffff`; empty for no answer. With
     `emulate=False` the screen stays empty (drawing it costs more than most programs do); `raw` and the modes
     are kept all the same.
     """
@@ -76,6 +77,7 @@ class Terminal:
         columns: int = 80,
         lines: int = 24,
         kitty: bool = False,
+        background: str = "1e1e/1e1e/1e1e",
         emulate: bool = True,
         cwd: Path | None = None,
     ) -> None:
@@ -88,6 +90,7 @@ class Terminal:
         self.exited_at: float | None = None
         self.exit_code: int | None = None
         self._emulator = Emulator(columns, lines, kitty=kitty, draw=emulate, answer=self._answer)
+        self._emulator.background = background
         self._changed = threading.Condition()
         self._master, self._slave = pty.openpty()
         self._set_size(columns, lines)
@@ -358,7 +361,7 @@ def _environment(changes: Mapping[str, str | None], mark: str) -> dict[str, str]
         name: value for name, value in os.environ.items() if not name.startswith(("SSH_", "TEXTUAL", "TMUX"))
     }
     environment |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8", _MARK: mark}
-    for name in ("NO_COLOR", "ESCDELAY", "COLUMNS", "LINES", "TERM_PROGRAM", "LC_TERMINAL"):
+    for name in ("NO_COLOR", "ESCDELAY", "COLUMNS", "LINES", "TERM_PROGRAM", "LC_TERMINAL", "COLORFGBG"):
         environment.pop(name, None)
     for name, value in changes.items():
         if value is None:

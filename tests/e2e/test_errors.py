@@ -31,7 +31,7 @@ BACK = "Your prompt is back below."
 KEPT = "What had arrived is kept"
 
 REFUSED: list[tuple[Fault, str]] = [
-    (Refuse(Refusal.WRONG_KEY), "refused the key: check OPENAI_API_KEY (environment or keyring)"),
+    (Refuse(Refusal.WRONG_KEY), "refused the key: store another one with `caesura keys set openai`"),
     (Refuse(Refusal.UNKNOWN_MODEL), f"does not know {MODEL}: check the spelling, or {ANOTHER}"),
     (Refuse(Refusal.CONTEXT_TOO_LONG), f"is too long for {MODEL}, and compacting it makes no more room."),
     (Refuse(Refusal.RATE_LIMITED, retry_after=7), "wait 7 s, then send the prompt again."),
@@ -91,7 +91,7 @@ def test_a_reply_that_breaks_is_kept_as_far_as_it_came(
 @pytest.mark.parametrize(
     ("key", "arguments", "sentence"),
     [
-        (None, ("--model", MODEL), "✗ No key for OpenAI: set OPENAI_API_KEY and start Caesura again,"),
+        (None, ("--model", MODEL), "✗ No key for OpenAI: set OPENAI_API_KEY before you start Caesura, or"),
         ("x", ("--model", "nonsense"), "✗ It is not clear which provider serves “nonsense”: name it first,"),
         (
             "x",

@@ -312,8 +312,8 @@ def test_a_failure_is_one_sentence_on_standard_error(tmp_path: Path, server: Ope
         assert failed.rest() == b""
         assert failed.wait() == 1
         assert failed.errors() == (
-            f"caesura: The server at {server.url} refused the key: check OPENAI_API_KEY (environment or "
-            "keyring) and start again.\n"
+            f"caesura: The server at {server.url} refused the key: store another one with "
+            "`caesura keys set openai`, or check OPENAI_API_KEY in the environment.\n"
         )
         assert "sk-wrong" not in failed.logs()
         assert_nothing_is_left(failed)

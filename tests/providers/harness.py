@@ -32,7 +32,7 @@ from core.model import (
     ToolCallDelta,
 )
 from providers.process import ModelProcess
-from tests.servers.registry import PROTOCOLS, WireProtocol
+from tests.servers.registry import PROTOCOLS, PROXY, WireProtocol
 from tests.servers.script import Oversized, Refusal, Refuse, Script, Silence, Stall
 
 if TYPE_CHECKING:
@@ -45,7 +45,11 @@ if TYPE_CHECKING:
 CHILD = Path(__file__).parent / "child"
 ENVIRONMENT = {
     "PYTHONPATH": str(CHILD),
-    **{name: value for protocol in PROTOCOLS.values() for name, value in protocol.environment.items()},
+    **{
+        name: value
+        for protocol in (*PROTOCOLS.values(), PROXY)
+        for name, value in protocol.environment.items()
+    },
 }
 DEADLINE_S = 60.0
 """How long anything may take before a test gives up on it; no test measures with it."""

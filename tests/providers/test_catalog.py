@@ -23,12 +23,21 @@ ENTRY = {
     "output_cost_per_token": 1.5e-05,
     "supports_reasoning": True,
     "supports_function_calling": True,
+    "supports_vision": False,
 }
 
 
 def test_a_known_model() -> None:
     assert describe("anthropic/claude-sonnet-4-5", ENTRY) == ModelInfo(
-        "anthropic/claude-sonnet-4-5", 200_000, 64_000, 3e-06, 1.5e-05, reasoning=True, tools=True
+        "anthropic/claude-sonnet-4-5",
+        200_000,
+        64_000,
+        3e-06,
+        1.5e-05,
+        reasoning=True,
+        tools=True,
+        efforts=True,
+        vision=False,
     )
 
 
@@ -59,6 +68,9 @@ COST_MAP: dict[str, dict[str, object]] = {
     "gpt-5": {"litellm_provider": "openai", "max_input_tokens": 1},
     "azure/gpt-5": {"litellm_provider": "azure", "max_input_tokens": 2},
     "ollama/llama3": {"litellm_provider": "ollama", "max_input_tokens": 3},
+    "us.amazon.nova": {"litellm_provider": "bedrock_converse"},
+    "gemini-3": {"litellm_provider": "vertex_ai-language-models"},
+    "command-a": {"litellm_provider": "cohere_chat"},
 }
 
 
@@ -71,6 +83,12 @@ COST_MAP: dict[str, dict[str, object]] = {
         ("azure/gpt-5", "azure/gpt-5"),
         ("ollama_chat/llama3", "ollama/llama3"),
         ("groq/gpt-5", None),
+        ("openai/responses/gpt-5", "gpt-5"),
+        ("bedrock/us.amazon.nova", "us.amazon.nova"),
+        ("vertex_ai/gemini-3", "gemini-3"),
+        ("gemini/gemini-3", None),
+        ("cohere/command-a", "command-a"),
+        ("cohere_chat/command-a", "command-a"),
         ("openai/nobody", None),
         ("nobody", None),
     ],

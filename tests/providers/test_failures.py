@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
 import sys
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
@@ -203,3 +205,20 @@ def test_a_wait_without_sense_is_none(header: str) -> None:
     error.litellm_response_headers = {"retry-after": header}  # type: ignore[attr-defined]
     failure = classify(error, model="openai/x", provider="openai", api_base=None)
     assert failure.retry_after_s is None
+
+
+@pytest.mark.parametrize("before", ["", "u", "us", "user:"])
+def test_a_key_is_recognised_in_what_servers_make_of_it(before: str) -> None:
+    key = "sk/7c41+e9d2=b8&c5"
+    whole = f"{before}{key}:after"
+    echoed = [
+        whole,
+        quote(whole, safe=""),
+        json.dumps(whole).replace("/", "\\/"),
+        base64.b64encode(whole.encode()).decode(),
+        base64.urlsafe_b64encode(whole.encode()).decode(),
+        whole.encode().hex(),
+    ]
+    for text in echoed:
+        assert "[key]" in scrub(f"you sent {text} to us", (key,)), text
+        assert key[3:-3] not in scrub(text, (key,))

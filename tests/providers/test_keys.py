@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import keyring
 import pytest
 from keyring.backend import KeyringBackend
+from keyring.backends import null
 from keyring.errors import KeyringLocked, NoKeyringError
 
+from core.processes import child_environment
+from providers.catalog import TITLES
+from providers.key_file import KeyFile
+from providers.key_names import OWN_CREDENTIALS, OWN_TOOLS, UnknownKeyName, key_name
 from providers.keys import (
     PLACEHOLDER,
     Key,
     KeyFinder,
     KeyProblem,
     KeySource,
+    all_key_variables,
     endpoint,
     explain,
     is_loopback,
     key_variables,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Backend(KeyringBackend):
@@ -123,9 +134,16 @@ def test_a_keyring_that_hangs_holds_nobody_up_and_is_asked_once(install: Install
         assert len(backend.asked) == 1
     finally:
         answer.set()
-        for thread in threading.enumerate():
-            if thread.name == "keyring":
-                thread.join(10)
+        join_keyring()
+    # It has answered after all: the person has typed its password, for instance.
+    backend.read = {"ANTHROPIC_API_KEY": "unlocked"}.get
+    assert finder.find("anthropic") == Key("unlocked", KeySource.KEYRING)
+
+
+def join_keyring() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "keyring":
+            thread.join(10)
 
 
 def test_a_key_is_not_in_its_repr() -> None:
@@ -161,6 +179,140 @@ def test_a_key_for_an_address_of_ones_own_is_used(install: Install) -> None:
     )
 
 
+def test_a_key_for_this_run_comes_after_the_environment_and_before_what_is_kept(install: Install) -> None:
+    backend = install({"OPENAI_API_KEY": "kept"}.get)
+    finder = KeyFinder({"GEMINI_API_KEY": "environment"})
+    finder.use("OPENAI_API_KEY", " for this run\n")
+    finder.use("gemini", "for this run")
+    assert finder.find("openai") == Key("for this run", KeySource.THIS_RUN)
+    assert finder.find("gemini") == Key("environment", KeySource.ENVIRONMENT)
+    assert backend.asked == []
+    finder.use("OPENAI_API_KEY", "")
+    assert finder.find("openai") == Key("kept", KeySource.KEYRING)
+
+
+def test_the_file_comes_last_and_also_where_the_keyring_is_of_no_use(
+    install: Install, tmp_path: Path
+) -> None:
+    file = KeyFile(tmp_path / "keys.toml")
+    file.store("OPENAI_API_KEY", "from the file")
+    finder = KeyFinder({}, file=file)
+    install({"OPENAI_API_KEY": "from the keyring"}.get)
+    assert finder.find("openai") == Key("from the keyring", KeySource.KEYRING)
+    finder.forget("openai")
+    for read in (raising(KeyringLocked("locked")), raising(RuntimeError("broken")), lambda username: None):
+        install(read)
+        assert finder.find("openai") == Key("from the file", KeySource.FILE)
+    assert finder.find("anthropic") is KeyProblem.MISSING
+    file.path.chmod(0o640)
+    assert finder.find("openai") is KeyProblem.FILE_UNUSABLE
+
+
+def test_a_keyring_that_keeps_nothing_is_none() -> None:
+    assert isinstance(keyring.get_keyring(), null.Keyring)
+    assert KeyFinder({}).find("openai") is KeyProblem.NO_KEYRING
+
+
+ADDRESSES = (None, "http://127.0.0.1:4000", "https://models.example/v1")
+USUAL = dict.fromkeys(("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "openai", "bedrock", "ollama"), "the usual one")
+
+
+@pytest.mark.parametrize("api_base", ADDRESSES)
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "bedrock", "ollama_chat", "litellm_proxy"])
+def test_a_request_with_a_name_for_its_key_never_gets_another_one(
+    install: Install, provider: str, api_base: str | None
+) -> None:
+    backend = install(USUAL.get)
+    finder = KeyFinder(USUAL)
+    for name in USUAL:
+        finder.use(name, "the usual one")
+    assert finder.find(provider, api_base=api_base, key_name="TEAM_LLM_KEY") is KeyProblem.MISSING
+    assert backend.asked == [("caesura", "TEAM_LLM_KEY")]
+    assert finder.find(provider, api_base=api_base, key_name="") == Key(PLACEHOLDER, KeySource.NOT_NEEDED)
+    finder.use("TEAM_LLM_KEY", "the team's")
+    assert finder.find(provider, api_base=api_base, key_name="TEAM_LLM_KEY") == Key(
+        "the team's", KeySource.THIS_RUN
+    )
+
+
+def test_a_named_key_from_the_keyring_is_its_own_and_is_forgotten_by_name(install: Install) -> None:
+    kept = {"TEAM_LLM_KEY": "the team's", "OPENAI_API_KEY": "one's own"}
+    backend = install(kept.get)
+    finder = KeyFinder({})
+    assert finder.find("openai", key_name="TEAM_LLM_KEY") == Key("the team's", KeySource.KEYRING)
+    assert finder.find("openai") == Key("one's own", KeySource.KEYRING)
+    kept |= {"TEAM_LLM_KEY": "new", "OPENAI_API_KEY": "new too"}
+    finder.forget("openai", key_name="TEAM_LLM_KEY")
+    assert finder.find("openai", key_name="TEAM_LLM_KEY") == Key("new", KeySource.KEYRING)
+    assert finder.find("openai") == Key("one's own", KeySource.KEYRING)
+    assert len(backend.asked) == 3
+
+
+def test_a_proxy_on_this_machine_wants_its_key(install: Install) -> None:
+    backend = install({"LITELLM_PROXY_API_KEY": "sk-team"}.get)
+    proxy = "http://127.0.0.1:4000"
+    assert KeyFinder({}).find("litellm_proxy", api_base=proxy) == Key("sk-team", KeySource.KEYRING)
+    assert KeyFinder({}).find("openai", api_base=proxy) == Key(PLACEHOLDER, KeySource.NOT_NEEDED)
+    assert len(backend.asked) == 1
+
+
+@pytest.mark.parametrize("problem", KeyProblem)
+def test_what_is_missing_is_called_by_the_name_in_the_settings(problem: KeyProblem) -> None:
+    sentence = explain(problem, "openai", "TEAM_LLM_KEY")
+    assert sentence.startswith("No key called TEAM_LLM_KEY: ")
+    assert "OPENAI" not in sentence.upper()
+
+
+def test_every_variable_of_a_provider_is_kept_from_commands() -> None:
+    names = all_key_variables(["TEAM_LLM_KEY", ""])
+    assert {name for provider in TITLES for name in key_variables(provider)} - names == OWN_TOOLS
+    assert {"TEAM_LLM_KEY", "OPENROUTER_API_KEY", "XAI_API_KEY", "LITELLM_PROXY_API_KEY"} <= names
+    assert {"ANTHROPIC_AUTH_TOKEN", "AWS_BEARER_TOKEN_BEDROCK", "AZURE_AD_TOKEN"} <= names
+    own = {"AWS_SECRET_ACCESS_KEY": "x", "GITHUB_TOKEN": "y", "PATH": "/bin"}
+    environment = own | dict.fromkeys(names, "a key")
+    kept = child_environment(environment, names)
+    assert own.items() <= kept.items()
+    assert "a key" not in kept.values()
+    # A token of one's own tools that the settings name as a key is one.
+    assert "GITHUB_TOKEN" in all_key_variables(["GITHUB_TOKEN"])
+
+
+@pytest.mark.parametrize(
+    ("said", "variable", "provider"),
+    [
+        ("anthropic", "ANTHROPIC_API_KEY", "anthropic"),
+        ("OpenAI", "OPENAI_API_KEY", "openai"),
+        ("together-ai", "TOGETHERAI_API_KEY", "together_ai"),
+        ("google", "GEMINI_API_KEY", "gemini"),
+        ("grok", "XAI_API_KEY", "xai"),
+        ("sambanova", "SAMBANOVA_API_KEY", "sambanova"),
+        ("GOOGLE_API_KEY", "GOOGLE_API_KEY", "gemini"),
+        ("TEAM_LLM_KEY", "TEAM_LLM_KEY", ""),
+    ],
+)
+def test_a_key_goes_by_its_provider_or_its_variable(said: str, variable: str, provider: str) -> None:
+    found = key_name(said)
+    assert (found.variable, found.provider) == (variable, provider)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("antropic", "did you mean anthropic?"),
+        ("gogle", "did you mean gemini?"),
+        ("bedrock", "Amazon Bedrock has no key"),
+        ("qqqq", "There is no provider 'qqqq'"),
+        ("sk-proj-0123456789abcdef", "looks like a key"),
+        ("", "There is no provider ''"),
+    ],
+)
+def test_what_is_no_name_of_a_key(said: str, words: str) -> None:
+    with pytest.raises(UnknownKeyName) as refused:
+        key_name(said)
+    assert words in str(refused.value)
+    assert "0123456789" not in str(refused.value)
+
+
 def test_the_general_rule_for_names() -> None:
     assert key_variables("openai") == ("OPENAI_API_KEY",)
     assert key_variables("nvidia_nim") == ("NVIDIA_NIM_API_KEY",)
@@ -192,3 +344,12 @@ def test_endpoints() -> None:
 )
 def test_loopback(address: str, own: bool) -> None:
     assert is_loopback(address) is own
+
+
+@pytest.mark.parametrize("provider", [*TITLES, "some_new_one", "text-completion-openai"])
+def test_what_is_advised_can_be_done(provider: str) -> None:
+    if provider in OWN_CREDENTIALS:
+        return
+    name = re.search("`caesura keys set (\\w+)`", explain(KeyProblem.MISSING, provider))
+    assert name is not None
+    assert key_name(name[1]).variable == key_variables(provider)[0]

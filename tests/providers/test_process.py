@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import traceback
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +17,13 @@ import pytest
 
 from core.model import Closing, FailureKind, Finished, ModelError
 from providers.process import ModelProcess
+from providers.wire import UseKey, dump_to_child, load_to_child
 from tests.providers.conftest import linux_only
 from tests.providers.harness import DEADLINE_S, Asked, is_running, plant, request, until
 from tests.servers.base import Form, ThreadedServer
 from tests.servers.openai import OpenAIServer
 from tests.servers.registry import PROTOCOLS, WireProtocol
-from tests.servers.script import Script, Silence, Stall, in_turn
+from tests.servers.script import Refusal, Refuse, Script, Silence, Stall, in_turn
 
 if TYPE_CHECKING:
     from tests.servers.record import Request
@@ -142,7 +145,7 @@ async def test_a_stream_is_restarted_once_and_then_fails(mortal: ModelProcess) -
 async def test_an_idle_process_that_dies_is_replaced_before_it_is_needed(
     mortal: ModelProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("providers.process.DESCRIBE_WITHIN_S", 2 * DEADLINE_S)
+    monkeypatch.setattr("providers.questions.ANSWER_WITHIN_S", 2 * DEADLINE_S)
     pid = pid_of(mortal)
     os.kill(pid, signal.SIGSTOP)
     question = asyncio.create_task(mortal.describe("openai/gpt-4o"))
@@ -154,6 +157,78 @@ async def test_an_idle_process_that_dies_is_replaced_before_it_is_needed(
     await until(lambda: mortal.pid not in (pid, None))
     assert await works(mortal)
     assert (await mortal.describe("openai/gpt-4o")).context_window == 128_000
+
+
+# -- keys that were typed for this run --
+
+TYPED = "sk-typed-0123456789abcdef"
+
+
+async def key_sent(process: ModelProcess, key_name: str) -> str:
+    with ThreadedServer(OpenAIServer()) as server:
+        asked = Asked(process, replace(request(OPENAI, server.url), key_name=key_name))
+        assert isinstance(await asked.outcome(), Finished)
+        return server.exchanges[0].request.headers["authorization"]
+
+
+async def test_a_key_for_this_run_reaches_the_server_and_the_next_process_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plant(monkeypatch, HOME=str(tmp_path))
+    process = ModelProcess(lambda: tmp_path / "worker.log")
+    process.use_key("TEAM_LLM_KEY", TYPED)
+    process.start()
+    try:
+        assert await key_sent(process, "TEAM_LLM_KEY") == f"Bearer {TYPED}"
+        process.use_key("OTHER_KEY", f"{TYPED}-too")
+        assert await key_sent(process, "OTHER_KEY") == f"Bearer {TYPED}-too"
+        first = pid_of(process)
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: process.pid not in (first, None))
+        assert await key_sent(process, "TEAM_LLM_KEY") == f"Bearer {TYPED}"
+        assert await key_sent(process, "OTHER_KEY") == f"Bearer {TYPED}-too"
+        await refuse_key(process)
+        seen = visible_of(pid_of(process))
+        process.use_key("TEAM_LLM_KEY", "")
+        missing = await Asked(
+            process, replace(request(OPENAI, "http://127.0.0.1:1"), key_name="TEAM_LLM_KEY")
+        ).failure()
+        assert missing.kind is FailureKind.NO_KEY
+        assert "TEAM_LLM_KEY" in str(missing)
+    finally:
+        process.close()
+    assert TYPED.encode() not in seen
+    assert TYPED not in (tmp_path / "worker.log").read_text() + caplog.text
+
+
+def visible_of(pid: int) -> bytes:
+    """What other programs of this user can see of a process."""
+    return b"".join(Path(f"/proc/{pid}/{name}").read_bytes() for name in ("cmdline", "environ"))
+
+
+async def refuse_key(process: ModelProcess) -> None:
+    with ThreadedServer(OpenAIServer(Script(fault=Refuse(Refusal.WRONG_KEY)))) as server:
+        failure = await Asked(
+            process, replace(request(OPENAI, server.url), key_name="TEAM_LLM_KEY")
+        ).failure()
+    assert failure.kind is FailureKind.WRONG_KEY
+    assert TYPED not in f"{failure} {failure.detail}"
+
+
+def test_a_message_that_cannot_be_read_is_not_quoted() -> None:
+    line = dump_to_child(UseKey("TEAM_LLM_KEY", TYPED))
+    assert load_to_child(line) == UseKey("TEAM_LLM_KEY", TYPED)
+    assert TYPED not in repr(UseKey("TEAM_LLM_KEY", TYPED))
+    broken = [
+        line[:-3],
+        line.replace(b'"key"', b'"cay"'),
+        line.replace(b'"TEAM_LLM_KEY"', b"7"),
+        b"\xff" + line,
+    ]
+    for message in broken:
+        with pytest.raises(ValueError) as caught:  # noqa: PT011 - of no particular text
+            load_to_child(message)
+        assert TYPED not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.promise("P4", "P2")

@@ -15,7 +15,7 @@ import os
 import secrets
 import socket
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -24,14 +24,14 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, note, settings
 
-from core.model import Closing, FailureKind, Finished
+from core.model import Closing, Effort, FailureKind, Finished, ModelRequest, Parameters
 from tests.providers.conversations import Line, play
 from tests.providers.courses import TOO_LONG, Course
-from tests.providers.harness import Asked, plant, request, start, until
+from tests.providers.harness import SITUATIONS, Asked, Situation, calls_of, plant, request, start, until
 from tests.providers.test_conversations import COURSES
 from tests.servers.base import ThreadedServer
-from tests.servers.registry import PROTOCOLS
-from tests.servers.script import Script, Silence, Stall
+from tests.servers.registry import PROTOCOLS, PROXY
+from tests.servers.script import Call, Cut, Refusal, Refuse, Script, Silence, Stall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 COMMAND = os.environ.get("CAESURA_TEST_PROXY", "")
 OPENAI = PROTOCOLS["openai"]
+KEY_NAME = "TEAM_LLM_KEY"
+WRONG_KEY_NAME = "OLD_TEAM_LLM_KEY"
+both_forms = pytest.mark.parametrize("streaming", [True, False], ids=["stream", "whole"])
 
 pytestmark = pytest.mark.skipif(
     not COMMAND, reason="CAESURA_TEST_PROXY names no proxy: see the module for how to make one"
@@ -54,6 +57,7 @@ class Proxied:
 
     model: ModelProcess
     url: str
+    key: str
     server: Server
 
 
@@ -69,9 +73,10 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
         try:
             url = f"http://127.0.0.1:{port}"
             asyncio.run(until(lambda: is_alive(url, process)))
-            plant(environment, HOME=str(folder), OPENAI_API_KEY=key)
+            names = {KEY_NAME: key, WRONG_KEY_NAME: "sk-wrong", "OPENAI_API_KEY": key}
+            plant(environment, HOME=str(folder), **names)
             model = start()
-            yield Proxied(model, url, server)
+            yield Proxied(model, url, key, server)
             model.close()
         finally:
             # It would wait for requests that nobody answers.
@@ -175,3 +180,92 @@ async def test_a_proxy_tells_that_a_request_is_too_long(proxied: Proxied) -> Non
     assert failure.kind is FailureKind.CONTEXT_TOO_LONG
     proxied.server.script = Script()
     assert isinstance(await Asked(proxied.model, request(OPENAI, proxied.url)).outcome(), Finished)
+
+
+# -- as the settings have it: `[providers.team] protocol = "litellm_proxy"`, with an address and a key --
+
+
+def of_a_team(proxied: Proxied, *, streaming: bool = True) -> ModelRequest:
+    return replace(request(PROXY, proxied.url, streaming=streaming), key_name=KEY_NAME)
+
+
+@both_forms
+async def test_a_reply_arrives_with_its_calls_and_its_usage(proxied: Proxied, streaming: bool) -> None:
+    script = Script(calls=(Call("call_1", "read", ('{"pa', 'th": "a"}')),))
+    proxied.server.script = script
+    asked = Asked(proxied.model, of_a_team(proxied, streaming=streaming))
+    outcome = await asked.outcome()
+    assert isinstance(outcome, Finished), outcome
+    assert asked.text == "Hello, world."
+    assert calls_of(asked.deltas) == [("call_1", "read", '{"path": "a"}')]
+    assert outcome.usage == script.usage
+
+
+@pytest.mark.promise("P1", "P2", "P3", "R3")
+@pytest.mark.parametrize("situation", SITUATIONS, ids=str)
+async def test_a_stop_ends_it_in_every_phase(proxied: Proxied, situation: Situation) -> None:
+    """In some the server hears nothing of it before its next word: that is the proxy's affair."""
+    server = proxied.server
+    server.script = situation.script
+    before = len(server.exchanges)
+    asked = Asked(proxied.model, of_a_team(proxied, streaming=situation.streaming))
+    await until(lambda: len(server.exchanges) > before)
+    exchange = server.exchanges[before]
+    await until(lambda: situation.reached(exchange, asked))
+    assert (await asked.stop()).how is Closing.CLOSED
+    assert len(server.exchanges) == before + 1
+    server.release(exchange)
+
+
+@pytest.mark.promise("R3")
+@pytest.mark.parametrize("refusal", [Refusal.RATE_LIMITED, Refusal.SERVER_ERROR, Refusal.OVERLOADED])
+async def test_a_refusal_comes_through_as_what_it_is(proxied: Proxied, refusal: Refusal) -> None:
+    proxied.server.script = Script(fault=Refuse(refusal))
+    before = len(proxied.server.exchanges)
+    failure = await Asked(proxied.model, of_a_team(proxied)).failure()
+    assert failure.kind is FailureKind[refusal.name]
+    assert len(proxied.server.exchanges) == before + 1
+    if refusal is Refusal.RATE_LIMITED:
+        assert failure.retry_after_s == 20  # in the server's words; the proxy leaves its header out
+
+
+@pytest.mark.promise("P6", "P3")
+async def test_a_reply_that_breaks_off_behind_the_proxy_is_no_end(proxied: Proxied) -> None:
+    proxied.server.script = Script(fault=Cut(after=2))
+    asked = Asked(proxied.model, of_a_team(proxied))
+    assert (await asked.failure()).kind in (FailureKind.BROKEN_STREAM, FailureKind.SERVER_ERROR)
+    assert asked.text in ("", "Hello, ")
+
+
+async def test_a_wrong_key_and_an_unknown_model_are_refused_by_the_proxy(proxied: Proxied) -> None:
+    before = len(proxied.server.exchanges)
+    unknown = replace(of_a_team(proxied), model="litellm_proxy/nobody")
+    assert (await Asked(proxied.model, unknown).failure()).kind is FailureKind.UNKNOWN_MODEL
+    wrong = await Asked(proxied.model, replace(of_a_team(proxied), key_name=WRONG_KEY_NAME)).failure()
+    # A proxy without a database does not say that the key is wrong.
+    assert wrong.kind in (FailureKind.WRONG_KEY, FailureKind.BAD_REQUEST)
+    missing = await Asked(proxied.model, replace(of_a_team(proxied), key_name="UNSET_KEY")).failure()
+    assert missing.kind is FailureKind.NO_KEY
+    assert len(proxied.server.exchanges) == before
+
+
+@both_forms
+async def test_parameters_come_through(proxied: Proxied, streaming: bool) -> None:
+    proxied.server.script = Script()
+    asking = of_a_team(proxied, streaming=streaming)
+    sampling = Parameters(temperature=0.5, top_p=0.9, max_output=100)
+    assert isinstance(await Asked(proxied.model, replace(asking, parameters=sampling)).outcome(), Finished)
+    body = proxied.server.exchanges[-1].request.body
+    assert (body["temperature"], body["top_p"], body["max_tokens"]) == (0.5, 0.9, 100)
+    # Nobody but the proxy knows what is behind its names: it is asked, and says which it does not take.
+    effort = await Asked(proxied.model, replace(asking, parameters=Parameters(Effort.HIGH))).failure()
+    assert effort.kind is FailureKind.BAD_REQUEST
+    assert "reasoning_effort" in effort.detail
+
+
+async def test_the_models_of_the_proxy_are_listed_for_its_key(proxied: Proxied) -> None:
+    """As those of any server of OpenAI's protocol, of whom `providers.discovery` asks it."""
+    url, headers = f"{proxied.url}/v1/models", {"authorization": f"Bearer {proxied.key}"}
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answer = (await client.get(url, headers=headers)).json()
+    assert [it["id"] for it in answer["data"]] == ["gpt-4o"]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import struct
 import threading
 from dataclasses import replace
+from enum import Enum
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,7 +25,7 @@ from core.model import (
 from tests.providers.harness import Asked, calls_of, request, until
 from tests.servers.base import ThreadedServer
 from tests.servers.openai import OpenAIServer
-from tests.servers.registry import PROTOCOLS, WireProtocol
+from tests.servers.registry import PROTOCOLS, PROXY, WireProtocol
 from tests.servers.script import (
     Call,
     Cut,
@@ -63,8 +65,11 @@ both_forms = pytest.mark.parametrize("streaming", [True, False], ids=["stream", 
 
 def proof_of_reasoning(protocol: WireProtocol, deltas: list[Delta]) -> str | None:
     """What goes back to the provider with the reasoning: Gemini's travels in the id of the first call."""
+    # Behind the name of who has sealed it.
     signatures = [
-        delta.signature for delta in deltas if isinstance(delta, ReasoningDelta) and delta.signature
+        delta.signature.partition("\n")[2]
+        for delta in deltas
+        if isinstance(delta, ReasoningDelta) and delta.signature
     ]
     match protocol.name:
         case "gemini":
@@ -228,40 +233,19 @@ async def test_after_a_broken_reply_the_next_one_works(model: ModelProcess, prot
         assert isinstance(await Asked(model, request(protocol, server.url)).outcome(), Finished)
 
 
-# -- R3: no retries of the library's own --
+class Ending(Enum):
+    """How a server ends a connection."""
 
-
-@pytest.mark.promise("R3")
-@pytest.mark.parametrize("refusal", Refusal)
-@both_forms
-async def test_a_refusal_is_one_request_and_one_error(
-    model: ModelProcess, protocol: WireProtocol, refusal: Refusal, streaming: bool
-) -> None:
-    with ThreadedServer(protocol.server(Script(fault=Refuse(refusal, retry_after=1)))) as server:
-        asked = Asked(model, request(protocol, server.url, streaming=streaming))
-        failure = await asked.failure()
-        assert failure.kind is FailureKind[refusal.name]
-        assert failure.retry_after_s == 1
-        assert len(server.exchanges) == 1
-        assert not asked.shown
-
-
-@pytest.mark.promise("R3")
-async def test_a_cut_before_headers_is_not_tried_again(model: ModelProcess, protocol: WireProtocol) -> None:
-    with Raw(b"") as raw:
-        failure = await Asked(model, request(protocol, raw.url)).failure()
-        assert failure.kind is FailureKind.BROKEN_STREAM
-        assert raw.accepted == 1
-
-
-# -- nobody there --
+    CLOSE = "close"
+    RESET = "reset"
 
 
 class Raw:
     """A server that reads a request and answers each connection with the same bytes, and with its end."""
 
-    def __init__(self, answer: bytes) -> None:
+    def __init__(self, answer: bytes, how: Ending = Ending.CLOSE) -> None:
         self._answer = answer
+        self._how = how
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._serve, name="raw")
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -284,6 +268,60 @@ class Raw:
                 with connection, contextlib.suppress(OSError):
                     connection.recv(65536)
                     connection.sendall(self._answer)
+                    if self._how is Ending.RESET:
+                        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+# -- R3: no retries of the library's own --
+
+those_and_the_proxy = pytest.mark.parametrize(
+    "protocol", [*PROTOCOLS.values(), PROXY], ids=lambda it: it.name
+)
+
+
+@pytest.mark.promise("R3")
+@those_and_the_proxy
+@pytest.mark.parametrize("refusal", Refusal)
+@both_forms
+async def test_a_refusal_is_one_request_and_one_error(
+    model: ModelProcess, protocol: WireProtocol, refusal: Refusal, streaming: bool
+) -> None:
+    with ThreadedServer(protocol.server(Script(fault=Refuse(refusal, retry_after=1)))) as server:
+        asked = Asked(model, request(protocol, server.url, streaming=streaming))
+        failure = await asked.failure()
+        assert failure.kind is FailureKind[refusal.name]
+        assert failure.retry_after_s == 1
+        assert len(server.exchanges) == 1
+        assert not asked.shown
+
+
+@pytest.mark.promise("R3")
+@those_and_the_proxy
+@pytest.mark.parametrize("how", Ending)
+@both_forms
+async def test_a_cut_before_headers_is_not_tried_again(
+    model: ModelProcess, protocol: WireProtocol, how: Ending, streaming: bool
+) -> None:
+    with Raw(b"", how) as raw:
+        failure = await Asked(model, request(protocol, raw.url, streaming=streaming)).failure()
+        assert failure.kind in (FailureKind.BROKEN_STREAM, FailureKind.UNREACHABLE)
+        assert raw.accepted == 1
+
+
+@pytest.mark.promise("R3")
+@those_and_the_proxy
+@pytest.mark.parametrize("after", [0, 2])
+@both_forms
+async def test_a_reset_in_the_reply_is_not_tried_again(
+    model: ModelProcess, protocol: WireProtocol, after: int, streaming: bool
+) -> None:
+    with ThreadedServer(protocol.server(Script(fault=Reset(after)))) as server:
+        failure = await Asked(model, request(protocol, server.url, streaming=streaming)).failure()
+        assert failure.kind is FailureKind.BROKEN_STREAM
+        assert len(server.exchanges) == 1
+
+
+# -- nobody there --
 
 
 @pytest.fixture

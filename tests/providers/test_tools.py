@@ -204,6 +204,29 @@ async def test_the_proof_of_reasoning_goes_back_with_its_calls(
     assert THOUGHT not in body
 
 
+@pytest.mark.promise("H4")
+async def test_reasoning_that_another_provider_has_sealed_is_left_out(
+    model: ModelProcess, protocol: WireProtocol
+) -> None:
+    """As after a switch of the model, a rotation, a failover; the words of the conversation all arrive."""
+    thought = Script(("so ",), ("Let me ", "think."), calls=(Call("call_1", "read"),))
+    for other in PROTOCOLS.values():
+        if other.name == protocol.name:
+            continue
+        with ThreadedServer(other.server(thought)) as maker:
+            first = Asked(model, asking(other, maker))
+            await first.outcome()
+        reply = reply_of(first)
+        with ThreadedServer(protocol.server()) as server:
+            second = Asked(model, asking(protocol, server, reply, results_of(reply, "one")))
+            assert isinstance(await second.outcome(), Finished), await second.outcome()
+            assert server.complaints == []
+            exchange = server.exchanges[0].request
+        assert thought.signature not in json.dumps(exchange.body), other.name
+        assert [result.text for result in exchange.conversation.results] == ["one"]
+        assert "so" in exchange.conversation.messages[1].text
+
+
 @pytest.mark.promise("H2", "H4")
 async def test_reasoning_whose_sequel_was_cut_off_is_not_sent(
     model: ModelProcess, protocol: WireProtocol

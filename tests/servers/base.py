@@ -165,9 +165,12 @@ class Server(ABC):
     async def __aexit__(self, *_: object) -> None:
         """Close everything; an error in a script's chooser or in a protocol is raised here."""
         self._listener.close()
-        for wire in self._wires:
+        for _round in range(3):
+            await asyncio.sleep(0)  # a connection that was just accepted is handed over in the next rounds
+        wires = [wire for wire in self._wires if wire.is_made]
+        for wire in wires:
             wire.abort()
-        tasks = [wire.task for wire in self._wires]
+        tasks = [wire.task for wire in wires]
         for task in tasks:
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)

@@ -80,6 +80,11 @@ class Wire(asyncio.Protocol):
     _transport: asyncio.Transport
 
     @property
+    def is_made(self) -> bool:
+        """Whether it has got its connection, which comes a round of the event loop after the wire itself."""
+        return hasattr(self, "task")
+
+    @property
     def is_idle(self) -> bool:
         return self._exchange is None
 

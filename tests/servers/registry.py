@@ -1,4 +1,4 @@
-"""The six protocols as data: which server, which model name of litellm's, which environment it needs."""
+"""The six protocols and the proxy as data: server, litellm's name of a model, the environment it needs."""
 
 from __future__ import annotations
 
@@ -61,3 +61,8 @@ PROTOCOLS: Mapping[str, WireProtocol] = {
         ),
     )
 }
+
+PROXY = WireProtocol(
+    "litellm_proxy", OpenAIServer, "litellm_proxy/gpt-4o", {"LITELLM_PROXY_API_KEY": "sk-proxy-test"}
+)
+"""A team's LiteLLM proxy: OpenAI's protocol, which litellm asks in another way than OpenAI itself."""

@@ -11,7 +11,17 @@ from textual.binding import Binding
 from textual.containers import Vertical
 from textual.widgets import TextArea
 
-from tui.keys import KEYS, RELEASED_KEYS, KeymapError, KeyScope, apply_keymap, bindings
+from tui.keys import (
+    KEYS,
+    RELEASED_KEYS,
+    KeymapError,
+    KeyScope,
+    apply_keymap,
+    bindings,
+    key_name,
+    key_names,
+    use_keymap,
+)
 
 if TYPE_CHECKING:
     from textual.binding import BindingType
@@ -121,3 +131,43 @@ async def test_a_rebound_key_works_and_esc_still_stops() -> None:
         app.set_keymap(apply_keymap({"transcript.toggle_reasoning": "f4"}))
         await pilot.press("f4", "ctrl+r", "escape")
         assert app.pane.done == ["reasoning", "stop"]
+
+
+@pytest.mark.promise("E9")
+def test_a_bad_entry_does_not_count_and_all_others_do() -> None:
+    asked = {
+        "pane.stop": "f3",
+        "app.quit": "escape",
+        "pane.kill": "f8",
+        "pane.hepl": "f4",
+        "pane.help": "f10",
+        "prompt.submit": "ctrl+enter,f12",
+        "pane.palette": "f10",
+    }
+    try:
+        keymap = use_keymap(asked)
+        kept = {"pane.kill": "f8", "prompt.submit": "ctrl+enter,f12", "pane.palette": "f10"}
+        assert keymap.entries == kept
+        assert {error.binding_id for error in keymap.errors} == set(asked) - set(kept)
+        assert key_name("pane.stop") == "Esc"
+        assert key_name("pane.help") == "F1"
+        assert key_names("prompt.submit") == "Ctrl+Enter or F12"
+    finally:
+        assert use_keymap({}).errors == ()
+    assert key_names("prompt.newline") == "Shift+Enter, Ctrl+J or Alt+Enter"
+    assert key_names("prompt.submit") == "Enter"
+
+
+async def test_the_keys_in_force_are_those_that_work_from_the_first_frame() -> None:
+    class EarlyApp(PaneApp):
+        def on_load(self) -> None:
+            self.set_keymap(dict(use_keymap({"transcript.toggle_reasoning": "f4"}).entries))
+
+    try:
+        app = EarlyApp()
+        async with app.run_test() as pilot:
+            await pilot.press("ctrl+r", "f4", "escape")
+            assert app.pane.done == ["reasoning", "stop"]
+            assert key_name("transcript.toggle_reasoning") == "F4"
+    finally:
+        use_keymap({})

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from tui.slash import HELP, SlashCommand, SlashCommandError, Typed, read_command, read_stop
+from tui.command_table import COMMANDS, read_command
+from tui.commands import Typed
+from tui.slash import SlashCommandError, read_stop
 
 
-@pytest.mark.parametrize("command", SlashCommand)
-def test_every_command_is_read_and_told_of(command: SlashCommand) -> None:
-    assert read_command(f"/{command}") == Typed(command)
-    assert read_command(f"/{command}  \n") == Typed(command)
-    assert f"/{command}" in HELP or command is SlashCommand.HELP
+@pytest.mark.parametrize("name", COMMANDS.by_name)
+def test_every_command_is_read(name: str) -> None:
+    command = COMMANDS.by_name[name]
+    assert read_command(f"/{name}") == Typed(command)
+    assert read_command(f"/{name}  \n") == Typed(command)
+    assert command.summary
 
 
 @pytest.mark.parametrize(
@@ -26,7 +29,7 @@ def test_what_is_no_single_word_with_a_slash_is_a_prompt(text: str) -> None:
     [("/stop 2", "2"), ("/stop  2 too slow\n", "2 too slow"), ("/stop everything", "everything")],
 )
 def test_what_stands_behind_a_stop_is_never_sent_to_the_model(text: str, words: str) -> None:
-    assert read_command(text) == Typed(SlashCommand.STOP, words)
+    assert read_command(text) == Typed(COMMANDS.by_name["stop"], words)
 
 
 def test_a_stop_without_a_number_is_the_turns() -> None:

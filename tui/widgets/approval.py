@@ -106,16 +106,17 @@ class Approval(Widget, can_focus=True):
         color: $foreground;
         padding: 0 1;
         &:focus { border: round $warning; }
+        &:focus:nocolor { border: heavy $warning; }
         & .approval--title { color: $foreground; text-style: bold; }
         & .approval--why { color: $foreground 70%; }
         & .approval--rule { color: $text-accent; }
         & .approval--preview { color: $foreground; }
         & .approval--added { color: $text-success; }
         & .approval--removed { color: $text-error; }
-        & .approval--place { color: $foreground 60%; }
+        & .approval--place { color: $foreground-muted; }
         & .approval--choice { color: $text-warning; text-style: bold; }
         & .approval--marked { color: $text-warning; text-style: bold reverse; }
-        & .approval--early { color: $foreground 50%; }
+        & .approval--early { color: $foreground-muted; }
         & .approval--more { color: $foreground; text-style: bold reverse; }
     }
     """

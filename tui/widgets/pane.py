@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, assert_never
 
 from textual import events, on
 from textual.containers import Container
 from textual.content import Content
 from textual.message import Message
-from textual.widget import Widget
 from textual.widgets import Static, TextArea
 
 from core.errors import CaesuraError
@@ -32,21 +31,22 @@ from core.events import (
     TurnEnded,
     TurnStarted,
 )
-from tui.commands import obey
 from tui.interrupt import BOTH_KEYS, InterruptGate, InterruptKey
 from tui.keeping import NO_GREETING, Greeting, Keeping, KeepingError
-from tui.keys import KeyScope, bindings
+from tui.key_state import KeyState, esc_action
+from tui.keys import KeyScope, bindings, key_name
 from tui.memory import settle_memory
 from tui.outbox import Outbox
+from tui.pane_state import key_state
 from tui.pump import Pump
 from tui.queueing import Queueing
-from tui.session_view import plain_esc, status_view
-from tui.slash import read_command
+from tui.session_view import status_view
 from tui.stop_keys import QUIT_WITHIN_S, REWIND_WITHIN_S, IdleEsc, IdlePress, StopKeys
 from tui.stops import CallStops
 from tui.widgets.approval import Approval
 from tui.widgets.dialogs import Dialogs
 from tui.widgets.lists import Lists
+from tui.widgets.pane_commands import PaneCommands
 from tui.widgets.panel import Panel
 from tui.widgets.prompt import Prompt
 from tui.widgets.queue_list import QueueList
@@ -59,10 +59,15 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.binding import BindingType
     from textual.timer import Timer
+    from textual.widget import Widget
 
+    from core.loop_lag import LoopLag
     from core.records import LoadedSession
     from core.session import Session
     from core.sessions import Sessions
+    from tui.preferences import Preferences
+    from tui.theme_choice import ThemeChoice
+    from tui.widgets.completion import Completion
     from tui.widgets.rewind_list import RewindList
     from tui.widgets.session_list import SessionList
 
@@ -73,9 +78,26 @@ SIDE_FROM = 120
 """Columns from which the panel stands beside the transcript, and not below it."""
 
 
-class Pane(Widget):
+class NotYet:
+    """In the place of the completion until that is there."""
+
+    is_open = False
+
+    def dismiss(self) -> None:
+        """Nothing is open."""
+
+    def complete(self) -> bool:
+        return False
+
+
+NOT_YET = NotYet()
+
+
+class Pane(PaneCommands):
     """Shows `session`. `gate` is armed while its turn runs, so that the input thread can stop it by itself.
 
+    `preferences` and `themes` are what is behind settings, models and colours; `lag` is what has been seen of
+    the event loop. A pane that stands alone has none of them.
     `clock` gives seconds as `time.monotonic` does; it decides what "twice within 2 s" means, and how long a
     turn has been running.
     """
@@ -116,9 +138,6 @@ class Pane(Widget):
     class QuitRequested(Message):
         """The user asked this pane to end the program."""
 
-    class ThemeRequested(Message):
-        """The user asked for other colours."""
-
     class OpenRequested(Message):
         """Another session is to be shown in the place of this one, a new one if there is no id."""
 
@@ -133,11 +152,17 @@ class Pane(Widget):
         gate: InterruptGate,
         sessions: Sessions | None = None,
         *,
+        preferences: Preferences | None = None,
+        themes: ThemeChoice | None = None,
+        lag: LoopLag | None = None,
         greeting: Greeting = NO_GREETING,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
         self.session = session
+        self._preferences = preferences
+        self._themes = themes
+        self._lag = lag
         self._gate = gate
         self._greeting = greeting
         self._clock = clock
@@ -152,11 +177,14 @@ class Pane(Widget):
         self._drafting = False
         self._note: str | None = None
         self._note_timer: Timer | None = None
+        self.completion: Completion | NotYet = NOT_YET
         self._pump: Pump | None = None
         self._unsubscribe: Callable[[], None] | None = None
 
     def compose(self) -> ComposeResult:
-        title = Content.assemble(("Caesura", "bold $primary"), " · /help shows keys and commands")
+        title = Content.assemble(
+            ("Caesura", "bold $primary"), f" · {key_name('pane.help')} shows keys and commands"
+        )
         yield Static(title, classes="pane--title")
         dialogs = Dialogs(self.session, self.stops, self._prompt, clock=self._clock)
         with Container(classes="pane--body"):
@@ -173,6 +201,17 @@ class Pane(Widget):
         self._unsubscribe = self.session.subscribe(self._on_session_event)
         self._greet()
         self._refresh_state()
+        self.call_after_refresh(self._complete_commands)
+
+    def _complete_commands(self) -> None:
+        """Show what completes a command while it is typed: the first frame can do without."""
+        from tui.command_table import COMMANDS
+        from tui.completing import offers_for
+        from tui.widgets.completion import Completion
+
+        self.completion = Completion(self._prompt, lambda line: offers_for(line, COMMANDS, self))
+        self.mount(self.completion, before=self._prompt)
+        self._prompt.completer = self.completion
 
     def _greet(self) -> None:
         """Show what there is of the session, and give back a prompt of which nothing was kept (H1)."""
@@ -222,10 +261,6 @@ class Pane(Widget):
     @property
     def dialogs(self) -> Dialogs:
         return self.query_one(Dialogs)
-
-    @property
-    def lists(self) -> Lists:
-        return self.query_one(Lists)
 
     @property
     def approval(self) -> Approval:
@@ -319,6 +354,10 @@ class Pane(Widget):
         self._refresh_state()
 
     def _obey_or_send(self, text: str, sent_at: float, send: Callable[[str], object]) -> None:
+        # Imported by now, unless the first thing that happens is an Enter.
+        from tui.command_table import read_command
+        from tui.commands import obey
+
         try:
             command = read_command(text)
             if command is not None:
@@ -342,8 +381,23 @@ class Pane(Widget):
     def quit(self) -> None:
         self.post_message(self.QuitRequested())
 
-    def change_theme(self) -> None:
-        self.post_message(self.ThemeRequested())
+    def home_of(self, scope: KeyScope) -> Widget:
+        match scope:
+            case KeyScope.APP | KeyScope.PANE:
+                return self
+            case KeyScope.PROMPT:
+                return self.prompt
+            case KeyScope.PANEL:
+                return self.panel
+            case KeyScope.APPROVAL:
+                return self.approval
+            case KeyScope.QUEUE:
+                return self.queue
+            case _:
+                assert_never(scope)
+
+    def do_command(self, name: str) -> None:
+        self._obey_or_send(f"/{name}", time.monotonic(), self.session.submit)
 
     def show_running(self) -> None:
         self.panel.open()
@@ -404,16 +458,32 @@ class Pane(Widget):
         self.do_first(self.keeping.rewind(message.turn, put_files_back=message.put_files_back))
 
     def action_show_sessions(self) -> None:
-        try:
-            self.show_sessions()
-        except CaesuraError as error:
-            self.tell(str(error))
+        self._show_or_tell(self.show_sessions)
 
     def action_kill_survivors(self) -> None:
         self.run_worker(self._kill_survivors(), group="kill")
 
     async def _kill_survivors(self) -> None:
         await self.stops.kill_survivors()
+        self._refresh_state()
+
+    def action_show_models(self) -> None:
+        self._show_or_tell(self.show_models)
+
+    def action_show_help(self) -> None:
+        self._show_or_tell(self.show_help)
+
+    def action_show_palette(self) -> None:
+        self._show_or_tell(self.show_palette)
+
+    def _show_or_tell(self, show: Callable[[], object]) -> None:
+        try:
+            show()
+        except CaesuraError as error:
+            self.tell(str(error))
+
+    def action_retry_now(self) -> None:
+        self.session.retry_now()
         self._refresh_state()
 
     def action_send_queued(self) -> None:
@@ -434,7 +504,12 @@ class Pane(Widget):
             self._focus(self.panel)
 
     def action_go_on(self) -> None:
-        """From the composer to the question, the panel, and back; what is not open is left out."""
+        """From the composer to the question, the panel, and back; what is not open is left out. While a
+        command is being typed, complete it."""
+        if self.completion.is_open and self.screen.focused is self.prompt:
+            # In its turn, behind what was typed before.
+            self.prompt.call_later(self.completion.complete)
+            return
         stations: list[Widget] = [
             self.prompt,
             *self.lists.stations,
@@ -459,6 +534,8 @@ class Pane(Widget):
             self.lists.close_innermost()
         elif self.queue.closes:
             self.queue.close_innermost()
+        elif self.screen.focused is not self.panel and self.completion.is_open:
+            self.completion.dismiss()
         else:
             self._close_panel()
 
@@ -488,6 +565,9 @@ class Pane(Widget):
         if self._drafting is self.prompt.is_empty:
             self._drafting = not self._drafting
             self._refresh_state()
+
+    def on_completion_changed(self) -> None:
+        self._refresh_state()
 
     @on(Dialogs.Changed)
     @on(Lists.Changed)
@@ -554,19 +634,13 @@ class Pane(Widget):
         self.query_one(StatusLine).show(view)
 
     def _esc(self) -> EscAction:
-        """What Esc does now; the module says why in this order."""
-        if self.dialogs.words_open:
-            return EscAction.CLOSE
-        asked = self.dialogs.question is not None and self.session.status is Status.RUNNING
-        if self.lists.is_open and not (asked and self.screen.focused is self.approval):
-            return EscAction.CLOSE
-        if asked:
-            return EscAction.DENY
-        if self.queue.closes or self.screen.focused is self.panel:
-            return EscAction.CLOSE
-        plain = plain_esc(self.session)
-        rewinds = plain is EscAction.NOTHING and self.prompt.is_empty and self.stop_keys.esc_rewinds
-        return EscAction.REWIND if rewinds else plain
+        """What Esc does now; `esc_action` says why in this order."""
+        return esc_action(self.key_state)
+
+    @property
+    def key_state(self) -> KeyState:
+        """What keys depend on now, asked of session and widgets anew each time."""
+        return key_state(self, self.screen.focused)
 
     # -- moving --
 

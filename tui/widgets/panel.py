@@ -68,6 +68,7 @@ class Panel(ScrollView, can_focus=True):
         scrollbar-background-hover: $background;
         scrollbar-background-active: $background;
         &:focus { border: round $border; }
+        &:focus:nocolor { border: heavy $border; }
         & .panel--name { color: $foreground; text-style: bold; }
         & .panel--detail { color: $foreground 70%; }
         & .panel--running { color: $primary; }

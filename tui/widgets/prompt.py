@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 from textual.actions import SkipAction
 from textual.binding import Binding, BindingType
@@ -92,6 +92,26 @@ class _Chips:
         return [chip.span() for chip in _CHIP.finditer(line) if chip[0] in self._pasted]
 
 
+class Completer(Protocol):
+    """What completes a command while it is typed: `tui.widgets.completion.Completion`."""
+
+    def follow(self) -> None:
+        """The text or the focus has changed."""
+        ...
+
+    def dismiss(self) -> None:
+        """The text has changed, and not by typing: there is nothing to complete in it."""
+        ...
+
+    def select_next(self, step: int) -> bool:
+        """Up or down was pressed; false if it has its usual meaning."""
+        ...
+
+    def take_enter(self) -> bool:
+        """What is written is to be sent; false if it is."""
+        ...
+
+
 class Prompt(TextArea, inherit_bindings=False):
     """The prompt of one pane. It posts `Prompt.Submitted` and knows nothing of sessions.
 
@@ -155,12 +175,18 @@ class Prompt(TextArea, inherit_bindings=False):
         self.match_cursor_bracket = False
         self.sent = [] if sent is None else sent
         self._position = len(self.sent)
+        self.completer: Completer | None = None
         self._drafts: dict[int, str] = {}
         """What stood in the composer when a place of the history was left; the last place is the draft."""
 
     @property
     def is_empty(self) -> bool:
         return self.document.line_count == 1 and not self.document[0]
+
+    @property
+    def begins_command(self) -> bool:
+        """Whether it is one line that begins with a slash."""
+        return self.document.line_count == 1 and self.document[0].startswith("/")
 
     @property
     def draft(self) -> str:
@@ -188,8 +214,15 @@ class Prompt(TextArea, inherit_bindings=False):
         result = self.replace(self._fit(text), *self.selection, maintain_selection_offset=False)
         self.move_cursor(result.end_location)
 
+    def replace_line(self, text: str) -> None:
+        """Replace all that is written by this line, with the cursor at its end; undo brings it back."""
+        self.history.checkpoint()
+        self.replace(text, (0, 0), self.document.end, maintain_selection_offset=False)
+
     def action_submit(self) -> None:
-        """Send what is written, if anything is."""
+        """Send what is written, if anything is; a command that is not whole is completed instead."""
+        if self.completer is not None and self.completer.take_enter():
+            return
         if text := self._take():
             self.post_message(self.Submitted(self, text))
 
@@ -200,13 +233,26 @@ class Prompt(TextArea, inherit_bindings=False):
     def action_newline(self) -> None:
         self.replace("\n", *self.selection, maintain_selection_offset=False)
 
+    def on_text_area_changed(self) -> None:
+        if self.completer is not None:
+            self.completer.follow()
+
+    def watch_has_focus(self, has_focus: bool) -> None:
+        super().watch_has_focus(has_focus)
+        if self.completer is not None:
+            self.completer.follow()
+
     def action_cursor_up(self, select: bool = False) -> None:
+        if not select and self.completer is not None and self.completer.select_next(-1):
+            return
         if select or not self.navigator.is_first_wrapped_line(self.cursor_location):
             super().action_cursor_up(select)
         else:
             self._recall(self._position - 1)
 
     def action_cursor_down(self, select: bool = False) -> None:
+        if not select and self.completer is not None and self.completer.select_next(1):
+            return
         if select or not self.navigator.is_last_wrapped_line(self.cursor_location):
             super().action_cursor_down(select)
         else:
@@ -316,8 +362,9 @@ class Prompt(TextArea, inherit_bindings=False):
 
     def _put(self, shown: str) -> None:
         """Replace everything by this, as one step of undo, with the cursor at the end."""
-        self.history.checkpoint()
-        self.replace(shown, (0, 0), self.document.end, maintain_selection_offset=False)
+        self.replace_line(shown)
+        if self.completer is not None:
+            self.completer.dismiss()
 
     def _recall(self, position: int) -> None:
         if not 0 <= position <= len(self.sent):

@@ -14,16 +14,16 @@ Transcript {
     color: $foreground;
     & .transcript--prompt { color: $foreground; text-style: bold; background: $surface; }
     & .transcript--prompt-mark { color: $text-accent; text-style: bold; background: $surface; }
-    & .transcript--reasoning { color: $foreground 60%; text-style: italic; }
+    & .transcript--reasoning { color: $foreground-muted; text-style: italic; }
     & .transcript--title { color: $primary; text-style: bold underline; }
     & .transcript--heading { color: $primary; text-style: bold; }
     & .transcript--mark { color: $text-accent; }
     & .transcript--quote { color: $secondary; }
-    & .transcript--rule { color: $foreground 35%; }
+    & .transcript--rule { color: $foreground 55%; }
     & .transcript--link { color: $primary; text-style: underline; }
     & .transcript--inline-code { color: $text-accent; background: $surface; }
     & .transcript--code { color: $foreground; background: $surface; }
-    & .transcript--code-comment { color: $foreground 60%; background: $surface; text-style: italic; }
+    & .transcript--code-comment { color: $foreground-muted; background: $surface; text-style: italic; }
     & .transcript--code-keyword { color: $text-accent; background: $surface; }
     & .transcript--code-string { color: $text-success; background: $surface; }
     & .transcript--code-number { color: $text-warning; background: $surface; }

@@ -28,6 +28,7 @@ class WordsLine(Input):
         background: $background;
         padding: 0 1;
         &:focus { border: round $border; }
+        &:focus:nocolor { border: heavy $border; }
     }
     """
 

@@ -101,7 +101,8 @@ def test_the_parts_of_a_line(line: str, parts: tuple[tuple[str, ...], ...] | Non
         "docker run -v /:/host x", "docker system prune", "$'\\x72m' x", "X=rm; $X -rf y",
         "ln -s x /usr/bin/y",
         "python -c 'import shutil; shutil.rmtree(\"x\")'", "truncate -s 0 x", "shred x", "init 0",
-        "$(" * 20 + "x" + ")" * 20,
+        "$(" * 20 + "x" + ")" * 20, "caesura config set permissions.mode auto", "caesura config trust",
+        "caesura keys set openai", "caesura run --mode auto 'rm it'", "x && env caesura config edit",
     ],
 )  # fmt: skip
 def test_what_is_dangerous(line: str) -> None:
@@ -119,6 +120,7 @@ def test_what_is_dangerous(line: str) -> None:
         "kill 1234",
         "chmod +x a.sh", "bash script.sh", "bash -c 'make'", "for a in *; do echo $a; done",
         "\"$VENV/bin/python\" x",
+        "caesura config get model", "caesura keys list", "caesura sessions", "caesura run hello",
         "curl -o x http://y", "cp a b", "echo $((1+2))", "python <<'E'\nprint(1)\nE",
     ],
 )  # fmt: skip

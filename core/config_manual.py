@@ -1,0 +1,149 @@
+"""Settings as lines for a person: the manual of all there are, and the values that hold with their origins.
+
+Both are TOML, so that a line can be taken over into a file as it is. Values that may be secrets are left out.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, assert_never
+
+from core.config_edit import rendered
+from core.config_layers import BY_DEFAULT, value_at
+from core.config_tree import ANY_NAME, Named, Setting, Table, dotted, quoted, tree, variable_of
+from core.rules import Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from core.config import Loaded
+    from core.config_tree import Key, Node
+
+WIDTH = 88
+VALUE_WIDTH = 60
+"""Columns; the origin of a longer value stands above it."""
+
+
+def manual() -> Iterator[str]:
+    """Every setting with what it means, what it takes, its default and its variable, as a file in which
+    all is commented out."""
+    yield from _comment("Every setting of config.toml with its default. Take over the lines that you change.")
+    yield ""
+    yield from _table_lines(tree(), ())
+
+
+def value_lines(loaded: Loaded) -> Iterator[str]:
+    """Every setting that holds, each with where it came from."""
+    yield from _values(loaded, tree(), ())
+    if loaded.kept:
+        yield f"# permissions.allow has {len(loaded.kept)} more, which are kept in permissions.toml"
+
+
+def value_text(value: Any) -> str:
+    """A value as it is written in a file."""
+    return rendered(plain(value))
+
+
+def plain(value: Any) -> Any:
+    """A value of the config as TOML has it."""
+    match value:
+        case bool() | int() | float():
+            return value
+        case dict():
+            return {name: plain(each) for name, each in value.items()}
+        case tuple() | list():
+            return [plain(each) for each in value]
+        case _ if hasattr(value, "__pydantic_config__"):
+            inner = {each.name: plain(getattr(value, each.name)) for each in fields(value)}
+            return {
+                name: each for name, each in inner.items() if each is not None and each not in ([], {}, "")
+            }
+        case None:
+            return None
+        case Rule(tool, "*"):
+            return tool
+        case _:
+            return str(value)
+
+
+def _table_lines(table: Table, key: Key) -> Iterator[str]:
+    """First the settings of a table itself, then the tables in it, as TOML wants them."""
+    if key and any(isinstance(child, Setting) for child in table.children.values()):
+        yield from _comment(table.doc)
+        yield f"#[{dotted(key)}]"
+    for name, child in table.children.items():
+        if isinstance(child, Setting):
+            yield from _setting_lines(child, (*key, name))
+    for name, child in table.children.items():
+        yield from _inner_lines(child, (*key, name))
+
+
+def _inner_lines(node: Node, key: Key) -> Iterator[str]:
+    match node:
+        case Setting():
+            return
+        case Table():
+            yield from _table_lines(node, key)
+        case Named(_, Setting() as child):
+            yield f"#[{dotted(key)}]"
+            yield from _setting_lines(child, (*key, ANY_NAME))
+        case Named(_, Table() as child):
+            yield from _table_lines(child, (*key, ANY_NAME))
+        case Named():
+            raise AssertionError(f"names within names: {key}")
+        case _:
+            assert_never(node)
+
+
+def _setting_lines(setting: Setting, key: Key) -> Iterator[str]:
+    default = plain(setting.default)
+    is_unset = default is None or default in ("", [])
+    yield from _comment(setting.doc)
+    needed = " It has to be there." if setting.required else " Unset by default." if is_unset else ""
+    # A name of the person's own cannot be told from what stands around it where none of its letters is left.
+    variable = f" {variable_of(key)}" if key[-1] != ANY_NAME else ""
+    yield from _comment(f"It is {setting.words}.{needed}{variable}")
+    yield f"#{quoted(key[-1])} = {rendered(setting.example if is_unset else default)}"
+    yield ""
+
+
+def _comment(text: str) -> Iterator[str]:
+    for line in textwrap.wrap(text.replace("`", ""), WIDTH - 2, break_on_hyphens=False):
+        yield f"# {line}"
+
+
+def _values(loaded: Loaded, node: Node, key: Key) -> Iterator[str]:
+    match node:
+        case Setting():
+            yield from _value_line(loaded, node, key)
+        case Table(_, children):
+            is_fixed = ANY_NAME in key or isinstance(value_at(loaded.config, key[:-1]), dict)
+            for name, child in children.items():
+                inner = (*key, name)
+                if not is_fixed or any(each[: len(inner)] == inner for each in loaded.origins):
+                    yield from _values(loaded, child, inner)
+        case Named(_, child):
+            for name in value_at(loaded.config, key) or {}:
+                yield from _values(loaded, child, (*key, name))
+        case _:
+            assert_never(node)
+
+
+def _value_line(loaded: Loaded, setting: Setting, key: Key) -> Iterator[str]:
+    origin = loaded.origins.get(key, BY_DEFAULT)
+    value = value_at(loaded.config, key)
+    if key == ("permissions", "allow") and loaded.kept:
+        value = value[: -len(loaded.kept)]
+    if value is None:
+        yield f"# {dotted(key)} is not set"
+        return
+    if setting.secret:
+        yield f"# {dotted(key)} is not shown  # {origin}"
+        return
+    line = f"{dotted(key)} = {value_text(value)}"
+    if len(line) > VALUE_WIDTH:
+        yield f"# {origin}"
+        yield line
+    else:
+        yield f"{line:<{VALUE_WIDTH}}  # {origin}"

@@ -1,0 +1,350 @@
+"""What the doctor checks besides the terminal: folders, keys, models, processes, and how fast a stop is.
+
+What they need from other packages they are given as values or as functions. A key's value is never looked at,
+but for whether there is one.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from core.containment import Containment, namespace_prefix
+from core.doctor import WITHIN_S, Check, Finding, State, blocking
+from core.model import ModelInfo
+from core.process_table import look_up
+from core.stop_times import StopTimes, percentile
+from core.threads import run_in_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+
+    from core.loop_lag import LoopLag
+
+LATE_S: Final = 0.05
+"""A loop that is later than this once in a hundred times can be felt."""
+
+SLOW_STOP_S: Final = 0.5
+"""A model's reply is closed or its process killed within 0.25 s: more than this is worth a look."""
+
+LITTLE_DISK: Final = 1_000_000_000
+TOO_LITTLE_DISK: Final = 50_000_000
+MEASURE_WITHIN_S: Final = 60.0
+
+_SQLITE_HEAD: Final = b"SQLite format 3\0"
+
+
+# -- the machine --
+
+
+def containment_check(wanted: Containment | None = None) -> Check:
+    """What holds commands together: the one of the settings, or the best there is."""
+    return blocking("Commands", lambda: _containment(wanted))
+
+
+def _containment(wanted: Containment | None) -> Finding:
+    prefix = None if wanted is Containment.GROUP else namespace_prefix()
+    if prefix is not None:
+        program = Path(prefix[0]).name
+        words = (
+            f"each command has a PID namespace of its own (by {program}): whatever it starts ends with it. "
+            f"It does not see your other processes{', and sudo does not work' * (program == 'bwrap')}"
+        )
+        return Finding("Commands", State.GOOD, words)
+    words = (
+        "commands have a session of their own and a keeper: all they start ends with them, but for what may "
+        "not be killed, such as sudo's children, which is named"
+    )
+    if wanted is Containment.GROUP:
+        return Finding("Commands", State.GOOD, f"{words}. The settings want it so")
+    on_linux = sys.platform == "linux"
+    advice = "Install bubblewrap (bwrap), and nothing can outlive its command." if on_linux else ""
+    return Finding("Commands", State.WARNING, words, advice)
+
+
+def versions_check(*packages: str) -> Check:
+    """Of what Caesura runs on; nothing of the `packages` is imported."""
+    return blocking("Versions", lambda: Finding("Versions", State.GOOD, ", ".join(_versions(packages))))
+
+
+def _versions(packages: Iterable[str]) -> Iterator[str]:
+    import sqlite3
+
+    for package in ("caesura", *packages):
+        try:
+            yield f"{package} {metadata.version(package)}"
+        except metadata.PackageNotFoundError:
+            yield f"{package} is not installed as a package"
+    yield f"Python {platform.python_version()}"
+    yield f"SQLite {sqlite3.sqlite_version}"
+    # Not `platform.platform`, which asks for more than the name of the system.
+    system = os.uname()
+    yield f"{system.sysname} {system.release} {system.machine}"
+
+
+def disk_check(folder: Path) -> Check:
+    return blocking("Disk", lambda: _disk(folder))
+
+
+def _disk(folder: Path) -> Finding:
+    free = shutil.disk_usage(_existing(folder)).free
+    words = f"{size(free)} free where sessions are kept"
+    if free >= LITTLE_DISK:
+        return Finding("Disk", State.GOOD, words)
+    state = State.BAD if free < TOO_LITTLE_DISK else State.WARNING
+    return Finding("Disk", state, words, "Make room: what cannot be written is lost when the program ends.")
+
+
+def folder_check(title: str, folder: Callable[[], Path]) -> Check:
+    """Whether files can be made in a folder, or the folder itself where it is not there yet."""
+    return blocking(title, lambda: _folder(title, folder))
+
+
+def _folder(title: str, wanted: Callable[[], Path]) -> Finding:
+    try:
+        folder = wanted()
+        existing = _existing(folder)
+        if existing == folder:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+            return Finding(title, State.GOOD, f"{folder} can be written")
+    except OSError as error:
+        words = f"{error.filename or 'the folder'} cannot be written ({error.strerror})"
+        return Finding(title, State.BAD, words, "Give yourself the right to write there, or make room.")
+    if os.access(existing, os.W_OK | os.X_OK):
+        return Finding(title, State.GOOD, f"{folder} is not there yet and can be made")
+    return Finding(title, State.BAD, f"{folder} is not there, and {existing} cannot be written")
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return next((path for path in (folder, *folder.parents) if path.is_dir()), Path("/"))
+
+
+def session_file_check(path: Path, count: Callable[[], Awaitable[int]] | None = None) -> Check:
+    """`count` reads the file and says how many sessions are in it; it raises `CaesuraError` for a bad one."""
+
+    async def look() -> Finding:
+        finding = await run_in_thread(lambda: _session_file(path), name="doctor: session file")
+        if finding is None:
+            return Finding("Session file", State.GOOD, "none yet: nothing was kept")
+        if count is None or finding.state is not State.GOOD:
+            return finding
+        number = await count()
+        told = "1 session" if number == 1 else f"{number} sessions"
+        return Finding("Session file", State.GOOD, f"{finding.words}, {told}")
+
+    return Check("Session file", look)
+
+
+def _session_file(path: Path) -> Finding | None:
+    """None if there is no file."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_SQLITE_HEAD))
+        total = sum(
+            one.stat().st_size for one in (path, Path(f"{path}-wal"), Path(f"{path}-shm")) if one.exists()
+        )
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return Finding("Session file", State.BAD, f"{path} cannot be read ({error.strerror})")
+    if head != _SQLITE_HEAD:
+        advice = "It is set aside, never overwritten, when a session is opened; nothing of it is shown."
+        return Finding("Session file", State.BAD, f"{path} is no file of sessions", advice)
+    return Finding("Session file", State.GOOD, f"{path}, {size(total)}")
+
+
+def configuration_check(path: Path | None, notices: Iterable[str]) -> Check:
+    """`notices` are the errors and warnings that reading the settings gave; `path` is the person's file."""
+    told = tuple(notices)
+
+    def look() -> Finding:
+        if told:
+            advice = "`caesura config edit` opens the file; what is wrong in it is left out."
+            return Finding("Configuration", State.WARNING, " ".join(told), advice)
+        if path is None or not path.exists():
+            return Finding("Configuration", State.GOOD, "no file: the defaults hold")
+        return Finding("Configuration", State.GOOD, f"{path} is in order")
+
+    return blocking("Configuration", look)
+
+
+# -- models --
+
+
+@dataclass(frozen=True, slots=True)
+class KeysKept:
+    """Which keys are kept where: names of keys with the name of the place, and what could not be seen."""
+
+    found: tuple[tuple[str, str], ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def keyring_check(look: Callable[[], KeysKept]) -> Check:
+    """The keyring, and the file that may stand in for it. `look` blocks, and bounds the keyring by itself: it
+    can say better why there is no answer."""
+    return blocking("Keyring", lambda: _keyring(look()), within_s=WITHIN_S + 1)
+
+
+def _keyring(kept: KeysKept) -> Finding:
+    told = [f"holds {name} ({place})" for name, place in kept.found] or ["holds no key of Caesura's"]
+    if kept.problems:
+        advice = "Keys in the environment work without it; `caesura keys set` tells what else there is."
+        return Finding("Keyring", State.WARNING, " ".join(kept.problems), advice)
+    return Finding("Keyring", State.GOOD, f"it answers and {', '.join(told)}")
+
+
+def keys_check(names: Iterable[str], environment: Mapping[str, str]) -> Check:
+    """Which of the variables `names`, that may hold keys, are set."""
+    found = sorted(name for name in names if environment.get(name, "").strip())
+
+    async def look() -> Finding:
+        if found:
+            return Finding("Keys", State.GOOD, f"in the environment: {', '.join(found)}")
+        advice = "`caesura keys set` stores one in the keyring; `caesura --demo` needs none."
+        return Finding("Keys", State.UNKNOWN, "none in the environment", advice)
+
+    return Check("Keys", look)
+
+
+def model_check(
+    model: str, describe: Callable[[str], Awaitable[ModelInfo]], *, within_s: float = 15.0
+) -> Check:
+    """Whether the catalogue knows the model that is asked; "" if none is chosen. The first answer may have to
+    wait for the model process."""
+
+    async def look() -> Finding:
+        if not model:
+            advice = "Name one with --model or in the settings, or try `caesura --demo`, which needs none."
+            return Finding("Model", State.WARNING, "none is chosen", advice)
+        info = await describe(model)
+        if info == ModelInfo(info.model):
+            words = f"{model} is in no catalogue: it is asked all the same, without known limits and prices"
+            return Finding("Model", State.UNKNOWN, words)
+        window = "" if info.context_window is None else f", window {info.context_window:,} tokens"
+        members = f", {len(info.members)} members" if info.members else ""
+        return Finding("Model", State.GOOD, f"{model} is known{window}{members}")
+
+    return Check("Model", look, within_s)
+
+
+def model_process_check(pid: Callable[[], int | None], restarts: Callable[[], int]) -> Check:
+    """Whether the process that holds the connections is alive."""
+    return blocking("Model process", lambda: _model_process(pid(), restarts()))
+
+
+def _model_process(pid: int | None, restarts: int) -> Finding:
+    again = f", started anew {restarts} times" if restarts > 1 else ", started anew once" if restarts else ""
+    found = None if pid is None else look_up(pid)
+    if found is None or not found.alive:
+        advice = "It is started with the next prompt; if that fails, worker.log in the log folder says why."
+        return Finding("Model process", State.WARNING, f"it does not run{again}", advice)
+    return Finding("Model process", State.GOOD, f"process {pid} runs{_since(found.started)}{again}")
+
+
+def _since(started: int) -> str:
+    """For how long, from clock ticks since boot; "" where that cannot be known."""
+    try:
+        up = float(Path("/proc/uptime").read_text().split()[0])
+        seconds = max(0.0, up - started / os.sysconf("SC_CLK_TCK"))
+    except (OSError, ValueError, IndexError):
+        return ""
+    at = time.strftime("%H:%M:%S", time.localtime(time.time() - seconds))
+    return f" since {at} ({seconds:.0f} s)"
+
+
+# -- how fast it is --
+
+
+def lag_check(lag: LoopLag) -> Check:
+    async def look() -> Finding:
+        seen = lag.lag
+        if seen is None:
+            return Finding("Event loop", State.UNKNOWN, "not measured yet")
+        words = (
+            f"late by {_ms(seen.median)} (p50), {_ms(seen.p99)} (p99), {_ms(seen.highest)} (max) in "
+            f"{seen.count} samples"
+        )
+        if seen.p99 <= LATE_S:
+            return Finding("Event loop", State.GOOD, words)
+        advice = "Something keeps the loop, or the machine is busy: the screen waits for it, Esc does not."
+        return Finding("Event loop", State.WARNING, words, advice)
+
+    return Check("Event loop", look)
+
+
+def stops_check(times: Callable[[], StopTimes]) -> Check:
+    """The stops of this session."""
+
+    async def look() -> Finding:
+        now = times()
+        if not now.all and not now.unconfirmed:
+            return Finding("Stops", State.UNKNOWN, "no stop yet")
+        count = len(now.all)
+        words = "1 stop confirmed" if count == 1 else f"{count} stops confirmed"
+        if now.streams:
+            words += f"; replies {_spread(now.streams)}"
+        if now.others:
+            words += f"; calls and others {_spread(now.others)}"
+        if now.unconfirmed:
+            words += f"; not ended yet: {', '.join(now.unconfirmed)}"
+            advice = "What has not ended is listed with Ctrl+T; stop it again to force it."
+            return Finding("Stops", State.BAD, words, advice)
+        slow = bool(now.streams) and percentile(now.streams, 99) > SLOW_STOP_S
+        return Finding("Stops", State.WARNING if slow else State.GOOD, f"{words}; none unconfirmed")
+
+    return Check("Stops", look)
+
+
+def measured_stops_check(
+    measure: Callable[[], Awaitable[Sequence[float]]], *, within_s: float = MEASURE_WITHIN_S
+) -> Check:
+    """`measure` stops replies of the demo model, and gives the seconds until each was confirmed; infinite for
+    one that was not."""
+
+    async def look() -> Finding:
+        seconds = await measure()
+        if not seconds:
+            return Finding("Stops", State.UNKNOWN, "nothing was measured")
+        missed = sum(math.isinf(one) for one in seconds)
+        words = f"{len(seconds)} replies of the demo model stopped in mid-stream: {_spread(seconds)}"
+        if missed:
+            return Finding("Stops", State.BAD, f"{words}; {missed} unconfirmed")
+        slow = percentile(seconds, 99) > SLOW_STOP_S
+        return Finding("Stops", State.WARNING if slow else State.GOOD, f"{words}; none unconfirmed")
+
+    return Check("Stops", look, within_s)
+
+
+def _spread(seconds: Sequence[float]) -> str:
+    return f"p50 {_ms(percentile(seconds, 50))}, p99 {_ms(percentile(seconds, 99))}"
+
+
+def _ms(seconds: float) -> str:
+    if math.isinf(seconds):
+        return "never"
+    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
+
+
+def size(count: int) -> str:
+    """A number of bytes, as people say it.
+
+    >>> [size(512), size(2_048_000), size(73_000_000_000)]
+    ['512 B', '2.0 MB', '73.0 GB']
+    """
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"

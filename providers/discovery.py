@@ -1,0 +1,243 @@
+"""What a person has already: keys in the environment and the keyring, servers on this machine.
+
+Nothing leaves this machine here: only loopback addresses are asked, without a proxy, a redirect, a cookie or
+a key, and what answers is not trusted: its answer is bounded in time and size, and dropped if it is not a
+list of models. Of a key only its being there is told, never its value.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import json
+import logging
+import os
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from core.setup import EnvironmentKey, KeyHome, LocalServer, StoredKey
+from providers.key_names import key_variables
+from providers.keys import KeySource, is_loopback
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    import httpx
+
+    from core.setup import Found, KeyedProvider
+    from providers.key_store import KeyEntry
+
+log = logging.getLogger(__name__)
+
+CONNECT_WITHIN_S = 0.5
+ANSWER_WITHIN_S = 2.0
+LOOK_WITHIN_S = 5.0
+"""All of it: the places have bounds of their own, but a slow machine takes its time to import."""
+BODY_LIMIT = 1 << 20
+"""Bytes of a list of models; a longer one is nobody's."""
+MODELS_LIMIT = 200
+NAME_LIMIT = 200
+"""Characters of a model's name."""
+
+_OLLAMA_PORT = 11434
+_GENERIC = "hosted_vllm"
+"""litellm's plain chat completions without a key of its own; `openai` would send the one of OpenAI."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a server may be. `origin` is its address without a path, `listing` where it lists its models and
+    `path` what requests need behind the origin."""
+
+    name: str
+    title: str
+    protocol: str
+    origin: str
+    listing: str = "/v1/models"
+    path: str = "/v1"
+
+
+def _ollama(origin: str) -> Place:
+    return Place("ollama", "Ollama", "ollama_chat", origin, "/api/tags", "")
+
+
+def _here(port: int) -> str:
+    return f"http://127.0.0.1:{port}"
+
+
+USUAL_PLACES = (
+    _ollama(_here(_OLLAMA_PORT)),
+    Place("lmstudio", "LM Studio", "lm_studio", _here(1234)),
+    Place("llamacpp", "llama.cpp", _GENERIC, _here(8080)),
+    Place("vllm", "vLLM", _GENERIC, _here(8000)),
+    Place("litellm", "LiteLLM", _GENERIC, _here(4000)),
+    Place("jan", "Jan", _GENERIC, _here(1337)),
+)
+
+
+def places(environment: Mapping[str, str], usual: Sequence[Place] = USUAL_PLACES) -> tuple[Place, ...]:
+    """Where to look: the usual places, Ollama where its variables say, if that is on this machine."""
+    named = (environment.get(variable, "") for variable in ("OLLAMA_HOST", "OLLAMA_API_BASE"))
+    ollamas = [_ollama(origin) for text in named if (origin := _origin_here(text)) is not None]
+    unique: dict[str, Place] = {}
+    for place in (*ollamas, *usual):
+        unique.setdefault(place.origin, place)
+    return tuple(unique.values())
+
+
+class Discovery:
+    """Looks in `environment`, where keys are kept, and where servers are, for what `providers` and anybody
+    can use. `kept` lists the keys that are kept; it blocks, in a thread, and may take as long as it likes."""
+
+    def __init__(
+        self,
+        providers: Sequence[KeyedProvider],
+        kept: Callable[[], Iterable[KeyEntry]],
+        environment: Mapping[str, str] = os.environ,
+        *,
+        usual: Sequence[Place] = USUAL_PLACES,
+        within_s: float = LOOK_WITHIN_S,
+    ) -> None:
+        self._providers = tuple(providers)
+        self._kept = kept
+        self._environment = environment
+        self._usual = tuple(usual)
+        self._within_s = within_s
+
+    def present(self) -> tuple[EnvironmentKey, ...]:
+        """See `core.setup.Setup.present`."""
+        found = ((provider, self._variable_of(provider)) for provider in self._providers)
+        return tuple(EnvironmentKey(provider, name) for provider, name in found if name is not None)
+
+    async def look(self, on_found: Callable[[Found], object]) -> None:
+        """See `core.setup.Setup.look`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._within_s), asyncio.TaskGroup() as group:
+                group.create_task(self._look_at_servers(on_found))
+                group.create_task(self._look_for_kept(on_found))
+
+    def _variable_of(self, provider: KeyedProvider) -> str | None:
+        names = key_variables(provider.name)
+        return next((name for name in names if self._environment.get(name, "").strip()), None)
+
+    async def _look_for_kept(self, on_found: Callable[[Found], object]) -> None:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[StoredKey]] = loop.create_future()
+
+        def work() -> None:
+            try:
+                found = self._usable(self._kept())
+            except Exception as error:  # noqa: BLE001 - keyrings are plug-ins that raise what they like
+                # Its name alone: the text may hold what was in the keyring.
+                log.info("the keys that are kept cannot be listed: %s", type(error).__name__)
+                found = []
+            # A closed loop has nobody left who waits.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(lambda: None if answer.done() else answer.set_result(found))
+
+        # A daemon, because a hung keyring cannot be interrupted and must not keep the process alive.
+        threading.Thread(target=work, name="kept keys", daemon=True).start()
+        for stored in await answer:
+            on_found(stored)
+
+    def _usable(self, kept: Iterable[KeyEntry]) -> list[StoredKey]:
+        """One for each provider that has none in the environment, which would go before it."""
+        homes = {KeySource.KEYRING: KeyHome.KEYRING, KeySource.FILE: KeyHome.FILE}
+        home_of: dict[str, KeyHome] = {}
+        for entry in kept:
+            if (home := homes.get(entry.source)) is not None:
+                home_of.setdefault(entry.name, home)
+        found: list[StoredKey] = []
+        for provider in self._providers:
+            entries = (*key_variables(provider.name), provider.name)
+            home = next((home_of[name] for name in entries if name in home_of), None)
+            if home is not None and self._variable_of(provider) is None:
+                found.append(StoredKey(provider, home))
+        return found
+
+    async def _look_at_servers(self, on_found: Callable[[Found], object]) -> None:
+        # 90 ms, which the event loop does not have.
+        await asyncio.to_thread(importlib.import_module, "httpx")
+        import httpx
+
+        # No address here is encrypted, so nothing is there to be verified; to read all the certificates
+        # that are trusted would take longer than the rest.
+        async with (
+            httpx.AsyncClient(
+                trust_env=False,
+                follow_redirects=False,
+                verify=False,
+                timeout=httpx.Timeout(ANSWER_WITHIN_S, connect=CONNECT_WITHIN_S),
+                headers={"accept": "application/json", "accept-encoding": "identity"},
+            ) as client,
+            asyncio.TaskGroup() as group,
+        ):
+            for place in places(self._environment, self._usual):
+                group.create_task(_look_at(client, place, on_found))
+
+
+async def _look_at(client: httpx.AsyncClient, place: Place, on_found: Callable[[Found], object]) -> None:
+    import httpx
+
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            body = await _body(client, place.origin + place.listing)
+            models = await asyncio.to_thread(_models, body)
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError, RecursionError) as error:
+        log.debug("nothing at %s: %s", place.origin, type(error).__name__)
+        return
+    on_found(LocalServer(place.name, place.title, place.protocol, place.origin + place.path, models))
+
+
+async def _body(client: httpx.AsyncClient, url: str) -> bytes:
+    """The answer, whole. Raises `ValueError` for one that is none, or too long."""
+    body = bytearray()
+    async with client.stream("GET", url) as response:
+        if response.status_code != 200:
+            raise ValueError("no list")
+        async for piece in response.aiter_raw():
+            body += piece
+            if len(body) > BODY_LIMIT:
+                raise ValueError("too long")
+    return bytes(body)
+
+
+def _models(body: bytes) -> tuple[str, ...]:
+    """The names in a list of models, Ollama's or OpenAI's. Raises `ValueError` for anything else."""
+    answer: Any = json.loads(body)
+    if not isinstance(answer, dict):
+        raise ValueError("no object")
+    listed, field = (answer.get("data"), "id") if "data" in answer else (answer.get("models"), "name")
+    if not isinstance(listed, list):
+        raise ValueError("no list of models")
+    names = (entry.get(field) for entry in listed if isinstance(entry, dict))
+    usable = dict.fromkeys(name for name in names if isinstance(name, str) and _can_talk(name))
+    return tuple(usable)[:MODELS_LIMIT]
+
+
+def _can_talk(name: str) -> bool:
+    """Whether this may name a model that holds a conversation. A name goes back to its server as it is, so
+    one that could not be shown as it is, or not be told apart by it, is none."""
+    plain = name.isascii() and name.isprintable() and not any(character.isspace() for character in name)
+    return 0 < len(name) <= NAME_LIMIT and plain and "embed" not in name.lower()
+
+
+def _origin_here(text: str) -> str | None:
+    """The address in one of Ollama's variables, `127.0.0.1:11434` or a URL, if it is on this machine."""
+    text = text.strip()
+    if not text:
+        return None
+    try:
+        parts = urlsplit(text if "://" in text else f"http://{text}")
+        host, port = parts.hostname or "127.0.0.1", parts.port or _OLLAMA_PORT
+        # One name for it, so that it is asked once; what listens on all addresses does so on this one.
+        if host in ("localhost", "0.0.0.0", "::"):
+            host = "127.0.0.1"
+        shown = f"[{host}]" if ":" in host else host
+    except ValueError:
+        return None
+    origin = f"http://{shown}:{port}"
+    return origin if parts.scheme == "http" and is_loopback(origin) else None

@@ -1,0 +1,140 @@
+"""`keys.toml`: keys in a file that only its owner can read, for those who ask for it.
+
+It is not encrypted: who can read this person's files, or a backup of them, can read the keys. It is neither
+read nor written while others may read it. Nothing here may tell a key: errors name the file and a line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import secrets
+import stat
+import tomllib
+from typing import TYPE_CHECKING
+
+from core.errors import CaesuraError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+MODE = 0o600
+MOST_BYTES = 256_000
+_HEAD = "# Keys of model providers, kept here because you asked for it. They are not encrypted.\n"
+_LINE = re.compile(r"line (\d+)")
+
+
+class KeyFileError(CaesuraError):
+    """The file cannot be used; its text is a sentence that says why, and how to mend it."""
+
+
+class KeyFile:
+    """`path` is that of the person's own file unless another is given. All of it blocks."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+
+    @property
+    def path(self) -> Path:
+        if self._path is None:
+            import platformdirs
+
+            self._path = platformdirs.user_config_path("caesura", appauthor=False) / "keys.toml"
+        return self._path
+
+    def read(self) -> Mapping[str, str]:
+        """All keys by name; none if there is no file. Raises `KeyFileError`."""
+        try:
+            # A pipe of that name must not hold anybody up.
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except OSError as error:
+            raise KeyFileError(f"{self.path} cannot be read ({error.strerror}).") from None
+        try:
+            self._check(os.fstat(descriptor))
+            return self._parse(os.read(descriptor, MOST_BYTES).decode())
+        except (OSError, UnicodeDecodeError):
+            raise KeyFileError(f"{self.path} cannot be read: it is no text.") from None
+        finally:
+            os.close(descriptor)
+
+    def store(self, name: str, value: str) -> None:
+        """Keep a key; the file is made if it is not there. Raises `KeyFileError`."""
+        with self._changing():
+            self._write({**self.read(), name: value})
+
+    def remove(self, names: Iterable[str]) -> bool:
+        """Whether it held any of them. The file goes with its last key. Raises `KeyFileError`."""
+        gone = set(names)
+        if not self.read().keys() & gone:
+            return False
+        with self._changing():
+            self._write({name: value for name, value in self.read().items() if name not in gone})
+        return True
+
+    def _check(self, status: os.stat_result) -> None:
+        if not stat.S_ISREG(status.st_mode):
+            raise KeyFileError(f"{self.path} is no file: remove it.")
+        if status.st_uid != os.geteuid():
+            raise KeyFileError(f"{self.path} belongs to somebody else and is not used: remove it.")
+        if status.st_mode & 0o077:
+            raise KeyFileError(
+                f"{self.path} is not used because others may read it: `chmod 600 {self.path}`, and replace "
+                "its keys with new ones if anybody could have looked."
+            )
+
+    def _parse(self, text: str) -> Mapping[str, str]:
+        try:
+            found = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            # Its text may quote the line.
+            line = _LINE.search(str(error))
+            where = f"line {line[1]}" if line else "its end"
+            raise KeyFileError(
+                f'{self.path} is not understood, see {where}: each line is NAME = "key".'
+            ) from None
+        for name, value in found.items():
+            if not isinstance(value, str):
+                raise KeyFileError(f"{self.path} is not understood: {name} is no text in quotes.")
+        return {name: value.strip() for name, value in found.items()}
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Only one program changes it at a time."""
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise KeyFileError(f"{self.path.parent} cannot be used ({error.strerror}).") from None
+        try:
+            # Some network disks know no locks.
+            with contextlib.suppress(OSError):
+                fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
+
+    def _write(self, keys: Mapping[str, str]) -> None:
+        import tomli_w
+
+        target = self.path.resolve()
+        temporary = target.parent / f".caesura-{secrets.token_hex(8)}.tmp"
+        try:
+            if not keys:
+                target.unlink(missing_ok=True)
+                return
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write((_HEAD + tomli_w.dumps(keys)).encode())
+                file.flush()
+                os.fsync(descriptor)
+            temporary.replace(target)
+        except OSError as error:
+            raise KeyFileError(f"{self.path} cannot be written ({error.strerror}).") from None
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)

@@ -1,0 +1,65 @@
+"""The first look costs next to nothing, and is as if nothing were set where something is wrong."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.config import config_path
+from core.config_peek import FirstLook, peek
+from tests.core.config_made import FULL, loaded, written
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture
+def path(own_home: Path) -> Path:
+    return config_path()
+
+
+def test_it_sees_what_the_full_load_sees(path: Path, tmp_path: Path) -> None:
+    for text in ("", FULL, "\ufeff" + FULL.replace("\n", "\r\n")):
+        for variables in ({}, {"CAESURA_MODEL": "m", "CAESURA_THEME": "t"}, {"CAESURA_MODEL": ""}):
+            config = loaded(written(path, text), tmp_path, variables).config
+            assert peek(path, variables) == FirstLook(config.model, config.theme, config.keys)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "model = ",
+        "model = 3\ntheme = ['x']\nkeys = 'x'",
+        "[keys]\na = 3\n",
+        "a." * 300 + "a = 1",
+        "x" * 300_000,
+    ],
+)
+def test_what_is_wrong_is_as_if_it_were_not_there(path: Path, text: str) -> None:
+    assert peek(written(path, text), {}) == FirstLook()
+
+
+def test_what_is_no_file_is_not_waited_for(path: Path) -> None:
+    assert peek(path, {}) == FirstLook()
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+    assert peek(path, {"CAESURA_THEME": "t"}) == FirstLook(theme="t")
+    path.unlink()
+    path.write_bytes(b"model = '\xff'")
+    assert peek(path, {}) == FirstLook()
+    path.unlink()
+    path.mkdir()
+    assert peek(path, {}) == FirstLook()
+
+
+def test_it_loads_nothing_heavy() -> None:
+    script = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import core.config_peek\n"
+        "heavy = {'pydantic', 'platformdirs', 'tomli_w', 'core.permissions', 'core.config_schema', 'asyncio',"
+        " 'secrets', 'textual'}\nprint(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

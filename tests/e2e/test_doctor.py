@@ -1,0 +1,107 @@
+"""`caesura doctor`: what is said of this machine, without a screen, a request to a provider, or a secret."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.caesura import API_KEY, PROGRAM, ROOT, environment
+from tests.e2e.terminal import GENEROUS, Terminal
+from tests.servers.base import ThreadedServer
+from tests.servers.openai import OpenAIServer
+from tui.terminal_query import reports_keys_in_full
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TITLES = (
+    *("Terminal", "Characters", "Keyboard", "Commands", "Configuration", "Keys", "Keyring", "Model"),
+    *("Model process", "Log", "Sessions", "Session file", "Disk", "Stops", "Versions"),
+)
+
+
+def doctor(home: Path, *arguments: str, **changes: str | None) -> subprocess.CompletedProcess[str]:
+    changed = os.environ | environment(home, LANG="C.UTF-8", TERM="xterm-256color", **changes)
+    return subprocess.run(
+        [*PROGRAM, "doctor", *arguments],
+        cwd=home,
+        env={name: value for name, value in changed.items() if value is not None},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=GENEROUS,
+    )
+
+
+def states(told: str) -> dict[str, str]:
+    return {finding["title"]: finding["state"] for finding in json.loads(told)["findings"]}
+
+
+@pytest.mark.promise("P1")
+def test_all_is_looked_at_and_stops_are_measured_without_a_request_or_a_secret(tmp_path: Path) -> None:
+    with ThreadedServer(OpenAIServer()) as server:
+        done = doctor(tmp_path, "--json", OPENAI_BASE_URL=server.url)
+        assert server.exchanges == []
+    assert done.stderr == ""
+    found = states(done.stdout)
+    assert set(TITLES) <= set(found)
+    assert done.returncode == ("bad" in found.values())
+    assert found["Stops"] in ("good", "warning")
+    words = {finding["title"]: finding["words"] for finding in json.loads(done.stdout)["findings"]}
+    assert words["Stops"].startswith("20 replies of the demo model stopped in mid-stream: p50 ")
+    assert "OPENAI_API_KEY" in words["Keys"]
+    assert "no keyring" in words["Keyring"]
+    for hidden in (API_KEY, str(tmp_path), socket.gethostname()):
+        assert len(hidden) < 3 or hidden not in done.stdout
+
+
+def test_what_is_bad_is_said_with_advice_and_an_exit_code(tmp_path: Path) -> None:
+    data = tmp_path / "data" / "caesura"
+    data.mkdir(parents=True)
+    (data / "caesura.db").write_text("no file of sessions")
+    done = doctor(tmp_path)
+    assert done.returncode == 1
+    assert "✗ bad      Session file: ~/data/caesura/caesura.db is no file of sessions\n" in done.stdout
+    assert (data / "caesura.db").read_text() == "no file of sessions"
+    assert "✓ good     Log: ~/state/caesura can be written\n" in done.stdout
+
+
+def test_ctrl_c_ends_it_and_nothing_is_left(tmp_path: Path) -> None:
+    with Terminal([*PROGRAM, "doctor"], env=environment(tmp_path, LANG="C.UTF-8"), cwd=tmp_path) as terminal:
+        terminal.wait_for_output(b"Terminal: TERM is ")
+        terminal.write(b"\x03")
+        assert terminal.wait_exit() == 130
+        assert terminal.processes() == []
+
+
+_QUERY = (
+    f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+    "from tui.terminal_query import reports_keys_in_full\n"
+    "print('told:', reports_keys_in_full(0, 1), input('ready? '))\n"
+)
+
+
+@pytest.mark.parametrize("kitty", [True, False])
+def test_a_terminal_is_asked_whether_it_reports_keys_in_full(*, kitty: bool) -> None:
+    with Terminal([sys.executable, "-P", "-c", _QUERY], kitty=kitty) as terminal:
+        terminal.wait_for_output(b"ready? ")
+        terminal.type("echoed")
+        terminal.press("enter")
+        terminal.wait_for_output(f"told: {kitty} echoed".encode())
+        assert terminal.wait_exit() == 0
+        assert b"ready? echoed" in terminal.output
+
+
+def test_without_a_terminal_nobody_is_asked() -> None:
+    ours, theirs = os.pipe()
+    assert reports_keys_in_full(ours, theirs) is None
+    os.close(theirs)
+    assert os.read(ours, 10) == b""
+    os.close(ours)

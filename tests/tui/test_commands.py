@@ -1,0 +1,145 @@
+"""What each command does with the screen and the session."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from core.messages import AssistantMessage, Step, Text, ToolCall, UserMessage
+from core.model import Effort
+from tests.tui.commanded import PlayedScreen
+from tests.tui.scripted import staged
+from tui.command_sessions import INIT_PROMPT
+from tui.command_table import read_command
+from tui.commands import obey
+from tui.keeping import Keeping
+from tui.slash import SlashCommandError
+
+
+def do(screen: Any, line: str) -> None:
+    typed = read_command(line)
+    assert typed is not None
+    obey(typed, screen)
+
+
+@pytest.mark.parametrize(
+    ("line", "asked"),
+    [
+        ("/model", ("show_models",)),
+        ("/model openai/gpt-5.1", ("use_model", "openai/gpt-5.1")),
+        ("/theme", ("show_themes",)),
+        ("/theme sixteen", ("use_theme", "sixteen")),
+        ("/doctor", ("show_doctor",)),
+        ("/help", ("show_help",)),
+        ("/trust", ("trust_project", "")),
+        ("/trust off", ("trust_project", "off")),
+        ("/exit", ("quit",)),
+        ("/quit", ("quit",)),
+        ("/sessions", ("show_sessions",)),
+        ("/resume", ("show_sessions",)),
+        ("/memory", ("show_memory",)),
+        ("/rewind", ("show_rewind",)),
+        ("/running", ("show_running",)),
+        ("/kill", ("kill",)),
+    ],
+)
+def test_what_the_screen_is_asked_for(line: str, asked: tuple[str, ...]) -> None:
+    screen = PlayedScreen()
+    do(screen, line)
+    assert screen.asked == [asked]
+
+
+def reply(*texts: str, call: bool = False) -> Step:
+    parts = (*map(Text, texts), *((ToolCall("1", "shell", "{}"),) if call else ()))
+    return Step((UserMessage("why?"), AssistantMessage(parts, "openai/demo")))
+
+
+STEPS = (reply("*first*"), reply(call=True), reply("second\n", "```x```"), reply("  "))
+
+
+@pytest.mark.parametrize(
+    ("line", "copied", "said"),
+    [
+        ("/copy", "second\n```x```", "The last reply, 14 characters, was sent"),
+        ("/copy 2", "*first*", "Reply 2 from the end, 7 characters, was sent"),
+    ],
+)
+def test_a_reply_is_copied_as_markdown(line: str, copied: str, said: str) -> None:
+    screen = PlayedScreen()
+    screen.session = SimpleNamespace(history=STEPS)  # type: ignore[assignment]
+    do(screen, line)
+    assert screen.asked == [("copy_text", copied)]
+    assert screen.told[0].startswith(said)
+    assert "OSC 52" in screen.told[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [("/copy 3", "there are 2"), ("/copy that", "a number is needed"), ("/copy 0", "a number is needed")],
+)
+def test_a_reply_that_is_not_there_is_not_copied(line: str, said: str) -> None:
+    screen = PlayedScreen()
+    screen.session = SimpleNamespace(history=STEPS)  # type: ignore[assignment]
+    with pytest.raises(SlashCommandError, match=said):
+        do(screen, line)
+    screen.session = SimpleNamespace(history=())  # type: ignore[assignment]
+    with pytest.raises(SlashCommandError, match="nothing was said yet"):
+        do(screen, "/copy")
+    assert screen.asked == []
+
+
+async def test_the_effort_is_told_chosen_and_given_back() -> None:
+    async with staged() as stage:
+        screen = PlayedScreen()
+        screen.session = stage.session
+        do(screen, "/effort")
+        assert screen.told[-1].startswith("The effort is default.")
+        do(screen, "/effort High")
+        assert stage.session.choice.parameters.effort is Effort.HIGH
+        assert screen.told[-1] == "The effort is high from the next prompt on."
+        do(screen, "/effort default")
+        assert stage.session.choice.parameters.effort is None
+        with pytest.raises(SlashCommandError, match="did you mean medium?"):
+            do(screen, "/effort medum")
+
+
+async def test_init_asks_the_model_and_cost_and_status_answer() -> None:
+    async with staged() as stage:
+        screen = PlayedScreen()
+        screen.session = stage.session
+        do(screen, "/cost")
+        assert screen.told[-1].startswith("Nothing was used yet.")
+        do(screen, "/init")
+        await stage.model.asked()
+        prompt = stage.model.requests[0].messages[0]
+        assert isinstance(prompt, UserMessage)
+        assert prompt.text == INIT_PROMPT
+        assert "AGENTS.md" in prompt.text
+        stage.model.say("done")
+        stage.model.finish()
+        await stage.until(lambda: stage.session.history)
+        do(screen, "/cost")
+        assert "15,020" in screen.told[-1]
+        do(screen, "/status")
+        await asyncio.gather(*screen.works)
+        assert "/work/.caesura.toml" in screen.told[-1]
+        assert "openai/demo" in screen.told[-1]
+
+
+async def test_clear_keeps_what_was_said_and_says_how_to_go_back() -> None:
+    async with staged() as stage:
+        screen = PlayedScreen()
+        screen.session = stage.session
+        screen.keeping = Keeping(stage.session, None, screen)
+        do(screen, "/clear")
+        assert screen.asked == [("open_session", "")]
+        await stage.ask("hello")
+        stage.model.say("hi")
+        stage.model.finish()
+        await stage.until(lambda: stage.session.history and stage.session.status == "idle")
+        do(screen, "/clear")
+        told = screen.asked[-1][2]
+        assert told.startswith(f"/resume {stage.session.session_id[:8]}, or /sessions, goes back")

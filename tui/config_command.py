@@ -1,0 +1,73 @@
+"""`caesura config`: its words on the command line, and what they ask for.
+
+The screen and whatever else is large are imported when they are needed, and the model by nothing here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from core.config_schema import Config
+    from core.frontends.config import ConfigCommand
+
+
+def add_config(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Let `caesura` know `config`."""
+    parser = commands.add_parser("config", help="show, explain and change the settings")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        return actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+
+    add("show", "print all values that hold, with where they come from")
+    add("manual", "print every setting with its meaning and its default")
+    add("get", "print one value").add_argument("key", metavar="KEY", help="such as tools.max_steps")
+    setting = add("set", "change one value in your own file, comments kept")
+    setting.add_argument("key", metavar="KEY", help="such as tools.max_steps")
+    setting.add_argument("value", metavar="VALUE", help="as in TOML; text needs no quotation marks")
+    add("unset", "take one value out of your own file").add_argument("key", metavar="KEY")
+    add("path", "print where your own file is")
+    add("edit", "open your own file in $VISUAL or $EDITOR, and check it afterwards")
+    add("check", "check every place that settings come from")
+    add("trust", "let the .caesura.toml of this folder set whatever it wants").add_argument(
+        "--remove", action="store_true", help="no longer"
+    )
+
+
+def config_command(options: argparse.Namespace) -> ConfigCommand:
+    """What the arguments of `add_config` ask for; `caesura config` alone shows."""
+    from core.frontends import config as front_end
+
+    action: str = options.action or "show"
+    match action:
+        case "show":
+            return front_end.Show()
+        case "manual":
+            return front_end.Manual()
+        case "get":
+            return front_end.Get(options.key)
+        case "set":
+            return front_end.Set(options.key, options.value)
+        case "unset":
+            return front_end.Unset(options.key)
+        case "path":
+            return front_end.ShowPath()
+        case "edit":
+            return front_end.Edit()
+        case "check":
+            return front_end.Check()
+        case "trust":
+            return front_end.Trust(remove=options.remove)
+        case _:
+            raise AssertionError(f"no action of `caesura config`: {action}")
+
+
+def check_keys(config: Config) -> None:
+    """What only the screen knows of settings. Raises `CaesuraError`."""
+    if config.keys:
+        from tui.keys import apply_keymap
+
+        apply_keymap(config.keys)
