@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from core.config_errors import ConfigError
 from core.config_files import PROJECT_FILE, find_project_file
-from core.folders import config_folder, config_path
 from core.config_schema import Config, ContainmentChoice
+from core.folders import config_folder, config_path
 from core.kept_rules import KEPT, add_allow_rule
 
 if TYPE_CHECKING:

@@ -354,7 +354,7 @@ class OfferKind(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Offer:
     """A model that can be chosen, under the name `info.model`. `usable` is true when a key for it was found
-    in the environment, or none is needed; false when there is none there, and None where nobody has looked."""
+    in the environment, or none is needed; false when there is none there, and None where nobody looked."""
 
     info: ModelInfo
     kind: OfferKind

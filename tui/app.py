@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from core.setup import Chosen, Setup
     from tui.driver import SchemeReported
     from tui.preferences import Preferences
+    from tui.theme_terminal import TerminalLooks
     from tui.widgets.first_start import FirstStart
     from tui.widgets.theme_list import ThemeList
 
@@ -74,8 +75,8 @@ class CaesuraApp(App[int]):
 
     Without `make_session` the screen of the first start comes before, as `first_start` has it. `sessions` are
     those in the file, None where none are kept. `preferences` is what is behind settings and models, None
-    where there is nothing. `own_themes` is the folder of the person's themes, `keymap` are the person's own
-    keys by the ids of bindings, unchecked.
+    where there is nothing. `own_themes` is the folder of the person's themes, `looks` what is known of the
+    terminal, `keymap` are the person's own keys by the ids of bindings, unchecked.
     `log_name` is the log file as messages name it. `after_first_frame` runs in a thread, for what the first
     frame does not need. `welcome` is the first thing a pane says. `clock` is that of the panes.
     `on_idle_session` is called whenever a turn has ended: what a signal has asked for is done then.
@@ -84,8 +85,9 @@ class CaesuraApp(App[int]):
     TITLE = "Caesura"
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(KeyScope.APP)]
-    CSS = """
-    Screen { background: $background; }
+    CSS = f"""
+    Screen {{ background: $background; }}
+    {theme.ROLES_CSS}
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class CaesuraApp(App[int]):
         first_start: FirstStartPlan | None = None,
         theme_name: str = theme.DARK,
         own_themes: Path | None = None,
+        looks: TerminalLooks = theme.ANY_TERMINAL,
         keymap: Mapping[str, str] | None = None,
         after_first_frame: Callable[[], object] = lambda: None,
         log_name: str = "the log",
@@ -109,7 +112,7 @@ class CaesuraApp(App[int]):
         self._make_session = make_session
         self._preferences = preferences
         self._first_start = first_start
-        self.themes = ThemeChoice(self, theme_name, own_themes)
+        self.themes = ThemeChoice(self, theme_name, own_themes, looks)
         self._keymap_asked = keymap or {}
         self._after_first_frame = after_first_frame
         self._log_name = log_name

@@ -258,6 +258,7 @@ async def _show(parts: Parts, options: argparse.Namespace, stack: ExitStack) -> 
     opening = None if is_first_start else asyncio.create_task(_first_session(sessions, options), name="first")
     await asyncio.sleep(0)
     from tui.app import CaesuraApp, run_app
+    from tui.theme_terminal import TerminalLooks
 
     first = None if opening is None else await opening
     app = CaesuraApp(
@@ -269,6 +270,7 @@ async def _show(parts: Parts, options: argparse.Namespace, stack: ExitStack) -> 
         else None,
         theme_name=options.theme or parts.look.theme,
         own_themes=config_folder() / "themes",
+        looks=TerminalLooks.of(os.environ),
         keymap=parts.look.keys,
         after_first_frame=open_logs,
         log_name="caesura.log in the state folder",

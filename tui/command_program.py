@@ -82,7 +82,10 @@ def trust(screen: Screen, words: str) -> None:
 
 @PROGRAM.command("doctor")
 def doctor(screen: Screen) -> None:
-    """Look at terminal, keyring, containment and providers, and at how fast this session stops."""
+    """Look whether everything works, and how fast this session stops.
+
+    Terminal, keyring, containment and providers are looked at, and the event loop.
+    """
     screen.show_doctor()
 
 

@@ -62,7 +62,10 @@ def help_line(row: HelpRow, width: int, *, selected: bool) -> Line:
 
 
 def _sections(state: KeyState, table: CommandTable, width: int) -> Iterator[tuple[str, Iterable[_Entry]]]:
-    yield f"Keys, as they are now in {state.place}", [_key_entry(key, width) for key in deeds(state)]
+    yield (
+        f"Keys, as they are now in {state.place} (Esc closes this list first)",
+        [_key_entry(key, width) for key in deeds(state)],
+    )
     for title, keys in elsewhere():
         yield title, [_key_entry(key, width) for key in keys]
     for group in table.groups:
@@ -71,17 +74,28 @@ def _sections(state: KeyState, table: CommandTable, width: int) -> Iterator[tupl
 
 def _key_entry(key: KeyDeed, width: int) -> _Entry:
     tone = Tone.NAME if key.deed.works else Tone.HINT
-    room = max(NARROWEST, width - KEY_CELLS - 3)
-    first, *rest = textwrap.wrap(key.deed.words, room)
-    rows = [HelpRow(key.binding_id, key.keys, first, tone)]
-    rows += [HelpRow(key.binding_id, "", " " * (KEY_CELLS + 1 - len(INDENT)) + line, tone) for line in rest]
+    rows = _named(key.binding_id, key.keys, key.deed.words, tone, width)
     return _Entry(tuple(rows), f"{key.keys} {key.deed.words} {key.binding_id}".lower())
 
 
 def _command_entry(command: Command, width: int) -> _Entry:
     row_key = f"/{command.name}"
-    rows = [HelpRow(row_key, command.usage, command.summary, Tone.NAME)]
+    rows = _named(row_key, command.usage, command.summary, Tone.NAME, width)
     for paragraph in filter(None, command.details.split("\n\n")):
         wrapped = textwrap.wrap(paragraph, width - len(INDENT) - 3)
         rows += [HelpRow(row_key, "", line, Tone.HINT) for line in wrapped]
     return _Entry(tuple(rows), f"{command.usage} {command.summary} {command.details}".lower())
+
+
+def _named(row_key: str, name: str, words: str, tone: Tone, width: int) -> list[HelpRow]:
+    """A name and what belongs to it, beside it if there is room, else below it."""
+    if width < 2 * KEY_CELLS:
+        wrapped = textwrap.wrap(words, width - len(INDENT) - 3)
+        return [HelpRow(row_key, name), *(HelpRow(row_key, "", line, tone) for line in wrapped)]
+    beside = len(name) <= KEY_CELLS
+    first, *rest = ([] if beside else [""]) + textwrap.wrap(words, width - KEY_CELLS - 4)
+    margin = " " * (KEY_CELLS + 1 - len(INDENT))
+    return [
+        HelpRow(row_key, name, first, tone),
+        *(HelpRow(row_key, "", margin + line, tone) for line in rest),
+    ]

@@ -58,7 +58,7 @@ SIXTEEN = "sixteen"
 STARK_DARK = "beacon"
 STARK_LIGHT = "noon"
 
-_ANY_TERMINAL = TerminalLooks()
+ANY_TERMINAL = TerminalLooks()
 
 
 ROLES_CSS = """
@@ -97,7 +97,7 @@ def auto_theme(looks: TerminalLooks) -> str:
 def choose_theme(
     name: str,
     own: Path | None = None,
-    looks: TerminalLooks = _ANY_TERMINAL,
+    looks: TerminalLooks = ANY_TERMINAL,
     folder: Path = BUILTIN,
 ) -> ChosenTheme:
     """The theme of this name, or `AUTO`; else the one that fits the terminal; else Textual's own.

@@ -13,19 +13,16 @@ from typing import TYPE_CHECKING, Any
 from tui import theme
 from tui.driver import CaesuraDriver
 from tui.theme import AUTO
-from tui.theme_terminal import TerminalLooks
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from textual.app import App
 
-    from tui.theme_terminal import Scheme
+    from tui.theme_terminal import Scheme, TerminalLooks
     from tui.widgets.theme_list import ThemeList
 
 log = logging.getLogger(__name__)
-
-_ANY_TERMINAL = TerminalLooks()
 
 
 class ThemeChoice:
@@ -37,7 +34,11 @@ class ThemeChoice:
     """
 
     def __init__(
-        self, app: App[Any], name: str = AUTO, own: Path | None = None, looks: TerminalLooks = _ANY_TERMINAL
+        self,
+        app: App[Any],
+        name: str = AUTO,
+        own: Path | None = None,
+        looks: TerminalLooks = theme.ANY_TERMINAL,
     ) -> None:
         self._app = app
         self._own = own

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.caesura import PROGRAM, START_S, environment
 from tests.e2e.terminal import Terminal, wait_until
 from tests.e2e.test_driver import Running
 from tui.theme import DARK, LIGHT, SIXTEEN
@@ -151,3 +152,29 @@ def test_sixteen_colours_are_named_and_no_shades_are_written(tmp_path: Path, no_
         assert cells[0][0].fg != cells[0][0].bg
         assert cells[1][0].fg == ("white" if no_color else "brightred")
         assert cells[2][0].reverse
+
+
+@pytest.mark.promise("E1", "E5")
+def test_the_program_is_light_on_a_light_terminal_and_tries_themes_on(tmp_path: Path) -> None:
+    argv = [*PROGRAM, "--demo", "--theme", "auto"]
+    with Terminal(argv, env=environment(tmp_path), background=WHITE) as terminal:
+
+        def shows(background: str) -> bool:
+            return bool(terminal.cells[10][78].bg == background)
+
+        terminal.wait_for(lambda screen: "idle" in screen[-1], timeout=START_S)
+        wait_until(lambda: shows("fcfbf8"), what="the light theme")
+        # Nothing of the answer has come to the composer.
+        terminal.wait_for("Ask anything")
+        terminal.type("/theme\n")
+        terminal.wait_for("follows the terminal")
+        terminal.press("down")
+        wait_until(lambda: shows("000000"), what="the next theme is tried on")
+        terminal.press("escape")
+        terminal.wait_for("Ask anything")
+        wait_until(lambda: shows("fcfbf8"), what="the theme from before")
+        terminal.write(b"\x1b[?997;1n")
+        wait_until(lambda: shows("14171d"), what="the dark theme, as the terminal is dark now")
+        terminal.type("/quit\n")
+        assert terminal.wait_exit() == 0
+        assert terminal.unrestored() == []

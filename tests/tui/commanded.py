@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
@@ -21,8 +20,9 @@ from tui import theme
 from tui.command_table import COMMANDS, read_command
 from tui.commands import obey
 from tui.completing import offers_for
-from tui.key_state import KeyState, Place
-from tui.keys import KeyScope, bindings, use_keymap
+from tui.keeping import NO_GREETING
+from tui.key_state import KeyState
+from tui.keys import KeyBinding, KeyScope, bindings, use_keymap
 from tui.widgets.completion import Completion
 from tui.widgets.help_list import HelpList
 from tui.widgets.lists import Lists
@@ -71,7 +71,7 @@ class PlayedScreen:
     def do_first(self, work: Coroutine[object, object, None]) -> None:
         self.do_later(work)
 
-    def open_session(self, session_id: str | None, greeting: Greeting) -> None:
+    def open_session(self, session_id: str | None, greeting: Greeting = NO_GREETING) -> None:
         self.asked.append(("open_session", session_id or "", *greeting.notes))
 
     def check_unsaved(self) -> None: ...
@@ -180,7 +180,7 @@ class PlayedPane(Vertical):
         self.lists.open(Palette(COMMANDS))
 
     def action_show_help(self) -> None:
-        self.lists.open(HelpList(lambda: replace(self.state, place=Place.COMPOSER), COMMANDS))
+        self.lists.open(HelpList(lambda: self.state, COMMANDS))
 
     def action_retry_now(self) -> None:
         self.done.append("retry_now")
@@ -191,9 +191,7 @@ class PlayedPane(Vertical):
     async def on_palette_chosen(self, message: Palette.Chosen) -> None:
         message.stop()
         self.lists.close()
-        if isinstance(message.act, str):
-            return
-        if hasattr(message.act, "action"):
+        if isinstance(message.act, KeyBinding):
             await self.app.run_action(message.act.action, self)
         else:
             self._obey(f"/{message.act.name}")

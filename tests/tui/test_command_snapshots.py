@@ -1,6 +1,7 @@
 """Completion, palette and help, as pictures that a person has looked at.
 
-`pytest tests/tui/test_command_snapshots.py --snapshot-update` makes them anew; look at each before it is kept.
+`pytest tests/tui/test_command_snapshots.py --snapshot-update` makes them anew; look at each
+before it is kept.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import pytest
 from core.messages import AssistantMessage, Step, Text, ToolCall, UserMessage
 from core.model import Effort
 from tests.tui.commanded import PlayedScreen
-from tests.tui.scripted import staged
+from tests.tui.scripted import Stage, staged
 from tui.command_sessions import INIT_PROMPT
 from tui.command_table import read_command
 from tui.commands import obey
@@ -91,6 +91,10 @@ def test_a_reply_that_is_not_there_is_not_copied(line: str, said: str) -> None:
     assert screen.asked == []
 
 
+def effort_of(stage: Stage) -> Effort | None:
+    return stage.session.choice.parameters.effort
+
+
 async def test_the_effort_is_told_chosen_and_given_back() -> None:
     async with staged() as stage:
         screen = PlayedScreen()
@@ -98,11 +102,11 @@ async def test_the_effort_is_told_chosen_and_given_back() -> None:
         do(screen, "/effort")
         assert screen.told[-1].startswith("The effort is default.")
         do(screen, "/effort High")
-        assert stage.session.choice.parameters.effort is Effort.HIGH
+        assert effort_of(stage) is Effort.HIGH
         assert screen.told[-1] == "The effort is high from the next prompt on."
         do(screen, "/effort default")
-        assert stage.session.choice.parameters.effort is None
-        with pytest.raises(SlashCommandError, match="did you mean medium?"):
+        assert effort_of(stage) is None
+        with pytest.raises(SlashCommandError, match="did you mean medium"):
             do(screen, "/effort medum")
 
 

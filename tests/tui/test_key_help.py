@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,13 +13,15 @@ from tui.command_table import COMMANDS
 from tui.key_help import deed_of, deeds
 from tui.key_state import KeyState, Place, esc_action
 from tui.keys import BY_ID, KEYS, use_keymap
-from tui.pane_state import key_state
 from tui.stop_keys import AFTERSHOCK_S, QUIT_WITHIN_S
 from tui.widgets.help_list import HelpList
+from tui.widgets.palette import Palette
 from tui.widgets.status_line import StatusLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tui.widgets.open_list import OpenList
 
 IDS = {
     "escape": "pane.stop",
@@ -44,19 +45,7 @@ def own_keys() -> Iterator[None]:
 
 
 def state_of(stage: Stage) -> KeyState:
-    pane = stage.pane
-    closed = SimpleNamespace(is_open=False)
-    parts: Any = SimpleNamespace(
-        session=pane.session,
-        stop_keys=pane.stop_keys,
-        completion=getattr(pane, "completion", closed),
-        prompt=pane.prompt,
-        lists=pane.lists,
-        dialogs=pane.dialogs,
-        queue=pane.queue,
-        panel=pane.panel,
-    )
-    return key_state(parts, pane.screen.focused)
+    return stage.pane.key_state
 
 
 def traces(stage: Stage) -> tuple[object, ...]:
@@ -182,7 +171,7 @@ async def test_running_then_paused() -> None:
         await stage.press(*"next")
         await does(stage, "ctrl+s", "Stop the turn and send what is written next")
         await stage.model.asked()
-        assert stage.session.queued == ()
+        assert not stage.session.queued
 
 
 @pytest.mark.promise("E1", "E7", "E8")
@@ -234,6 +223,40 @@ async def test_a_list_over_a_running_turn() -> None:
         stage.now += QUIT_WITHIN_S * 2
 
 
+@pytest.mark.promise("E1")
+async def test_a_command_that_is_being_typed() -> None:
+    async with staged() as stage:
+        await stage.press("slash", *"mod")
+        await stage.until(lambda: state_of(stage).completing)
+        await does(stage, "tab", "Complete the command")
+        assert stage.pane.prompt.draft == "/mode "
+        await does(stage, "escape", "Close the list of commands")
+        assert stage.pane.prompt.draft == "/mode "
+        await stage.press("ctrl+c")
+        await stage.press("slash", *"memo")
+        await does(stage, "enter", "Complete the command; one that is whole is obeyed")
+        assert stage.pane.prompt.draft == "/memory"
+        await stage.press("ctrl+c")
+        await stage.ask("hello")
+        stage.model.say("half of it")
+        await stage.press("slash", *"mo")
+        # Merely visible: it keeps nobody from a stop.
+        await does(stage, "escape", "Stop the turn and all its calls")
+        await stage.until_said("Stopped by Esc")
+        assert stage.pane.prompt.draft == "/mo"
+
+
+@pytest.mark.parametrize(("key", "opened"), [("f1", HelpList), ("ctrl+p", Palette)], ids=["help", "palette"])
+async def test_the_keys_that_open_a_list_do_so_from_anywhere(key: str, opened: type[OpenList]) -> None:
+    async with staged() as stage:
+        await stage.ask("hello")
+        for before in ("tab", "ctrl+t", "escape", key):
+            await stage.press(before, key)
+            assert isinstance(stage.pane.lists.opened, opened)
+            await does(stage, "escape", "Close the list")
+        assert stage.does(Status.RUNNING)
+
+
 @pytest.mark.promise("R2")
 async def test_a_back_off() -> None:
     async with staged() as stage:
@@ -241,8 +264,7 @@ async def test_a_back_off() -> None:
         wait = Wait(1_000)
         stage.model.give(BackingOff(wait, 2, 3, "openai/demo", "it is busy"))
         await stage.until(lambda: state_of(stage).waiting)
-        assert deed_of("pane.retry_now", state_of(stage)).words == "Try again at once"
-        await stage.send("/now")
+        await does(stage, "f5", "Try again at once")
         assert wait.skipped
         stage.model.give(BackedOff())
         await stage.until(lambda: not state_of(stage).waiting)

@@ -9,7 +9,7 @@ import pytest
 from core.events import Status
 from tests.tui.commanded import CommandStage, commanded
 from tui.command_table import COMMANDS
-from tui.help_rows import help_rows
+from tui.help_rows import help_line, help_rows
 from tui.key_state import KeyState, Place
 from tui.keys import KEYS, use_keymap
 from tui.palette_rows import NOT_OFFERED, palette_rows
@@ -19,6 +19,10 @@ WIDE = 100
 
 def chosen(stage: CommandStage) -> str:
     return next((line.strip("│ ") for line in stage.text.split("\n") if "› " in line), "")
+
+
+def is_open(stage: CommandStage) -> bool:
+    return stage.pane.lists.is_open
 
 
 # -- the palette --
@@ -65,9 +69,9 @@ async def test_the_palette_selects_and_says_where_nothing_is_found() -> None:
         assert chosen(stage).startswith("› /mode")
         await stage.press(*"xyz", "enter")
         assert "Nothing found." in stage.text
-        assert stage.pane.lists.is_open
+        assert is_open(stage)
         await stage.press("escape")
-        assert not stage.pane.lists.is_open
+        assert not is_open(stage)
         assert stage.app.screen.focused is stage.pane.prompt
 
 
@@ -93,8 +97,12 @@ def test_the_help_tells_of_every_key_and_every_command_and_cuts_no_word(width: i
     assert {key.id for key in KEYS} - {"prompt.copy"} <= keys
     for command in COMMANDS.by_name.values():
         told = " ".join(row.words for row in rows if row.key == f"/{command.name}")
-        assert command.summary in told
+        assert command.summary in " ".join(told.split())
         assert " ".join(command.details.split()) in " ".join(told.split())
+    painted = [
+        "".join(piece.text for piece in help_line(row, width, selected=False)) for row in rows if row.words
+    ]
+    assert [line for line in painted if "…" in line] == []
 
 
 def test_every_command_has_a_sentence_and_says_how_it_is_typed() -> None:
@@ -124,7 +132,7 @@ async def test_f1_shows_the_help_and_it_follows_what_happens() -> None:
         await stage.press(*"uncompact")
         assert "Send the whole conversation again" in stage.text
         await stage.press("escape")
-        assert not stage.pane.lists.is_open
+        assert not is_open(stage)
 
 
 async def test_help_is_a_command_too_and_shows_rebound_keys() -> None:
@@ -134,7 +142,7 @@ async def test_help_is_a_command_too_and_shows_rebound_keys() -> None:
         assert "F10" in stage.text
         assert "Ctrl+G" not in stage.text
         await stage.press("escape", "f8")
-        assert stage.pane.lists.is_open
+        assert is_open(stage)
 
 
 @pytest.mark.parametrize("size", [(20, 5), (300, 100)])
@@ -144,7 +152,24 @@ async def test_they_work_in_a_terminal_of_any_size(key: str, size: tuple[int, in
         await stage.press(key, *"quit")
         assert "› " in stage.text
         await stage.press("pagedown", "pageup", "ctrl+end", "ctrl+home", "escape")
-        assert not stage.pane.lists.is_open
+        assert not is_open(stage)
+
+
+async def test_the_help_is_of_the_place_where_it_was_asked_for() -> None:
+    async with commanded() as stage:
+        there = (Place.COMPOSER, Place.PANEL)
+        stage.pane.state = KeyState(Status.RUNNING, Place.PANEL, there)
+        await stage.press("f1")
+        assert "Keys, as they are now in the panel" in stage.text
+        # As the pane has it from then on: the focus is in the help.
+        stage.pane.state = KeyState(Status.IDLE, Place.LIST, (Place.COMPOSER, Place.LIST, Place.PANEL))
+        await stage.until(lambda: "Twice in a row: quit" in stage.text)
+        assert "Keys, as they are now in the panel" in stage.text
+        assert "Close the panel" in stage.text
+        stage.pane.state = KeyState(Status.IDLE, Place.LIST, (Place.COMPOSER, Place.LIST))
+        await stage.until(lambda: "Keys, as they are now in the composer" in stage.text)
+        await stage.press("f1")
+        assert "Keys, as they are now in the composer" in stage.text
 
 
 def test_the_keys_of_another_place_are_told_as_they_are_there() -> None:

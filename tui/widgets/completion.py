@@ -16,6 +16,7 @@ from textual.message import Message
 
 from tui.completing import NO_OFFERS, Offer, Offers
 from tui.list_rows import Piece, Tone, fitted, inline
+from tui.operation_rows import fit
 from tui.widgets.row_list import RowList
 
 if TYPE_CHECKING:
@@ -133,7 +134,8 @@ class Completion(RowList[Offer]):
     def _arrange_rows(self) -> None:
         rows = self._offers.rows
         widest = max((cell_len(row.name) for row in rows), default=0)
-        self._name_cells = min(widest, NAME_CELLS)
+        # What has no help may have all the room.
+        self._name_cells = min(widest, NAME_CELLS) if any(row.words for row in rows) else widest
         self.show(rows, select=rows[0].key if rows else None)
         if bool(rows) is not self.is_open:
             self.display = bool(rows)
@@ -149,6 +151,6 @@ class Completion(RowList[Offer]):
             self.styles.offset = (0, -height)
 
     def _line(self, row: Offer, width: int, selected: bool) -> Line:
-        name = Piece(inline(row.name).ljust(self._name_cells), Tone.NAME)
+        name = Piece(fit(inline(row.name), self._name_cells).ljust(self._name_cells), Tone.NAME)
         mark = Piece("› " if selected else "  ", Tone.MARK)
         return fitted((mark, name, Piece(f"  {row.words}" if row.words else "", Tone.DETAIL)), width)

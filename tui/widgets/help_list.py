@@ -6,9 +6,11 @@ ends is seen here too. It does nothing itself.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tui.help_rows import HelpRow, help_line, help_rows
+from tui.key_state import Place
 from tui.widgets.chords import Chord
 from tui.widgets.search_list import SearchList
 
@@ -24,7 +26,7 @@ LOOK_S = 0.25
 
 
 class HelpList(SearchList[HelpRow]):
-    """See the module. `look` gives the state as it will be when this list has closed."""
+    """See the module. `look` gives the state at the moment, for the first time before this list is open."""
 
     TITLE = "Help"
     HINT = "a key, a command, a word of what it does"
@@ -33,16 +35,25 @@ class HelpList(SearchList[HelpRow]):
         super().__init__()
         self._look = look
         self._table = table
-        self._state = look()
+        asked = look()
+        # Another list has given way to this one by then.
+        self._place = Place.COMPOSER if asked.place is Place.LIST else asked.place
+        self._state = self._without_this(asked)
 
     def on_mount(self) -> None:
         self.set_interval(LOOK_S, self.look_again)
 
     def look_again(self) -> None:
         """Show what keys do at this moment."""
-        if (state := self._look()) != self._state:
+        if (state := self._without_this(self._look())) != self._state:
             self._state = state
             self.show_rows()
+
+    def _without_this(self, state: KeyState) -> KeyState:
+        """The state as it would be without this list, back where it was asked for if that is still there."""
+        stations = tuple(place for place in state.stations if place is not Place.LIST)
+        place = self._place if self._place in stations else Place.COMPOSER
+        return replace(state, place=place, stations=stations)
 
     def make_rows(self, words: Sequence[str], width: int) -> Sequence[HelpRow]:
         return help_rows(self._state, self._table, words, width)

@@ -113,8 +113,11 @@ class PaneCommands(Widget):
         self.lists.open(self.themes.make_list())
 
     def use_theme(self, name: str) -> None:
-        if (error := self.themes.keep(name)) is not None:
-            raise CaesuraError(error)
+        reason = self.themes.keep(name)
+        if self.themes.name != name:
+            raise CaesuraError(reason or f"There is no theme ‘{name}’.")
+        if reason is not None:
+            self.tell(reason)
         self._save_theme(name)
 
     def theme_names(self) -> Sequence[str]:
