@@ -18,8 +18,6 @@ from core.errors import CaesuraError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tui.commands import Typed
-
 _COMMAND = re.compile(r"/([a-z]+)(?:\s+(\S.*?))?\s*", re.DOTALL)
 
 
@@ -56,10 +54,3 @@ def read_stop(words: str) -> tuple[int, str] | None:
             "/running lists them."
         )
     return int(number), rest.strip()
-
-
-def read_command(text: str) -> Typed | None:
-    """`tui.command_table.read_command`, for who still asks here."""
-    from tui.command_table import read_command as read
-
-    return read(text)

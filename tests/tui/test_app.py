@@ -139,7 +139,7 @@ async def test_the_end_of_every_turn_is_told_to_whoever_keeps_the_signals() -> N
 async def test_the_theme_changes_with_a_command_and_back() -> None:
     async with staged() as stage:
         for name in (theme.LIGHT, theme.DARK, theme.LIGHT):
-            await stage.send("/theme")
+            await stage.send(f"/theme {name}")
             assert stage.app.current_theme.name == name
             assert stage.app.screen.styles.background.hex.lower() == stage.app.current_theme.background
 
@@ -158,7 +158,6 @@ async def test_a_broken_theme_file_never_keeps_the_application_from_starting(
     monkeypatch.setattr(theme, "choose_theme", functools.partial(theme.choose_theme, folder=tmp_path))
     async with staged() as stage:
         await stage.until_said("primary 'blau' is not a colour")
-        await stage.send("/theme")
         await stage.ask("hello")
         stage.model.say("it works")
         await stage.until_said("it works")

@@ -116,6 +116,14 @@ async def test_enter_takes_what_was_selected_in_place_of_what_was_typed() -> Non
         assert stage.pane.done == []
 
 
+async def test_enter_sends_a_name_that_nobody_knows_as_it_was_typed() -> None:
+    async with commanded() as stage:
+        await stage.type("/model gpt-5")
+        assert len(stage.offered) == 2
+        await stage.press("enter")
+        assert stage.pane.played.asked == [("use_model", "gpt-5")]
+
+
 @pytest.mark.promise("U1")
 async def test_an_enter_typed_fast_obeys_what_was_typed_before_it() -> None:
     async with commanded() as stage:

@@ -319,7 +319,6 @@ async def test_continue_takes_up_what_was_stopped() -> None:
         ("/mode paln", "There is no mode 'paln': did you mean plan?"),
         ("/mode plan", "Mode plan: whatever would change something is refused."),
         ("/mcp", "There are no tools in this session."),
-        ("/help", "Esc stops the reply and its calls, a second Esc forces it"),
     ],
 )
 async def test_a_command_always_answers(command: str, answer: str) -> None:

@@ -262,18 +262,18 @@ async def test_a_continue_of_which_something_is_kept_stays_in_the_transcript() -
 
 
 @pytest.mark.promise("H2", "E6")
-async def test_help_during_a_stall_is_shown_at_once_and_the_reply_is_still_marked() -> None:
+async def test_a_notice_during_a_stall_is_shown_at_once_and_the_reply_is_still_marked() -> None:
     async with staged() as stage:
         await stage.ask("hello")
         stage.model.say("```\nx = 1\n")
         await stage.until_said("x = 1")
-        await stage.send("/help")
-        await stage.until_said("Esc stops the reply")
+        await stage.send("/mcp")
+        await stage.until_said("There are no tools")
         stage.model.say("# no title\n")
         await stage.until_said("# no title")
         await stage.press("escape")
         await stage.until_said("Stopped by Esc")
-        assert_in_order(stage, "Esc stops the reply", "x = 1\n# no title\n┄ interrupted", "Stopped by Esc")
+        assert_in_order(stage, "There are no tools", "x = 1\n# no title\n┄ interrupted", "Stopped by Esc")
 
 
 class Talk:
