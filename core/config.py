@@ -10,7 +10,7 @@ thread; pydantic is imported when a file is read, not before.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from core.config_errors import ConfigError
@@ -18,6 +18,7 @@ from core.config_files import PROJECT_FILE, find_project_file
 from core.config_schema import Config, ContainmentChoice
 from core.folders import config_folder, config_path
 from core.kept_rules import KEPT, add_allow_rule
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -8,7 +8,6 @@ touched, and no value is written that would make it so. All of it blocks, and is
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from core.config_errors import ConfigError
@@ -20,6 +19,7 @@ from core.config_sources import file_layer, flat
 from core.config_tree import Named, Setting, dotted, find, quoted, shown
 from core.config_validation import Fault, validate
 from core.errors import CaesuraError
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

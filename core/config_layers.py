@@ -7,7 +7,7 @@ other the later layer's holds; any other value replaces the one before.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 
@@ -15,6 +15,7 @@ from core.config_errors import ConfigError, place
 from core.config_schema import Config
 from core.config_tree import Key, Setting, Table, find
 from core.config_validation import Fault, validate
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from pathlib import Path

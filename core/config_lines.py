@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ import json
 import re
 import tomllib
 import typing
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, assert_never
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, assert_never
 from core.config_errors import ConfigError
 from core.config_schema import Config, Doc, ProjectMay
 from core.config_values import Kind, words_of
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

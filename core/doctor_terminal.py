@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from core.doctor import Check, Finding, State, blocking
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

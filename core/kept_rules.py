@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import typing
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from core.config_errors import ConfigError
 from core.config_files import locked, read_document, write_document
 from core.config_validation import validated
 from core.config_values import RuleSetting  # noqa: TC001 - pydantic reads it
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,9 +5,10 @@ A key itself is in none of them: it is typed, or piped in, where nobody can look
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
+
+from core.values import dataclass
 
 
 class KeyPlace(StrEnum):

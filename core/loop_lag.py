@@ -11,8 +11,9 @@ import asyncio
 import math
 import time
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

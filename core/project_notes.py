@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
+
+from core.values import dataclass
 
 NAMES = ("AGENTS.md", ".caesura.md")
 

@@ -7,12 +7,13 @@ provider from then on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from core.model import ModelChoice
 from core.model_settings import ServerAddress
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,10 +7,10 @@ counts from the request to the real end of what was stopped, a command's grace i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.operations import OperationKind, OperationState
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

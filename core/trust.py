@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import typing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -23,6 +23,7 @@ from core.config_layers import value_at
 from core.config_schema import ProjectMay
 from core.config_tree import Named, Setting, find, shown
 from core.config_validation import validated
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from core.config_layers import Layer, Values

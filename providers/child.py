@@ -11,9 +11,10 @@ import logging
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
+
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

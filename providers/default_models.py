@@ -6,9 +6,9 @@ does not know, and none that ends soon. The model that tries a key is a cheap on
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from core.values import dataclass
 from providers.key_names import key_variables
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ Plain values: nothing here knows of sockets, of JSON, or of what is answered.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
+
+from core.values import dataclass
 
 
 class Role(StrEnum):

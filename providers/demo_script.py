@@ -7,10 +7,10 @@ server (`demo`) tells it what became of the last connection.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, assert_never
 
+from core.values import dataclass
 from providers import demo_texts as texts
 from providers.demo_conversation import Call, Role, Said, ToolWord, Word, last_asked, without_notes, word_in
 from providers.demo_tools import Script, offered, report, script_for, unanswered

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
+from core.values import dataclass
 from providers.demo_conversation import Call, Role, Said, ToolWord, after_word, word_in
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import json
 import re
 import secrets
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from core.values import dataclass
 from providers.demo_conversation import Call, Role, Said
 
 if TYPE_CHECKING:

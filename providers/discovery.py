@@ -14,11 +14,11 @@ import json
 import logging
 import os
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from core.setup import EnvironmentKey, KeyHome, LocalServer, StoredKey
+from core.values import dataclass
 from providers.key_names import key_variables
 from providers.keys import KeySource, is_loopback
 

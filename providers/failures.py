@@ -13,10 +13,10 @@ import email.utils
 import math
 import re
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.model import FailureKind, ModelError
+from core.values import dataclass
 from providers.catalog import title_of
 from providers.key_names import spoken
 from providers.keys import KeyProblem, explain, key_variables

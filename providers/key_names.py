@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.errors import CaesuraError
+from core.values import dataclass
 from providers.catalog import TITLES, title_of
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar, assert_never
 
 from core.errors import CaesuraError
 from core.key_commands import KeyPlace
 from core.setup import fault_of_key
+from core.values import dataclass
 from providers.catalog import TITLES
 from providers.key_file import KeyFile, KeyFileError
 from providers.key_names import OWN_CREDENTIALS, KeyName, key_name, key_variables, provider_variables

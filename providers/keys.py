@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import TYPE_CHECKING, assert_never
 from urllib.parse import urlsplit
 
+from core.values import dataclass
 from providers.key_file import KeyFile, KeyFileError
 from providers.key_names import KEYLESS, OWN_CREDENTIALS, all_key_variables, key_variables, shout
 from providers.key_problems import KEYRING_LIMIT_S, KeyProblem, explain

@@ -16,9 +16,9 @@ import sys
 import types
 import uuid
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from core.values import dataclass
 from providers import failures, parameters, protocols, reasoning
 from providers.catalog import entry_for
 

@@ -9,10 +9,11 @@ with all that litellm has a name for. Pure functions; litellm is never imported.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
 from core.model import AS_IT_IS, Effort, Parameters
+from core.values import dataclass
 from providers.catalog import describe
 
 Mapped = Callable[[Parameters], Mapping[str, Any] | None]

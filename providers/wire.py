@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import TYPE_CHECKING, Any, assert_never
 
 from core.messages import (
@@ -43,6 +43,7 @@ from core.model import (
     ToolCallDelta,
     ToolSpec,
 )
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

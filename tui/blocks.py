@@ -7,9 +7,11 @@ and laying out costs in proportion to the block alone: blocks are small, whateve
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import NamedTuple, TypeAlias
+
+from core.values import dataclass
 
 
 class Part(StrEnum):

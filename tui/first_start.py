@@ -6,7 +6,6 @@ representation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, assert_never
 
@@ -21,6 +20,7 @@ from core.setup import (
     ModelChosen,
     StoredKey,
 )
+from core.values import dataclass
 from tui.list_rows import inline, without_beginning
 
 if TYPE_CHECKING:

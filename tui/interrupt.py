@@ -13,7 +13,8 @@ import enum
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from core.values import dataclass
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,6 @@ Whatever fails is told in a sentence, and nothing has changed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,6 +14,7 @@ from core.events import Status
 from core.sessions import LEAST_ID, title_of
 from core.store import NoSuchSession
 from core.threads import run_in_thread
+from core.values import dataclass
 from tui.session_acts import Whereabouts
 from tui.shelf import FileChange, RewindPoint, WorkspaceNotes
 from tui.stops import background_of

@@ -25,9 +25,9 @@ lose characters that were typed.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
+from core.values import dataclass
 from tui.interrupt import InterruptKey
 from tui.kitty import KeyEvent, read_report
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 import enum
 import re
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from core.values import dataclass
 from tui.interrupt import InterruptKey
 
 _REPORT = re.compile(

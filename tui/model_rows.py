@@ -6,12 +6,12 @@ that of `tui.model_search`. Only rows that are looked at become lines. What is n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, assert_never
 
 from rich.cells import cell_len
 
 from core.model import ModelInfo, OfferKind
+from core.values import dataclass
 from tui.list_rows import HintRow, Line, Piece, Tone, fitted, inline, without_beginning
 from tui.model_search import FAVOURITES, Entry, abilities, is_free
 from tui.operation_rows import fit

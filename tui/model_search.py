@@ -7,11 +7,11 @@ are searched in a millisecond. Nothing is guessed: what the catalogue does not s
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from core.model import ModelInfo, Offer, OfferKind
 from core.sanitize import printable
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

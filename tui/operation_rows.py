@@ -6,7 +6,6 @@ that others wrote goes through `tui.output`. Only the rows that are looked at ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, assert_never
@@ -15,6 +14,7 @@ from rich.cells import cell_len, set_cell_size
 
 from core.model import Phase
 from core.operations import OperationKind, OperationState
+from core.values import dataclass
 from tui.output import one_line
 from tui.widgets.status_line import format_elapsed
 

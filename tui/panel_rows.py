@@ -5,9 +5,9 @@ Pure, like `tui.operation_rows`: the widget decides what is unfolded and selecte
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, assert_never
 
+from core.values import dataclass
 from tui.operation_rows import (
     Line,
     Piece,

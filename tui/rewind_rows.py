@@ -6,12 +6,12 @@ nobody puts back what was not named.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, assert_never
 
 from rich.cells import cell_len
 
 from core.events import Outcome
+from core.values import dataclass
 from tui.list_rows import AGE_CELLS, HintRow, Line, Piece, Tone, age, fitted, without_beginning
 from tui.operation_rows import fit
 from tui.output import one_line

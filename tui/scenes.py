@@ -7,12 +7,12 @@ compaction stands where the clock says that it was made.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from core.events import Outcome, TurnEnded
 from core.messages import AssistantMessage, Text, ToolCall, UserMessage
 from core.session import CONTINUE_PROMPT
+from core.values import dataclass
 from tui.notices import failure_notice, limit_notice, past_stop_notice
 from tui.widgets.transcript_feed import Above
 from tui.widgets.transcript_plain import NoticeKind

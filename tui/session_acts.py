@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, TypeAlias
 
+from core.values import dataclass
 from tui.widgets.chords import Chord
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ looked at become lines.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, assert_never
 
 from rich.cells import cell_len
 
+from core.values import dataclass
 from tui.list_rows import AGE_CELLS, HintRow, Line, Piece, Tone, age, fitted, inline, without_beginning
 from tui.operation_rows import fit
 from tui.output import one_line

@@ -6,8 +6,9 @@ behind them must not block the event loop, and tells what it cannot do as a `Cae
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from pathlib import Path

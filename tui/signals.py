@@ -23,8 +23,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
+
+from core.values import dataclass
 
 if TYPE_CHECKING:
     import asyncio

@@ -7,9 +7,9 @@ has ended, or after its turn, changes nothing (U8), and no card is left open beh
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from core.values import dataclass
 from tui.cards import Card
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ import os
 import shlex
 import subprocess
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from core.config import ConfigError, find_project_file, load_config
@@ -26,6 +25,7 @@ from core.file_locks import make_private_folder
 from core.frontends.headless import ExitCode
 from core.sanitize import printable
 from core.trust import distrust, trust
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from textual.content import Content
 from textual.widget import Widget
 
 from core.sanitize import printable
+from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

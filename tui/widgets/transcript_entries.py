@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from core.values import dataclass
 from tui.blocks import Look, Part, Prose
 
 if TYPE_CHECKING:
