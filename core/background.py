@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.cancel import Cancelled, CancelReason, CancelToken, Cause
@@ -17,14 +17,13 @@ from core.errors import CaesuraError
 from core.events import BackgroundEnded, Event, Shown, StopProof
 from core.model import Phase
 from core.operations import OperationKind
-from core.processes import RunningCommand, run_command
 from core.results import REMINDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from core.operations import Operation, Registry
-    from core.processes import Command, CommandEnd
+    from core.processes import Command, CommandEnd, RunningCommand
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +67,9 @@ class BackgroundCommands:
             phase=Phase.BEFORE_CALL,
             detail=title,
         )
-        entry = _Entry(operation)
+        from core.processes import RunningCommand
+
+        entry = _Entry(operation, RunningCommand())
         self._entries[operation.call_id] = entry
         task = asyncio.create_task(self._run(entry, command), name=operation.call_id)
         self._tasks[operation.call_id] = task
@@ -111,6 +112,9 @@ class BackgroundCommands:
         operation = entry.operation
         try:
             with operation, operation.token.bind():
+                # By now it is imported: whoever asked for the command has made it.
+                from core.processes import run_command
+
                 operation.start(Phase.IN_CALL)
                 await run_command(command, operation.token, entry.running)
         except Cancelled:
@@ -143,7 +147,7 @@ class _Entry:
     """One command. `error` is why it could not run."""
 
     operation: Operation
-    running: RunningCommand = field(default_factory=RunningCommand)
+    running: RunningCommand
     error: CaesuraError | None = None
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ _CUT = "[There are more notes, which are left out here: the person can shorten t
 def system_prompt(workspace: Path, memory: str = "", project: ProjectNotes | None = None) -> str:
     """The system prompt of a session in `workspace`. `memory` are the notes kept from earlier conversations,
     `project` what the project's own files say."""
-    system = platform.system() or "an unknown system"
+    system = os.uname().sysname
     told = SYSTEM_PROMPT.format(folder=workspace, system=system)
     return told + _project_section(project) + _memory_section(memory)
 

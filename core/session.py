@@ -18,9 +18,7 @@ from typing import TYPE_CHECKING, Any
 from core.approval import Desk
 from core.background import BackgroundCommands
 from core.cancel import Cancelled, CancelReason, CancelToken
-from core.compaction import CompactionHome, Fitter, TurnFitter, compact
 from core.costs import Budget
-from core.engine import close_unrun, run_turn
 from core.equipment import Equipment, talk_only
 from core.errors import CaesuraError
 from core.events import (
@@ -51,10 +49,8 @@ from core.jobs import Jobs
 from core.listeners import Listeners
 from core.messages import AssistantMessage, ResultStatus, UserMessage
 from core.model import ModelChoice, ModelInfo
-from core.processes import kill_survivor
 from core.questions import Questions
 from core.steering import SessionError, Steering
-from core.summary import CompactionFailed
 from core.supervision import END_OF_PROGRAM
 from core.threads import run_in_thread
 from core.turn import Limits, Surroundings, Turn
@@ -65,6 +61,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from core.access import Workspace
+    from core.compaction import CompactionHome, Fitter
     from core.journal import Opened
     from core.messages import Step, ToolCall, Usage
     from core.model import Effort, ModelProvider
@@ -346,6 +343,8 @@ class Session:
 
     async def kill_survivors(self) -> bool:
         """Kill again what refused to end; whether none of it is there any more."""
+        from core.processes import kill_survivor
+
         survivors = self._desk.survivors
         for pid, survivor in tuple(survivors.items()):
             if await run_in_thread(partial(kill_survivor, survivor), name="kill"):
@@ -498,6 +497,9 @@ class Session:
                     yield from message.calls
 
     async def _compact(self, token: CancelToken, keep: str) -> None:
+        from core.compaction import compact
+        from core.summary import CompactionFailed
+
         try:
             await compact(self._compaction_home(), token, keep)
             await self.record.saved()
@@ -563,6 +565,9 @@ class Session:
             log.error("nothing could be learnt of the model", exc_info=error)
 
     def _begin(self, prompt: UserMessage, *, continued: bool = False) -> None:
+        # The first frame is painted without what a turn needs.
+        from core.engine import close_unrun, run_turn
+
         number = next(self._turn_numbers)
         token = self.token.child(f"turn {number}")
         turn = Turn(number, prompt, token, self.background.take_notes(), continued=continued)
@@ -597,9 +602,13 @@ class Session:
         )
 
     def _make_fitter(self, turn: Turn) -> Fitter:
+        from core.compaction import TurnFitter
+
         return TurnFitter(self._compaction_home(), turn.turn_id, turn.token)
 
     def _compaction_home(self) -> CompactionHome:
+        from core.compaction import CompactionHome
+
         return CompactionHome(
             self.session_id,
             self._provider,

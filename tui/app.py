@@ -19,7 +19,6 @@ from core.cancel import CancelReason, Cause
 from core.errors import CaesuraError
 from core.events import Event, Status, TurnEnded
 from core.loop_lag import LoopLag
-from core.setup import DemoChosen
 from core.values import dataclass
 from tui import theme
 from tui.driver import CaesuraDriver, Interrupted
@@ -198,6 +197,8 @@ class CaesuraApp(App[int]):
 
     async def _begin(self, chosen: Chosen, notes: tuple[str, ...]) -> None:
         """Go on from the first start with the conversation."""
+        from core.setup import DemoChosen
+
         assert self._first_start is not None
         assert self._preferences is not None
         self._preferences.choice = await self._first_start.settle(chosen)
@@ -370,8 +371,9 @@ class CaesuraApp(App[int]):
     def _warm_up(self) -> None:
         self._after_first_frame()
         warm_up()
-        # Else the first turn imports it, on the event loop, between Enter and the request.
-        importlib.import_module("anyio._backends._asyncio")
+        # Else the first turn imports them, on the event loop, between Enter and the request.
+        for name in ("anyio._backends._asyncio", "core.engine", "core.compaction", "tui.command_table"):
+            importlib.import_module(name)
         settle_memory()
 
     def _own(self, chore: Coroutine[object, object, None]) -> None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from core import logs
 from core.folders import config_path, data_folder
+from core.threads import run_in_thread
 from tui.options import UsageError, settings_of
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
     from pathlib import Path
 
+    from core.cancel import CancelToken
     from core.config import Loaded
     from core.config_peek import FirstLook
     from core.doctor import Check, Redaction
@@ -29,7 +32,15 @@ if TYPE_CHECKING:
     from core.doctor_terminal import TerminalFacts
     from core.journal import Opened
     from core.loop_lag import LoopLag
-    from core.model import ModelChoice, ModelProvider
+    from core.model import (
+        Emit,
+        Finished,
+        ModelChoice,
+        ModelInfo,
+        ModelProvider,
+        ModelRequest,
+        Offer,
+    )
     from core.operations import Registry
     from core.session import Session
     from core.sessions import Sessions
@@ -121,10 +132,8 @@ class Parts:
         self._is_demo = True
         return ModelChoice(demo.model, demo.url)
 
-    def router(self) -> Router:
-        from providers.routing import Router
-
-        return Router(self.process, self.settings.models)
+    def router(self) -> Routed:
+        return Routed(self.process, self.settings)
 
     @property
     def registry(self) -> Registry:
@@ -166,6 +175,38 @@ class Parts:
             return Session(provider, self.registry, chosen, equipment, opened)
 
         return Sessions(store, make_session, folder)
+
+
+class Routed:
+    """A `providers.routing.Router` that is imported when it is asked for the first time, in a thread."""
+
+    def __init__(self, process: ModelProcess, settings: Settings) -> None:
+        self._process = process
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._router: Router | None = None
+
+    async def stream(self, request: ModelRequest, token: CancelToken, emit: Emit) -> Finished:
+        token.check()
+        return await (await self._ready()).stream(request, token, emit)
+
+    async def describe(self, model: str) -> ModelInfo:
+        return await (await self._ready()).describe(model)
+
+    async def offers(self) -> tuple[Offer, ...]:
+        return await (await self._ready()).offers()
+
+    async def _ready(self) -> Router:
+        router = self._router
+        return router if router is not None else await run_in_thread(self._make, name="import of routes")
+
+    def _make(self) -> Router:
+        from providers.routing import Router
+
+        with self._lock:
+            if self._router is None:
+                self._router = Router(self._process, self._settings.models)
+            return self._router
 
 
 def first_look() -> FirstLook:

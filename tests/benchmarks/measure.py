@@ -37,7 +37,7 @@ from tests.e2e.terminal import Terminal, wait_until
 from tests.servers.record import Moment, Seen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 COLUMNS: Final = 120
@@ -65,10 +65,18 @@ class Program:
     command: tuple[str, ...]
 
     @contextmanager
-    def run(self, server: Served, *more: str, kitty: bool = False, config: str = "") -> Iterator[Terminal]:
+    def run(
+        self,
+        server: Served,
+        *more: str,
+        kitty: bool = False,
+        config: str = "",
+        files: Mapping[str, str] | None = None,
+    ) -> Iterator[Terminal]:
         """The program on a terminal of its own, in a home of its own, with `server` as its model.
 
-        `more` are options of its command line, `config` is its config.toml.
+        `more` are options of its command line, `config` is its config.toml, `files` are texts by their paths
+        beside it.
 
         Quits it and waits until none of its processes is left.
         """
@@ -83,6 +91,10 @@ class Program:
             settings = Path(home, "CONFIG", "caesura", "config.toml")
             settings.parent.mkdir(parents=True)
             settings.write_text(config)
+            for name, text in (files or {}).items():
+                path = settings.parent / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text)
             argv = [*self.command, "--model", "openai/gpt-4o", "--api-base", server.url, *more]
             terminal = stack.enter_context(
                 Terminal(argv, env=environment, columns=COLUMNS, lines=LINES, kitty=kitty, emulate=False)

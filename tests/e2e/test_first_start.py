@@ -116,6 +116,10 @@ def test_it_ends_in_the_middle_of_a_test_too(tmp_path: Path, number: signal.Sign
             app.terminal.press("ctrl+q")
         else:
             app.terminal.signal(number)
+        if number is signal.SIGINT:
+            # As the key does, it stops the test and no more than that; once more, it quits.
+            wait(app, "The test was stopped")
+            app.terminal.signal(number)
         assert app.terminal.wait_exit() == (0 if number is None else 128 + number)
         server.wait_closed(exchange)
         assert app.terminal.terminal_restored()
