@@ -298,7 +298,7 @@ def stops_check(times: Callable[[], StopTimes]) -> Check:
             words += f"; calls and others {_spread(now.others)}"
         if now.unconfirmed:
             words += f"; not ended yet: {', '.join(now.unconfirmed)}"
-            advice = "What has not ended is listed with Ctrl+T; stop it again to force it."
+            advice = "/running lists what has not ended; stop it again to force it."
             return Finding("Stops", State.BAD, words, advice)
         slow = bool(now.streams) and percentile(now.streams, 99) > SLOW_STOP_S
         return Finding("Stops", State.WARNING if slow else State.GOOD, f"{words}; none unconfirmed")

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+TRUSTED = "trusted.toml"
+"""Beside the person's `config.toml`: the folders whose own settings count. See `core.trust`."""
+
 
 def data_folder() -> Path:
     """The user's folder for sessions and memory. It need not exist."""

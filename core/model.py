@@ -146,9 +146,11 @@ class Closing(StrEnum):
 
     `FINISHED`: the reply had come to its own end when the stop arrived. `KILLED`: the model process did not
     confirm in time, so it was killed and the kernel closed its sockets. `UNCONFIRMED`: nobody can say.
+    `NOT_OPEN`: attempts before had failed, and none was under way.
     """
 
     NEVER_OPENED = "never opened"
+    NOT_OPEN = "not open"
     FINISHED = "finished"
     CLOSED = "closed"
     KILLED = "killed"

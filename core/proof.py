@@ -44,7 +44,9 @@ def _stream_proof(reason: CancelReason, step: RunningStep) -> StopProof:
     if closed is not None and closed.how is Closing.UNCONFIRMED:
         return StopProof(reason.source, None, None, unconfirmed=(step.operation.title,))
     if closed is not None:
-        return StopProof(reason.source, closed.at - reason.at, closed.how)
+        # What was sent before, and refused, has had its answer.
+        before = closed.how is Closing.NEVER_OPENED and step.attempt_failed
+        return StopProof(reason.source, closed.at - reason.at, Closing.NOT_OPEN if before else closed.how)
     if step.operation.state.live:
         return StopProof(reason.source, None, None, unconfirmed=(step.operation.title,))
     # It ended before there was a connection to close.

@@ -29,8 +29,6 @@ from core.events import (
     CompactionEnded,
     Event,
     ModeChanged,
-    ModelDescribed,
-    ModelSwitched,
     Notice,
     Outcome,
     ParametersLeftOut,
@@ -48,7 +46,7 @@ from core.history import History
 from core.jobs import Jobs
 from core.listeners import Listeners
 from core.messages import AssistantMessage, ResultStatus, UserMessage
-from core.model import ModelChoice, ModelInfo
+from core.model_in_use import ModelInUse
 from core.questions import Questions
 from core.steering import SessionError, Steering
 from core.supervision import END_OF_PROGRAM
@@ -64,7 +62,7 @@ if TYPE_CHECKING:
     from core.compaction import CompactionHome, Fitter
     from core.journal import Opened
     from core.messages import Step, ToolCall, Usage
-    from core.model import Effort, ModelProvider
+    from core.model import Effort, ModelChoice, ModelInfo, ModelProvider
     from core.operations import CancelResult, OperationView, Registry
     from core.permissions import Mode, Permissions
     from core.records import StoredStep
@@ -104,16 +102,15 @@ class Session:
         self._task: asyncio.Task[None] | None = None
         self._returned_prompt: str | None = None
         self._mode_chosen = given.mode_chosen
-        self._model_chosen = False
         self._unfinished = False
         self._open_calls: dict[str, CallNamed] = {}
         self._stragglers: set[asyncio.Task[Any]] = set()
         self._reconsidering: set[asyncio.Task[None]] = set()
         self._listeners = Listeners()
         self._waits = Waits()
-        self._next_choice: ModelChoice | None = None
-        self._left_out: set[ParametersLeftOut] = set()
-        self._describing: set[asyncio.Task[None]] = set()
+        self.model = ModelInUse(
+            self.record, provider, lambda: self.status is Status.IDLE, self._listeners.tell
+        )
         self._closing: asyncio.Task[None] | None = None
         self._closed = False
         self.read_only = ""
@@ -158,7 +155,7 @@ class Session:
     @property
     def choice(self) -> ModelChoice:
         """The model that answers the next prompt."""
-        return self._next_choice or self.record.choice
+        return self.model.choice
 
     @property
     def info(self) -> ModelInfo:
@@ -368,9 +365,7 @@ class Session:
         None; with `noting`, note more of them."""
         self.notes_files = files
         if system is not None:
-            self.record.choice = replace(self.record.choice, system=system)
-            if self._next_choice is not None:
-                self._next_choice = replace(self._next_choice, system=system)
+            self.model.use_system(system)
         self.upkeep.notes_facts = noting
 
     def configure(self, mode: Mode, limits: Limits, model: str) -> None:
@@ -379,8 +374,7 @@ class Session:
         if not self._mode_chosen:
             self.set_mode(mode)
         self._limits = self._limits.or_else(limits)
-        if model and not self._model_chosen and model != self.choice.model:
-            self._take_model(ModelChoice(model))
+        self.model.adopt(model)
 
     def note_for_model(self, text: str) -> None:
         """Something that the model has to know, told with the next prompt; nothing if it is empty."""
@@ -393,25 +387,15 @@ class Session:
 
     async def describe_model(self) -> None:
         """Ask the catalogue about the model, and tell the listeners."""
-        asked = self.choice.model
-        info = await self._provider.describe(asked)
-        if asked == self.record.choice.model:
-            self.record.info = info
-            self._listeners.tell(ModelDescribed(info))
+        await self.model.describe()
 
     def use_model(self, choice: ModelChoice) -> None:
-        """Have this model answer from the next turn on; a running one ends as it has begun.
-
-        What the model is told of where it is stays the same.
-        """
-        self._model_chosen = True
-        self._take_model(choice)
-        self._listeners.tell(ModelSwitched(choice.model, choice.parameters.effort))
+        """Have this model answer from the next turn on; a running one ends as it has begun."""
+        self.model.use(choice)
 
     def use_effort(self, effort: Effort | None) -> None:
         """Have the model reason so long from the next turn on; None leaves it to the provider."""
-        now = self.choice
-        self.use_model(replace(now, parameters=replace(now.parameters, effort=effort)))
+        self.model.use_effort(effort)
 
     def retry_now(self) -> bool:
         """End the back-offs that are under way, so that the next attempts follow at once; false if there is
@@ -462,7 +446,7 @@ class Session:
             *self._reconsidering,
             *self.background.tasks,
             *self.jobs.tasks,
-            *self._describing,
+            *self.model.tasks,
         }
         alive = {task for task in alive if not task.done()}
         if not alive:
@@ -519,7 +503,7 @@ class Session:
         if self._compaction is not token:
             return
         self._compaction = self._task = None
-        self._switch()
+        self.model.settle()
         if token.cancelled:
             self.steering.pause()
         # Whoever shows what runs looks again.
@@ -540,29 +524,6 @@ class Session:
             raise SessionError("This session is closed: open another one.")
         if self.read_only:
             raise SessionError(self.read_only)
-
-    def _take_model(self, choice: ModelChoice) -> None:
-        self._next_choice = replace(choice, system=self.choice.system)
-        if self._turn is None and self._compaction is None:
-            self._switch()
-
-    def _switch(self) -> None:
-        """The model that was chosen meanwhile answers from now on."""
-        chosen, self._next_choice = self._next_choice, None
-        if chosen is None:
-            return
-        known = chosen.model == self.record.choice.model
-        self.record.choice = chosen
-        if not known:
-            self.record.info = ModelInfo(chosen.model)
-            task = asyncio.create_task(self.describe_model(), name=f"what {chosen.model} can do")
-            self._describing.add(task)
-            task.add_done_callback(self._on_described)
-
-    def _on_described(self, task: asyncio.Task[None]) -> None:
-        self._describing.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("nothing could be learnt of the model", exc_info=error)
 
     def _begin(self, prompt: UserMessage, *, continued: bool = False) -> None:
         # The first frame is painted without what a turn needs.
@@ -590,7 +551,8 @@ class Session:
             self.session_id,
             self._provider,
             self._registry,
-            self.choice.model,
+            # Of the turn: another one that was chosen meanwhile comes with the next.
+            self.record.choice.model,
             self.record,
             self._make_fitter,
             self._on_event,
@@ -665,10 +627,8 @@ class Session:
                 self._end(event)
                 return
             case ParametersLeftOut():
-                said = replace(event, turn_id=0)
-                if said in self._left_out:
+                if not self.model.is_news(event):
                     return
-                self._left_out.add(said)
             case CallNamed():
                 self._open_calls[event.call_id] = event
             case CallEnded():
@@ -707,7 +667,7 @@ class Session:
             self.background.give_back_notes(self._turn.notes)
         self._turn = None
         self._task = None
-        self._switch()
+        self.model.settle()
         if ended.returned_prompt == CONTINUE_PROMPT:
             # Nobody wrote it, so it goes back to no composer; what there was to continue is still there.
             ended = replace(ended, returned_prompt=None)

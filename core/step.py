@@ -61,6 +61,7 @@ class RunningStep:
         self._on_loaded = on_loaded
         self.reply = Reply(around.model)
         self.closed: Closed | None = None
+        self.attempt_failed = False
         self.finished: Finished | None = None
         self.toolset: Toolset | None = None
         self.operation: Operation = around.registry.open(
@@ -103,6 +104,7 @@ class RunningStep:
         turn_id, call_id, emit = self._turn.turn_id, self.operation.call_id, self._around.emit
         match delta:
             case BackingOff(wait, attempt, attempts, failed, why):
+                self.attempt_failed = True
                 self._end_back_off()
                 self._around.waits.begin(call_id, BackOff(wait, why))
                 emit(
@@ -111,6 +113,7 @@ class RunningStep:
             case BackedOff():
                 self._end_back_off()
             case FailedOver(failed, model, why):
+                self.attempt_failed = True
                 emit(ModelFailedOver(turn_id, failed, model, why))
             case ParametersDropped(model, names):
                 emit(ParametersLeftOut(turn_id, model, names))

@@ -23,6 +23,7 @@ from core.config_layers import value_at
 from core.config_schema import ProjectMay
 from core.config_tree import Named, Setting, find, shown
 from core.config_validation import validated
+from core.folders import TRUSTED
 from core.values import dataclass
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from core.config_schema import Config
     from core.config_tree import Key
 
-TRUSTED = "trusted.toml"
 _HEAD = "# Folders whose .caesura.toml is trusted, kept by `caesura config trust`.\n\n"
 
 

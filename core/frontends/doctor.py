@@ -14,6 +14,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from core.doctor import NOTHING_HIDDEN, Finding, Redaction, examine, is_well, report
+from core.errors import CaesuraError
 from core.frontends.headless import ExitCode, Output
 from core.threads import run_in_thread
 
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
 async def run_doctor(
     checks: Sequence[Check], redact: Redaction = NOTHING_HIDDEN, output: Output = Output.TEXT
 ) -> int:
-    """Run the checks and print what they find; the exit code, 1 if something is bad."""
+    """Run the checks and print what they find; the exit code, 1 if something is bad. Raises `CaesuraError`
+    when that cannot be printed."""
     if sys.stdout is None:
-        return ExitCode.USAGE
+        raise CaesuraError("Standard output is closed: send it to a file, a pipe or a terminal.")
     running = [asyncio.create_task(examine((check,), redact), name=check.title) for check in checks]
     findings: list[Finding] = []
     try:
@@ -53,7 +55,8 @@ def _json(findings: Sequence[Finding]) -> str:
 
 
 async def _write(text: str) -> None:
-    """In a thread, so that a reader who is stopped cannot hold up Ctrl+C. Raises `BrokenPipeError`."""
+    """In a thread, so that a reader who is stopped cannot hold up Ctrl+C. Raises `BrokenPipeError` when
+    nobody reads it, and `CaesuraError`."""
     fd = sys.stdout.fileno()
     encoding = sys.stdout.encoding or "utf-8"
 
@@ -62,4 +65,11 @@ async def _write(text: str) -> None:
         while rest:
             rest = rest[os.write(fd, rest) :]
 
-    await run_in_thread(write, name="standard output")
+    try:
+        await run_in_thread(write, name="standard output")
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CaesuraError(
+            f"Standard output takes nothing more ({error.strerror}): send it somewhere else."
+        ) from error

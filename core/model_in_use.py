@@ -1,0 +1,108 @@
+"""Which model answers in a session, what is known of it, and a switch that waits until the turn is over.
+
+A running turn ends with the model it has begun with: its requests, its costs and its limits belong together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from core.events import ModelDescribed, ModelSwitched, ParametersLeftOut
+from core.model import ModelChoice, ModelInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from core.events import Event
+    from core.history import History
+    from core.model import Effort, ModelProvider
+
+log = logging.getLogger(__name__)
+
+
+class ModelInUse:
+    """Of one session. `is_idle` says whether a switch can be made at once; else `settle` makes it."""
+
+    def __init__(
+        self,
+        record: History,
+        provider: ModelProvider,
+        is_idle: Callable[[], bool],
+        tell: Callable[[Event], object],
+    ) -> None:
+        self._record = record
+        self._provider = provider
+        self._is_idle = is_idle
+        self._tell = tell
+        self._next: ModelChoice | None = None
+        self._chosen = False
+        self._left_out: set[tuple[str, tuple[str, ...]]] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def choice(self) -> ModelChoice:
+        """The model that answers the next prompt."""
+        return self._next or self._record.choice
+
+    def use(self, choice: ModelChoice) -> None:
+        """A person wants this one, from the next turn on. What it is told of where it is stays the same."""
+        self._chosen = True
+        self._take(choice)
+        self._tell(ModelSwitched(choice.model, choice.parameters.effort))
+
+    def use_effort(self, effort: Effort | None) -> None:
+        now = self.choice
+        self.use(replace(now, parameters=replace(now.parameters, effort=effort)))
+
+    def adopt(self, model: str) -> None:
+        """The settings name this one: it is taken unless a person has chosen."""
+        if model and not self._chosen and model != self.choice.model:
+            self._take(ModelChoice(model))
+
+    def use_system(self, system: str) -> None:
+        """Tell the model this before everything else."""
+        self._record.choice = replace(self._record.choice, system=system)
+        if self._next is not None:
+            self._next = replace(self._next, system=system)
+
+    def settle(self) -> None:
+        """Nothing is running: the model that was chosen meanwhile answers from now on."""
+        chosen, self._next = self._next, None
+        if chosen is None:
+            return
+        is_other = chosen.model != self._record.choice.model
+        self._record.choice = chosen
+        if is_other:
+            self._record.info = ModelInfo(chosen.model)
+            task = asyncio.create_task(self.describe(), name=f"what {chosen.model} can do")
+            self.tasks.add(task)
+            task.add_done_callback(self._on_described)
+
+    async def describe(self) -> None:
+        """Ask the catalogue about the model, and tell."""
+        asked = self.choice.model
+        info = await self._provider.describe(asked)
+        if asked == self._record.choice.model:
+            self._record.info = info
+            self._tell(ModelDescribed(info))
+
+    def is_news(self, event: ParametersLeftOut) -> bool:
+        """Whether that was not told before."""
+        told = (event.model, event.names)
+        if told in self._left_out:
+            return False
+        self._left_out.add(told)
+        return True
+
+    def _take(self, choice: ModelChoice) -> None:
+        self._next = replace(choice, system=self.choice.system)
+        if self._is_idle():
+            self.settle()
+
+    def _on_described(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("nothing could be learnt of the model", exc_info=error)
