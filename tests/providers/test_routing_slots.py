@@ -25,14 +25,6 @@ if TYPE_CHECKING:
     from providers.process import ModelProcess
 
 
-class Limited(NamedModel):
-    concurrent = 1
-
-
-class LimitedServer(ServerAddress):
-    concurrent = 3
-
-
 async def hold(request: ModelRequest, token: CancelToken, emit: Emit) -> Finished:
     """A reply that does not end, but through its token."""
     emit(TextDelta("word"))
@@ -48,7 +40,8 @@ async def hold(request: ModelRequest, token: CancelToken, emit: Emit) -> Finishe
 @pytest.mark.promise("R5")
 async def test_a_stopped_waiter_leaks_no_slot_and_asks_nobody(model: ModelProcess) -> None:
     with ThreadedServer(OpenAIServer(Script(fault=Stall(after=1)))) as server:
-        limited = Limited(request(PROTOCOLS["openai"], server.url).model, api_base=server.url)
+        name = request(PROTOCOLS["openai"], server.url).model
+        limited = NamedModel(name, api_base=server.url, concurrent=1)
         asking = router(model, ModelSettings(models={"one": limited}, routes={"r": Route(rotate=("one",))}))
         first = Listened(asking, "r")
         await until(lambda: first.shown)
@@ -69,7 +62,7 @@ async def test_a_stopped_waiter_leaks_no_slot_and_asks_nobody(model: ModelProces
 @pytest.mark.promise("R5")
 async def test_models_of_one_server_share_its_slots() -> None:
     stage = Stage(hold)
-    asking = router(stage, ModelSettings(providers={"team": LimitedServer()}))
+    asking = router(stage, ModelSettings(providers={"team": ServerAddress(concurrent=3)}))
     asked = [Listened(asking, f"team/{n}") for n in range(4)]
     await until(lambda: len(stage.asked) == 3)
     assert not asked[3].deltas
@@ -233,7 +226,7 @@ def test_requests_of_many_loops_share_turns_and_slots() -> None:
 
     stage = Stage(play)
     routes = {"r": Route(rotate=("team/0", "team/1", "team/2"))}
-    asking = router(stage, ModelSettings(providers={"team": LimitedServer()}, routes=routes))
+    asking = router(stage, ModelSettings(providers={"team": ServerAddress(concurrent=3)}, routes=routes))
 
     async def ask() -> None:
         asked = [Listened(asking, "r") for _ in range(30)]
