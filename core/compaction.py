@@ -17,12 +17,13 @@ from core.cancel import Cancelled
 from core.compaction_plan import Action, Trigger, decide
 from core.context import room_of, shown, summary_message, tokens_of
 from core.errors import CaesuraError
-from core.events import CompactionEnded, CompactionStarted, StopProof
-from core.model import Closing, FailureKind, Phase
+from core.events import BackOffEnded, BackOffStarted, CompactionEnded, CompactionStarted, StopProof
+from core.model import BackedOff, BackingOff, Closing, FailureKind, Phase
 from core.operations import OperationKind
 from core.records import NOTHING_USED, Compaction
 from core.summary import Author, CompactionFailed, Material
 from core.values import dataclass
+from core.waits import BackOff
 
 if TYPE_CHECKING:
     import asyncio
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from core.context import Context, Room
     from core.messages import Message, Usage
     from core.model import ModelError, ModelInfo, ModelProvider, ModelRequest, ToolSpec
-    from core.operations import Registry
+    from core.operations import Operation, Registry
+    from core.waits import Waits
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +56,8 @@ class CompactionHome:
 
     `context` gives the next request for what is pending, `info` what is known of the model, `request` makes a
     request of messages and tools. `keep` makes a compaction part of the conversation and is synchronous;
-    `emit` tells of its begin and end. `stragglers` keeps requests that were left behind, `parent_id` is the
-    call of the sub-agent whose conversation it is.
+    `emit` tells of its begin and end and of its back-offs. `stragglers` keeps requests that were left behind,
+    `waits` the back-offs under way. `parent_id` is the call of the sub-agent whose conversation it is.
     """
 
     session_id: str
@@ -65,8 +67,9 @@ class CompactionHome:
     info: Callable[[], ModelInfo]
     request: Callable[[tuple[Message, ...], tuple[ToolSpec, ...]], ModelRequest]
     keep: Callable[[Compaction], None]
-    emit: Callable[[CompactionStarted | CompactionEnded], None]
+    emit: Callable[[CompactionStarted | CompactionEnded | BackOffStarted | BackOffEnded], None]
     stragglers: set[asyncio.Task[Any]]
+    waits: Waits
     parent_id: str | None = None
 
 
@@ -235,6 +238,7 @@ class Compactor:
             self.proof = proof
             raise
         finally:
+            self._end_wait(call_id)
             home.emit(end)
         return made
 
@@ -249,7 +253,33 @@ class Compactor:
             phase=Phase.COMPACTION,
             detail="1 step" if steps == 1 else f"{steps} steps",
         )
-        return Author(home.provider, operation, lambda said: home.request(said, ()), home.stragglers)
+        return Author(
+            home.provider,
+            operation,
+            lambda said: home.request(said, ()),
+            home.stragglers,
+            partial(self._tell_wait, operation),
+        )
+
+    def _tell_wait(self, operation: Operation, delta: BackingOff | BackedOff) -> None:
+        call_id, home = operation.call_id, self._home
+        match delta:
+            case BackingOff(wait, attempt, attempts, failed, why):
+                self._end_wait(call_id)
+                operation.progress.say("waiting to try again")
+                home.waits.begin(call_id, BackOff(wait, why))
+                told = BackOffStarted(
+                    self._turn_id, call_id, wait.seconds, wait.until, attempt, attempts, failed, why
+                )
+                home.emit(told)
+            case BackedOff():
+                self._end_wait(call_id)
+            case _:
+                assert_never(delta)
+
+    def _end_wait(self, call_id: str) -> None:
+        if self._home.waits.end(call_id):
+            self._home.emit(BackOffEnded(self._turn_id, call_id))
 
 
 def _made(context: Context, plan: Plan, summary: str, usage: Usage | None) -> Compaction:
@@ -283,7 +313,8 @@ def _proof(reason: CancelReason, author: Author) -> StopProof:
     if closed is None:
         # It ended before there was a connection to close.
         return StopProof(reason.source, time.monotonic() - reason.at, None)
-    return StopProof(reason.source, closed.at - reason.at, closed.how)
+    before = closed.how is Closing.NEVER_OPENED and author.attempt_failed
+    return StopProof(reason.source, closed.at - reason.at, Closing.NOT_OPEN if before else closed.how)
 
 
 def _context_full(home: CompactionHome) -> ContextFull:

@@ -14,9 +14,8 @@ from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from core.config_errors import ConfigError
-from core.config_files import PROJECT_FILE, find_project_file
 from core.config_schema import Config, ContainmentChoice
-from core.folders import config_folder, config_path
+from core.folders import PROJECT_FILE, config_folder, config_path, find_project_file
 from core.kept_rules import KEPT, add_allow_rule
 from core.values import dataclass
 
@@ -68,6 +67,13 @@ class Loaded:
     def error(self) -> str | None:
         """All errors as one text."""
         return " ".join(self.errors) or None
+
+    @property
+    def project_counts(self) -> bool:
+        """Whether anything of the project's file is in force."""
+        from core.config_layers import LayerKind
+
+        return any(origin.layer is LayerKind.PROJECT for origin in self.origins.values())
 
     def origin(self, key: str) -> Origin:
         """Where the value of a setting, such as `tools.max_steps`, came from. Raises `ConfigError` for a key
@@ -201,7 +207,7 @@ def _untrusted_notice(project: Path, untrusted: tuple[str, ...], *, own: bool) -
     more = len(untrusted) - _LISTED
     names = ", ".join(untrusted[:_LISTED]) + (f" and {more} more" if more > 0 else "")
     advice = (
-        "Read it, and if you trust this folder, run `caesura config trust` there."
+        "Read it, and if you trust this folder, type /trust, or run `caesura config trust` there."
         if own
         else "It counts again, where its folder is trusted, once your own file can be used."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,17 @@ _DEEPEST = 50
 
 class ConfigError(CaesuraError):
     """A setting or a file of settings cannot be used: which one, where, and what to do."""
+
+
+def what_to_do(error: OSError) -> str:
+    """About a file that could not be written, as a sentence."""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return "Make room on that disk, and try again."
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return "See to it that you may write there, and try again."
+        case _:
+            return "Try again when that is mended."
 
 
 def place(path: Path, line: int | None) -> str:

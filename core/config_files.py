@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.config_bounds import LARGEST, MOST_DOTS, dotted_line
-from core.config_errors import ConfigError, no_text, no_toml, place
+from core.config_errors import ConfigError, no_text, no_toml, place, what_to_do
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from core.atomic_files import Signature
     from core.config_lines import Lines
 
-PROJECT_FILE = ".caesura.toml"
 LOCK_WAIT_S = 5.0
 _BOM = "\ufeff"
 
@@ -117,28 +116,6 @@ def _demand_regular(path: Path, status: os.stat_result) -> None:
         raise ConfigError(f"{path} cannot be read: it is no regular file. Mend or remove it.")
 
 
-def find_project_file(workspace: Path) -> Path | None:
-    """The nearest `.caesura.toml` from the workspace up to the root of its repository, if there is one.
-
-    Outside a repository only the workspace itself is looked at, and nothing above the person's home.
-    """
-    workspace = Path(os.path.realpath(workspace))
-    home = Path(os.path.realpath(os.path.expanduser("~")))  # noqa: PTH111 - `Path.home` may raise
-    candidates: list[Path] = []
-    for folder in (workspace, *workspace.parents):
-        candidates.append(folder)
-        if os.path.lexists(folder / ".git"):
-            break
-        if folder == home:
-            candidates = [workspace]
-            break
-    else:
-        candidates = [workspace]
-    return next(
-        (folder / PROJECT_FILE for folder in candidates if os.path.lexists(folder / PROJECT_FILE)), None
-    )
-
-
 @contextmanager
 def locked(path: Path) -> Iterator[Path]:
     """Hold the lock of a file of settings; gives the file itself, behind all links, so that one that leads
@@ -178,4 +155,4 @@ def write_document(target: Path, content: bytes, read: Document) -> None:
 
 
 def _not_written(target: Path, error: OSError) -> ConfigError:
-    return ConfigError(f"{target} was not changed: {error.strerror or error}.")
+    return ConfigError(f"{target} was not changed: {error.strerror or error}. {what_to_do(error)}")

@@ -35,8 +35,8 @@ class FirstLook:
 def peek(
     path: Path, environment: Mapping[str, str] = os.environ, *, project: Path | None = None
 ) -> FirstLook:
-    """Look at the `config.toml` at `path`, at the `.caesura.toml` that is `project`, and at `CAESURA_MODEL` and
-    `CAESURA_THEME`. Blocks for a moment."""
+    """Look at the `config.toml` at `path`, at the `.caesura.toml` that is `project`, and at the variables
+    `CAESURA_MODEL` and `CAESURA_THEME`. Blocks for a moment."""
     own = _table(path)
     look = _seen(own or {}, FirstLook())
     if project is not None:

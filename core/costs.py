@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from core.model import ModelInfo
 
 _NOTHING_USED = Usage(0, 0)
+_LEAST_SHOWN = 0.0001
 
 
 class BudgetReached(CaesuraError):
@@ -99,7 +100,8 @@ class Spending:
     def __str__(self) -> str:
         if not self.part_unknown:
             return format_dollars(self.known)
-        return f"at least {format_dollars(self.known)}" if self.known > 0 else "unknown"
+        # "At least under" so much says nothing.
+        return f"at least {format_dollars(self.known)}" if self.known >= _LEAST_SHOWN else "unknown"
 
 
 def format_dollars(dollars: float | None) -> str:
@@ -109,7 +111,7 @@ def format_dollars(dollars: float | None) -> str:
     """
     if dollars is None:
         return "unknown"
-    if 0 < dollars < 0.0001:
+    if 0 < dollars < _LEAST_SHOWN:
         return "under $0.0001"
     return f"${dollars:.4f}" if 0 < dollars < 0.09995 else f"${dollars:,.2f}"
 

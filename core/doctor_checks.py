@@ -164,17 +164,19 @@ def _session_file(path: Path) -> Finding | None:
     return Finding("Session file", State.GOOD, f"{path}, {size(total)}")
 
 
-def configuration_check(path: Path | None, notices: Iterable[str]) -> Check:
-    """`notices` are the errors and warnings that reading the settings gave; `path` is the person's file."""
+def configuration_check(path: Path | None, notices: Iterable[str], *, project: Path | None = None) -> Check:
+    """`notices` are the errors and warnings that reading the settings gave; `path` is the person's file,
+    `project` that of the project, if anything of it counts."""
     told = tuple(notices)
 
     def look() -> Finding:
         if told:
             advice = "`caesura config edit` opens the file; what is wrong in it is left out."
             return Finding("Configuration", State.WARNING, " ".join(told), advice)
-        if path is None or not path.exists():
-            return Finding("Configuration", State.GOOD, "no file: the defaults hold")
-        return Finding("Configuration", State.GOOD, f"{path} is in order")
+        has_own = path is not None and path.exists()
+        used = [str(file) for file in (path if has_own else None, project) if file is not None]
+        words = f"{' and '.join(used)}: in order" if used else "no file: the defaults hold"
+        return Finding("Configuration", State.GOOD, words)
 
     return blocking("Configuration", look)
 
@@ -200,7 +202,8 @@ def _keyring(kept: KeysKept) -> Finding:
     told = [f"holds {name} ({place})" for name, place in kept.found] or ["holds no key of Caesura's"]
     if kept.problems:
         advice = "Keys in the environment work without it; `caesura keys set` tells what else there is."
-        return Finding("Keyring", State.WARNING, " ".join(kept.problems), advice)
+        others = [f"Kept all the same: {name} ({place})." for name, place in kept.found]
+        return Finding("Keyring", State.WARNING, " ".join((*kept.problems, *others)), advice)
     return Finding("Keyring", State.GOOD, f"it answers and {', '.join(told)}")
 
 

@@ -257,10 +257,11 @@ class BackOffStarted:
     `time.monotonic()`: `Session.retry_now` makes it at once, a stop ends the wait and makes none (R2).
 
     `call_id` is that of the request's operation. The next attempt is number `attempt` of at most `attempts`;
-    `model` is what has failed, and `why` says why, in words.
+    `model` is what has failed, and `why` says why, in words. `turn_id` is None for a compaction that was
+    asked for.
     """
 
-    turn_id: int
+    turn_id: int | None
     call_id: str
     seconds: float
     until: float
@@ -274,7 +275,7 @@ class BackOffStarted:
 class BackOffEnded:
     """The last word on a back-off, once for each `BackOffStarted`, whatever ended it."""
 
-    turn_id: int
+    turn_id: int | None
     call_id: str
 
 

@@ -215,14 +215,16 @@ class History:
             # The step that follows cannot be saved either, and says so; the call itself needs no disk.
             return
 
-    def spend_job(self, usage: Usage) -> None:
-        """What a job beside the conversation has used: it is written down with the next step."""
-        self._jobs = self._jobs.plus(usage, cost_of(usage, self.info))
+    def spend_job(self, usage: Usage, asked: str, answered: str) -> None:
+        """What a job beside the conversation has used of the model that answered: it is written down with the
+        next step. The conversation may ask another model by now, whose prices are not the job's."""
+        info = self.info if asked == self.choice.model else ModelInfo(asked)
+        self._jobs = self._jobs.plus(usage, cost_of(usage, info.of(answered)))
 
     def spend_beside(self, usage: Usage | None) -> None:
         """What a request has used that came to nothing, such as a summary that was refused."""
         if usage is not None and self._running is None:
-            self.spend_job(usage)
+            self.spend_job(usage, self.choice.model, "")
         elif usage is not None:
             self.spend(usage, self.choice.model)
 

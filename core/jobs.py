@@ -93,8 +93,9 @@ class _Job:
 class Jobs:
     """Those of one session. Cancelling `token` ends them all, and no other can be started from then on.
 
-    `spend` is told the usage of each request as its provider counted it (H6), unless the job was stopped
-    before. `stragglers` keeps what did not end within its grace. With `enabled` false none is ever started.
+    `spend` is told the usage of each request as its provider counted it (H6), which model was asked and which
+    one answered, unless the job was stopped before. `stragglers` keeps what did not end within its grace.
+    With `enabled` false none is ever started.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class Jobs:
         registry: Registry,
         stragglers: set[asyncio.Task[Any]],
         *,
-        spend: Callable[[Usage], None],
+        spend: Callable[[Usage, str, str], None],
         enabled: bool = True,
         graces: Graces = GRACES,
     ) -> None:
@@ -187,7 +188,7 @@ class Jobs:
         # What a provider that ignores its token brings after a stop counts no more (U8).
         operation.token.check()
         if finished.usage is not None:
-            self._spend(finished.usage)
+            self._spend(finished.usage, request.model, finished.answered_by or finished.model)
         return answer.text(finished)
 
     def _on_done(self, task: asyncio.Task[None]) -> None:

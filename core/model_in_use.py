@@ -11,14 +11,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from core.events import ModelDescribed, ModelSwitched, ParametersLeftOut
-from core.model import ModelChoice, ModelInfo
+from core.model import ModelInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from core.events import Event
     from core.history import History
-    from core.model import Effort, ModelProvider
+    from core.model import Effort, ModelChoice, ModelProvider
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,6 @@ class ModelInUse:
         self._is_idle = is_idle
         self._tell = tell
         self._next: ModelChoice | None = None
-        self._chosen = False
         self._left_out: set[tuple[str, tuple[str, ...]]] = set()
         self.tasks: set[asyncio.Task[None]] = set()
 
@@ -49,18 +48,14 @@ class ModelInUse:
 
     def use(self, choice: ModelChoice) -> None:
         """A person wants this one, from the next turn on. What it is told of where it is stays the same."""
-        self._chosen = True
-        self._take(choice)
+        self._next = replace(choice, system=self.choice.system)
+        if self._is_idle():
+            self.settle()
         self._tell(ModelSwitched(choice.model, choice.parameters.effort))
 
     def use_effort(self, effort: Effort | None) -> None:
         now = self.choice
         self.use(replace(now, parameters=replace(now.parameters, effort=effort)))
-
-    def adopt(self, model: str) -> None:
-        """The settings name this one: it is taken unless a person has chosen."""
-        if model and not self._chosen and model != self.choice.model:
-            self._take(ModelChoice(model))
 
     def use_system(self, system: str) -> None:
         """Tell the model this before everything else."""
@@ -77,9 +72,13 @@ class ModelInUse:
         self._record.choice = chosen
         if is_other:
             self._record.info = ModelInfo(chosen.model)
-            task = asyncio.create_task(self.describe(), name=f"what {chosen.model} can do")
-            self.tasks.add(task)
-            task.add_done_callback(self._on_described)
+            self.describe_soon()
+
+    def describe_soon(self) -> None:
+        """Have the catalogue asked about the model while other things go on; nobody waits for it."""
+        task = asyncio.create_task(self.describe(), name=f"what {self.choice.model} can do")
+        self.tasks.add(task)
+        task.add_done_callback(self._on_described)
 
     async def describe(self) -> None:
         """Ask the catalogue about the model, and tell."""
@@ -96,11 +95,6 @@ class ModelInUse:
             return False
         self._left_out.add(told)
         return True
-
-    def _take(self, choice: ModelChoice) -> None:
-        self._next = replace(choice, system=self.choice.system)
-        if self._is_idle():
-            self.settle()
 
     def _on_described(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)

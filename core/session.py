@@ -368,13 +368,11 @@ class Session:
             self.model.use_system(system)
         self.upkeep.notes_facts = noting
 
-    def configure(self, mode: Mode, limits: Limits, model: str) -> None:
-        """Take over what the settings say, unless it was chosen already. `model` is empty if they name none
-        but the one that the session has begun with."""
+    def configure(self, mode: Mode, limits: Limits) -> None:
+        """Take over what the settings say, unless it was chosen already."""
         if not self._mode_chosen:
             self.set_mode(mode)
         self._limits = self._limits.or_else(limits)
-        self.model.adopt(model)
 
     def note_for_model(self, text: str) -> None:
         """Something that the model has to know, told with the next prompt; nothing if it is empty."""
@@ -581,6 +579,7 @@ class Session:
             self.record.keep_compaction,
             self._on_event,
             self._stragglers,
+            self._waits,
         )
 
     @property

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from core.setup import ModelChosen
 
 
+LISTED = 8
+"""Settings that a sentence names; a hostile file may have thousands."""
+
+
 class Settings:
     """`secrets` names the variables of the environment that no child of ours gets, with those that the
     settings name as keys. `options` are what the command line sets, by dotted keys."""
@@ -38,16 +42,15 @@ class Settings:
         self._options = options or {}
         self._lock = threading.Lock()
         self._loaded: Loaded | None = None
+        self._told: set[str] = set()
 
     # All of it but `models` blocks, and is for a thread.
 
     def load(self) -> Loaded:
         """Never raises. The same answer each time, until something was changed through this."""
-        from core.config import config_path, load_config
-
         with self._lock:
             if self._loaded is None:
-                self._loaded = load_config(config_path(), self.workspace, options=self._options)
+                self._loaded = self._read()
             return self._loaded
 
     @property
@@ -63,6 +66,13 @@ class Settings:
             loaded = await run_in_thread(self.load, name="settings")
         return loaded.config.model_settings
 
+    def news(self, sentences: Iterable[str]) -> tuple[str, ...]:
+        """Those that this was not asked about before: nobody need be told twice, in each session again."""
+        with self._lock:
+            new = tuple(sentence for sentence in dict.fromkeys(sentences) if sentence not in self._told)
+            self._told.update(new)
+            return new
+
     def save(self, key: tuple[str, ...], value: object) -> None:
         """Give a setting a value in the person's file. Raises `ConfigError`, and changes nothing, when the
         file or the value is not valid or cannot be written."""
@@ -70,7 +80,7 @@ class Settings:
         from core.config_edit import set_value
 
         set_value(config_path(), key, value, lambda _: None)
-        self._forget()
+        self._read_again()
 
     def save_choice(self, chosen: ModelChosen) -> None:
         """Write down which model answers, and the server it is on. Raises `ConfigError`."""
@@ -86,27 +96,42 @@ class Settings:
         from core.config import PROJECT_FILE, config_path
         from core.trust import trust
 
+        # The file may have come, or have been changed, since.
+        self._read_again()
         project = self.load().project
         if project is None:
             raise CaesuraError(f"There is no {PROJECT_FILE} here: there is nothing to trust.")
         untrusted = self.load().untrusted
         if not trust(config_path(), project.parent):
             return f"{project.parent} is trusted already."
-        self._forget()
-        what = f": {', '.join(untrusted[:8])}" if untrusted else ""
-        return f"{project.parent} is trusted. What {project} sets counts from the next session on{what}."
+        self._read_again()
+        loaded = self.load()
+        if not loaded.project_counts:
+            return " ".join(
+                (f"{project.parent} is trusted, but nothing of {project} counts.", *loaded.errors)
+            )
+        more = ", ..." if len(untrusted) > LISTED else ""
+        what = f" ({', '.join(untrusted[:LISTED])}{more})" if untrusted else ""
+        return (
+            f"{project.parent} is trusted. What {project} sets{what} counts from the next session on, keys "
+            "and a theme from the next start; models that it names can be asked at once."
+        )
 
     def distrust(self) -> str:
         """Take that back. Raises `CaesuraError`."""
         from core.config import PROJECT_FILE, config_path
         from core.trust import distrust
 
+        # The file may have come, or have been changed, since.
+        self._read_again()
         project = self.load().project
         if project is None:
             raise CaesuraError(f"There is no {PROJECT_FILE} here: there is nothing to trust.")
         taken = distrust(config_path(), project.parent)
-        self._forget()
-        return f"{project.parent} is {'no longer' if taken else 'not'} trusted."
+        self._read_again()
+        if not taken:
+            return f"{project.parent} is not trusted."
+        return f"{project.parent} is no longer trusted, which counts from the next session on."
 
     def key_names(self) -> frozenset[str]:
         """The names under which the settings look for keys."""
@@ -135,9 +160,16 @@ class Settings:
 
         return partial(add_allow_rule, config_path(), self.workspace)
 
-    def _forget(self) -> None:
+    def _read_again(self) -> None:
+        """Here and now: whoever asks next may be on the event loop, and finds what was read."""
+        loaded = self._read()
         with self._lock:
-            self._loaded = None
+            self._loaded = loaded
+
+    def _read(self) -> Loaded:
+        from core.config import config_path, load_config
+
+        return load_config(config_path(), self.workspace, options=self._options)
 
 
 def _containment(choice: ContainmentChoice) -> Containment | None:

@@ -127,14 +127,17 @@ class Summary:
 class Author:
     """Has one summary written. `request` makes a request of messages, `operation` is the summary's own.
 
-    `closed` is the proof of a stop, once it is there.
+    `on_wait` hears of its back-offs. `closed` is the proof of a stop, once it is there; `attempt_failed` says
+    whether something was sent, and refused, before.
     """
 
     provider: ModelProvider
     operation: Operation
     request: Callable[[tuple[Message, ...]], ModelRequest]
     stragglers: set[asyncio.Task[Any]]
+    on_wait: Callable[[BackingOff | BackedOff], None]
     closed: Closed | None = field(default=None, init=False)
+    attempt_failed: bool = field(default=False, init=False)
 
     async def write(self, material: Material) -> Summary:
         """Ask until there is a summary, `ATTEMPTS` times at most. Ends when the request really has ended.
@@ -205,9 +208,13 @@ class _Answer:
             case TextDelta(text):
                 if not self.token.cancelled:
                     self._add(text)
-            case BackingOff():
-                self.author.operation.progress.say("waiting to try again")
-            case ReasoningDelta() | ToolCallDelta() | PhaseChanged() | BackedOff() | FailedOver():
+            case BackingOff() | BackedOff():
+                self.author.attempt_failed = True
+                if not self.token.cancelled:
+                    self.author.on_wait(delta)
+            case FailedOver():
+                self.author.attempt_failed = True
+            case ReasoningDelta() | ToolCallDelta() | PhaseChanged():
                 # The phase of all of it is the compaction; and no tool was offered.
                 pass
             case ParametersDropped():

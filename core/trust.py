@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
 from core.config_errors import ConfigError
-from core.config_files import PROJECT_FILE, locked, read_document, write_document
+from core.config_files import locked, read_document, write_document
 from core.config_layers import value_at
 from core.config_schema import ProjectMay
 from core.config_tree import Named, Setting, find, shown
 from core.config_validation import validated
-from core.folders import TRUSTED
+from core.folders import PROJECT_FILE, TRUSTED
 from core.values import dataclass
 
 if TYPE_CHECKING:

@@ -62,7 +62,7 @@ def in_words(event: BackOffStarted | ModelFailedOver | ParametersLeftOut) -> str
         case BackOffStarted():
             seconds = math.ceil(event.seconds)
             which = f"attempt {event.attempt} of {event.attempts}"
-            return f"{event.model}: {event.why}. It is asked again in {seconds} s, {which}."
+            return f"{event.model}: {event.why}. Asked again in {seconds} s, {which}."
         case ModelFailedOver():
             return f"{event.failed}: {event.why}. {event.model} is asked instead."
         case ParametersLeftOut():

@@ -27,7 +27,7 @@ from core.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from core.cancel import CancelToken
     from core.model import Emit
@@ -127,6 +127,8 @@ NOT_THE_MEMBERS = THE_REQUEST_ITSELF | {
 }
 """What says nothing of how the model does for others."""
 
+_NAMED = 5
+
 _WORDS = {
     FailureKind.WRONG_KEY: "key not accepted",
     FailureKind.BROKEN_STREAM: "reply broke off",
@@ -141,12 +143,12 @@ class AllFailed(ModelError):
     """
 
     def __init__(self, failures: tuple[tuple[str, ModelError], ...]) -> None:
-        said = ", ".join(f"{model} ({in_words(error)})" for model, error in failures)
+        said = listed([f"{model} ({in_words(error)})" for model, error in failures])
         last = failures[-1][1]
         super().__init__(
             last.kind,
             f"None of the models could answer: {said}. Wait a little and send the prompt again, or choose "
-            "another model with --model.",
+            "another model with /model or --model.",
             detail="\n".join(f"{model}: {error} {error.detail}".rstrip() for model, error in failures),
             status=last.status,
             retry_after_s=min(
@@ -160,6 +162,13 @@ class AllFailed(ModelError):
 def each_failure(model: str, error: ModelError) -> tuple[tuple[str, ModelError], ...]:
     """What has failed behind `model`, which may be a route: by the names of the models."""
     return error.failures if isinstance(error, AllFailed) else ((model, error),)
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first of them, each once, and how many more there are: a route may have many members."""
+    unique = tuple(dict.fromkeys(names))
+    more = len(unique) - _NAMED
+    return ", ".join(unique[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def in_words(error: ModelError) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from core.model import BackedOff, BackingOff, ModelError, Phase, PhaseChanged, Wait
 from core.values import dataclass
-from providers.attempts import each_failure, in_words, watch, worth_a_retry
+from providers.attempts import each_failure, in_words, listed, watch, worth_a_retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +87,7 @@ class Retry:
     ) -> None:
         seconds = wait_before(attempt, self._policy, error.retry_after_s, self._timing.random())
         wait = Wait(seconds)
-        failed = ", ".join(dict.fromkeys(model for model, _ in each_failure(self._member.name, error)))
+        failed = listed([model for model, _ in each_failure(self._member.name, error)])
         watched.say(PhaseChanged(Phase.BACK_OFF))
         watched.say(BackingOff(wait, attempt, attempts, failed, in_words(error)))
         await _wait(wait, token, self._timing)

@@ -82,7 +82,7 @@ _Verdict = tuple[FailureKind, str]
 
 SEND_AGAIN = "send the prompt again"
 TRY_AGAIN = "send the prompt again, or go on with /continue"
-ANOTHER = "choose another model with --model"
+ANOTHER = "choose another model with /model or --model"
 
 
 @dataclass(frozen=True, slots=True)

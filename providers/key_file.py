@@ -15,6 +15,7 @@ import stat
 import tomllib
 from typing import TYPE_CHECKING
 
+from core.config_errors import what_to_do
 from core.errors import CaesuraError
 
 if TYPE_CHECKING:
@@ -53,12 +54,14 @@ class KeyFile:
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except OSError as error:
-            raise KeyFileError(f"{self.path} cannot be read ({error.strerror}).") from None
+            raise KeyFileError(
+                f"{self.path} cannot be read ({error.strerror}): see to it that you may, or remove it."
+            ) from None
         try:
             self._check(os.fstat(descriptor))
             return self._parse(os.read(descriptor, MOST_BYTES).decode())
         except (OSError, UnicodeDecodeError):
-            raise KeyFileError(f"{self.path} cannot be read: it is no text.") from None
+            raise KeyFileError(f"{self.path} cannot be read: it is no text. Remove it.") from None
         finally:
             os.close(descriptor)
 
@@ -109,7 +112,9 @@ class KeyFile:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise KeyFileError(f"{self.path.parent} cannot be used ({error.strerror}).") from None
+            raise KeyFileError(
+                f"{self.path.parent} cannot be used ({error.strerror}). {what_to_do(error)}"
+            ) from None
         try:
             # Some network disks know no locks.
             with contextlib.suppress(OSError):
@@ -134,7 +139,9 @@ class KeyFile:
                 os.fsync(descriptor)
             temporary.replace(target)
         except OSError as error:
-            raise KeyFileError(f"{self.path} cannot be written ({error.strerror}).") from None
+            raise KeyFileError(
+                f"{self.path} was not changed ({error.strerror}). {what_to_do(error)}"
+            ) from None
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)

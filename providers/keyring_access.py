@@ -9,6 +9,7 @@ Not solved: a backend that asks for a password on the terminal is cut off after 
 
 from __future__ import annotations
 
+import functools
 import getpass
 import queue
 import threading
@@ -95,7 +96,6 @@ class Keyring:
 
 def _answer(question: Callable[[Any], T]) -> _Answer[T]:
     try:
-        import keyring
         from keyring.backends import fail, null
         from keyring.errors import InitError, KeyringLocked, NoKeyringError
     except ImportError:
@@ -103,7 +103,7 @@ def _answer(question: Callable[[Any], T]) -> _Answer[T]:
     # Without a terminal, one that asks for a password would read standard input: messages, or a key.
     warnings.filterwarnings("error", category=getpass.GetPassWarning)
     try:
-        backend = keyring.get_keyring()
+        backend = _backend()
         if isinstance(backend, null.Keyring | fail.Keyring):
             # The former takes every key and keeps none.
             return _Answer(None, KeyringUnusable(KeyProblem.NO_KEYRING))
@@ -116,6 +116,26 @@ def _answer(question: Callable[[Any], T]) -> _Answer[T]:
         return _Answer(None, KeyringUnusable(KeyProblem.KEYRING_LOCKED))
     except Exception:  # noqa: BLE001 - backends are plug-ins that raise what they like, text with secrets included
         return _Answer(None, KeyringUnusable(KeyProblem.KEYRING_FAILS))
+
+
+def _backend() -> Any:
+    """The keyring to use: the one that the person has named to the library, else the best of those that it
+    recommends. What others it finds, `keyrings.alt` for one, keep keys in plain files, and nobody has asked
+    for that."""
+    import keyring
+    from keyring import core
+
+    if core.load_env() is None and core.load_config() is None:
+        _look_for_recommended()
+    return keyring.get_keyring()
+
+
+@functools.cache
+def _look_for_recommended() -> None:
+    """Once, for it is slow; what a program has set since stays."""
+    from keyring import core
+
+    core.init_backend(core.recommended)
 
 
 def _read(backend: Any, entries: tuple[str, ...]) -> str:

@@ -84,6 +84,13 @@ def run_keys(
         return FAILED
     except BrokenPipeError:
         return OUTPUT_CLOSED
+    except _NotWritten as error:
+        say(f"Standard output takes nothing more ({error}): send it somewhere else.")
+        return FAILED
+
+
+class _NotWritten(Exception):
+    """Standard output has failed; the text says why."""
 
 
 def _list(store: KeyStore, say: Callable[[str], None]) -> int:
@@ -169,6 +176,11 @@ def _typed(prompt: str) -> str:
         ) from None
     except EOFError:
         return ""
+    except (KeyboardInterrupt, SystemExit):
+        # What comes next is not to stand behind the question.
+        with contextlib.suppress(OSError):
+            print(file=sys.stderr, flush=True)
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -272,12 +284,17 @@ async def _try(
 
 
 def _write(line: str) -> None:
-    """A line on standard output, at once. Raises `BrokenPipeError` when nobody reads it."""
+    """A line on standard output, at once. Raises `BrokenPipeError` if nobody reads it, and `_NotWritten`."""
     if sys.stdout is None:
         return
     rest = memoryview(f"{line}\n".encode("utf-8", "replace"))
-    while rest:
-        rest = rest[os.write(sys.stdout.fileno(), rest) :]
+    try:
+        while rest:
+            rest = rest[os.write(sys.stdout.fileno(), rest) :]
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _NotWritten(error.strerror or str(error)) from error
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from tui import theme
 from tui.driver import CaesuraDriver, Interrupted
 from tui.interrupt import InterruptGate
 from tui.keeping import Greeting
-from tui.keys import KeyScope, bindings, use_keymap
+from tui.keys import KeyScope, bindings, key_name, use_keymap
 from tui.memory import settle_memory
 from tui.restore import restore_terminal
 from tui.signals import install_signals
@@ -61,12 +61,12 @@ QUIT_ASKED_S = 10.0
 @dataclass(frozen=True, slots=True)
 class FirstStartPlan:
     """What is done when nobody has ever said which model is to answer: `settle` gives the model for what was
-    chosen, `open_session` the session to begin with; `demo_welcome` is what a pane says with the demo."""
+    chosen, `open_session` the session to begin with; `demo_welcome` gives what a pane says with the demo."""
 
     setup: Setup
     settle: Callable[[Chosen], Awaitable[ModelChoice]]
     open_session: Callable[[], Awaitable[Session]]
-    demo_welcome: str = ""
+    demo_welcome: Callable[[], str] | None = None
 
 
 class CaesuraApp(App[int]):
@@ -77,7 +77,7 @@ class CaesuraApp(App[int]):
     where there is nothing. `own_themes` is the folder of the person's themes, `looks` what is known of the
     terminal, `keymap` are the person's own keys by the ids of bindings, unchecked.
     `log_name` is the log file as messages name it. `after_first_frame` runs in a thread, for what the first
-    frame does not need. `welcome` is the first thing a pane says. `clock` is that of the panes.
+    frame does not need. `welcome` gives the first thing a pane says. `clock` is that of the panes.
     `on_idle_session` is called whenever a turn has ended: what a signal has asked for is done then.
     """
 
@@ -102,7 +102,7 @@ class CaesuraApp(App[int]):
         keymap: Mapping[str, str] | None = None,
         after_first_frame: Callable[[], object] = lambda: None,
         log_name: str = "the log",
-        welcome: str = "",
+        welcome: Callable[[], str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.interrupt_gate = InterruptGate()
@@ -135,7 +135,7 @@ class CaesuraApp(App[int]):
 
             yield FirstStart(self._first_start.setup, self.interrupt_gate, clock=self._clock)
         else:
-            notes = (self._welcome,) if self._welcome else ()
+            notes = () if self._welcome is None else (self._welcome(),)
             yield self._pane_of(self._make_session(), Greeting(notes))
 
     def _pane_of(self, session: Session, greeting: Greeting) -> Pane:
@@ -209,8 +209,9 @@ class CaesuraApp(App[int]):
             assert self._kept is not None
             session = self._kept.new()
             notes = (*notes, str(error))
-        welcome = self._first_start.demo_welcome if isinstance(chosen, DemoChosen) else ""
-        pane = self._pane_of(session, Greeting(tuple(filter(None, (*notes, *self._early_notes, welcome)))))
+        greet = self._first_start.demo_welcome
+        welcome = () if greet is None or not isinstance(chosen, DemoChosen) else (greet(),)
+        pane = self._pane_of(session, Greeting((*notes, *self._early_notes, *welcome)))
         self._early_notes.clear()
         before = self.screen.children
         with self.batch_update():
@@ -233,7 +234,7 @@ class CaesuraApp(App[int]):
         self._quit_or_ask(CancelReason(Cause.QUIT, "quit"))
 
     async def action_quit(self) -> None:
-        self._quit_or_ask(CancelReason(Cause.QUIT, "ctrl+q"))
+        self._quit_or_ask(CancelReason(Cause.QUIT, key_name("app.quit")))
 
     def _quit_or_ask(self, reason: CancelReason) -> None:
         """A person wants to quit. Asks first if something would be lost by it; signals never do."""
@@ -241,7 +242,7 @@ class CaesuraApp(App[int]):
         lost = "" if asked or self._quitting is not None else self._what_would_be_lost()
         if lost:
             self._asked_to_quit_at = self._clock()
-            self.pane.tell(f"{lost} Ctrl+Q or /quit again quits.")
+            self.pane.tell(f"{lost} {key_name('app.quit')} or /quit again quits.")
         else:
             self.request_quit(reason, 0)
 
@@ -279,7 +280,7 @@ class CaesuraApp(App[int]):
         if number is signal.SIGINT and session is not None and session.status is not Status.IDLE:
             if count > 1 or not session.stop(reason):
                 session.force()
-        elif number is signal.SIGINT and count == 1 and start is not None and start.stop(reason):
+        elif number is signal.SIGINT and start is not None and start.stop(reason):
             return
         else:
             self.request_quit(reason, 128 + number)

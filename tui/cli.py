@@ -47,11 +47,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("caesura.cli")
 
-DEMO_WELCOME = """\
+_DEMO_WELCOME = """\
 You are connected to the built-in demo model: scripted replies, but a real connection. \
 Say hello, or type long, press Enter, and then Esc while it talks. Type three to see it run commands \
-that you can stop one by one (Ctrl+T shows them).\
+that you can stop one by one ({panel} shows them).\
 """
+
+
+def demo_welcome() -> str:
+    """What is said first with the demo; by the keys that are in force at that moment."""
+    from tui.keys import key_name
+
+    return _DEMO_WELCOME.format(panel=key_name("pane.toggle_panel"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -158,12 +165,13 @@ def _run_config(options: argparse.Namespace) -> int:
 
 
 def _check_config(config: Config) -> None:
-    """What only others know of the settings: the names of keys, and whether the routes lead anywhere. Raises
-    `CaesuraError`."""
+    """What only others know of the settings: the names of keys and of the theme, and whether the routes lead
+    anywhere. Raises `CaesuraError`."""
     from providers.routes import check_routes
-    from tui.config_command import check_keys
+    from tui.config_command import check_keys, check_theme
 
     check_keys(config)
+    check_theme(config, config_folder() / "themes")
     if faults := check_routes(config.model_settings):
         raise CaesuraError(" ".join(faults))
 
@@ -245,6 +253,7 @@ async def _show(parts: Parts, options: argparse.Namespace, stack: ExitStack) -> 
         parts.settings,
         router,
         ModelChoice("") if is_first_start else parts.choose(),
+        is_chosen=parts.is_model_chosen,
         checks=partial(session_checks, parts),
         redaction=redacted,
     )
@@ -274,7 +283,7 @@ async def _show(parts: Parts, options: argparse.Namespace, stack: ExitStack) -> 
         keymap=parts.look.keys,
         after_first_frame=open_logs,
         log_name="caesura.log in the state folder",
-        welcome=DEMO_WELCOME if options.demo else "",
+        welcome=demo_welcome if options.demo else None,
     )
     try:
         return await run_app(app, parts.process.kill)
@@ -303,7 +312,7 @@ def _first_start(parts: Parts, open_first: Callable[[], Awaitable[Session]]) -> 
                 assert_never(chosen)
 
     setup = FirstSetup(parts.process, parts.settings.save_choice)
-    return FirstStartPlan(setup, settle, open_first, DEMO_WELCOME)
+    return FirstStartPlan(setup, settle, open_first, demo_welcome)
 
 
 def _run_prompt(options: argparse.Namespace) -> int:
@@ -356,7 +365,15 @@ def _print_version() -> int:
     from importlib.metadata import PackageNotFoundError, version
 
     try:
-        print(f"caesura {version('caesura')}")
+        told = f"caesura {version('caesura')}"
     except PackageNotFoundError:
-        print("caesura, not installed: it runs from its source and has no version")
+        told = "caesura, not installed: it runs from its source and has no version"
+    try:
+        print(told, flush=True)
+    except OSError as error:
+        # Else the interpreter complains when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        raise CaesuraError(
+            f"Standard output takes nothing more ({error.strerror}): send it somewhere else."
+        ) from error
     return 0

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from core import logs
-from core.folders import config_path, data_folder
+from core.folders import config_path, data_folder, find_project_file
 from core.threads import run_in_thread
 from tui.options import UsageError, settings_of
 
@@ -84,7 +84,7 @@ class Parts:
         self.process = self._start_process()
         # While that imports its library on another processor.
         self.folder = current_folder()
-        self.look = first_look()
+        self.look = first_look(self.folder)
         self.settings = settings_in(self.folder, options)
         self._registry: Registry | None = None
         self._is_demo = False
@@ -101,6 +101,11 @@ class Parts:
     def named_model(self) -> str | None:
         """The model that the command line names, or else the environment or the settings."""
         return self._options.model or self.look.model or None
+
+    @property
+    def is_model_chosen(self) -> bool:
+        """Whether the command line says which model is to answer, or where it is."""
+        return bool(self._options.demo or self._options.model or self._options.api_base)
 
     @property
     def is_first_start(self) -> bool:
@@ -209,10 +214,10 @@ class Routed:
             return self._router
 
 
-def first_look() -> FirstLook:
+def first_look(folder: Path) -> FirstLook:
     from core.config_peek import peek
 
-    return peek(config_path())
+    return peek(config_path(), project=find_project_file(folder))
 
 
 def settings_in(folder: Path, options: argparse.Namespace) -> Settings:
@@ -249,8 +254,10 @@ def terminal_facts() -> TerminalFacts:
     from core.doctor_terminal import TerminalFacts
     from tui.driver import escape_wait
 
-    size = os.get_terminal_size(1) if sys.stdout is not None and sys.stdout.isatty() else None
-    encoding = "" if sys.stdout is None else sys.stdout.encoding
+    # Not `sys.stdout`, in whose place Textual puts something that has no encoding.
+    output = sys.__stdout__
+    size = os.get_terminal_size(1) if output is not None and output.isatty() else None
+    encoding = "" if output is None else output.encoding
     return TerminalFacts(
         os.environ,
         None if size is None else (size.columns, size.lines),
@@ -263,12 +270,18 @@ def standing_checks(parts: Parts, facts: TerminalFacts) -> tuple[Check, ...]:
     """What can be looked at without a session."""
     from core import doctor_checks as checks
     from core.doctor_terminal import terminal_checks
+    from tui.keys import follow_keymap
 
     loaded = parts.settings.load()
+    bad_keys = (str(error) for error in follow_keymap(loaded.config.keys).errors)
     database = data_folder() / "caesura.db"
     return (
         *terminal_checks(facts),
-        checks.configuration_check(config_path(), (*loaded.errors, *loaded.notices)),
+        checks.configuration_check(
+            config_path(),
+            (*loaded.errors, *bad_keys, *loaded.notices),
+            project=loaded.project if loaded.project_counts else None,
+        ),
         checks.keys_check(key_names(parts.settings.key_names()), os.environ),
         checks.keyring_check(partial(_keys_kept, parts.settings)),
         checks.model_check(_asked_model(parts, loaded), parts.router().describe),

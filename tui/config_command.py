@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
     from core.config_schema import Config
     from core.frontends.config import ConfigCommand
@@ -63,6 +64,14 @@ def config_command(options: argparse.Namespace) -> ConfigCommand:
             return front_end.Trust(remove=options.remove)
         case _:
             raise AssertionError(f"no action of `caesura config`: {action}")
+
+
+def check_theme(config: Config, own: Path) -> None:
+    """Whether there is the theme; `own` is the folder of the person's own. Raises `CaesuraError`."""
+    if config.theme != "auto":
+        from tui.theme_files import load_theme
+
+        load_theme(config.theme, own)
 
 
 def check_keys(config: Config) -> None:

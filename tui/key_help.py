@@ -155,6 +155,9 @@ def _kill(state: KeyState) -> Deed:
     return Deed("Kill what refused to end") if state.refused else _nothing("all that was stopped has ended")
 
 
+_SAVE_KEY = "ctrl+s"
+"""Of the lists in which something is edited; it stays there, whatever key stops and sends."""
+
 _ENTER_ELSEWHERE = {
     Place.LIST: Deed("Take the selected row, where the list has any to take"),
     Place.WORDS: Deed("Give these words to the model"),
@@ -184,7 +187,7 @@ def _stop_and_send(state: KeyState) -> Deed:
         )
     if state.place is Place.QUEUE_EDITOR:
         return Deed("Keep the text and send it next")
-    if state.place is Place.LIST:
+    if state.place is Place.LIST and _SAVE_KEY in keys_of("prompt.stop_and_send"):
         return Deed("Save, where something is edited")
     if state.place is not Place.COMPOSER:
         return _nothing("it is for the composer")

@@ -279,8 +279,8 @@ def apply_keymap(overrides: Mapping[str, str]) -> dict[str, str]:
     return {id_: ",".join(keys) for id_, keys in wanted.items()}
 
 
-def use_keymap(overrides: Mapping[str, str]) -> Keymap:
-    """Put a person's key map in force, so that `key_name` tells the keys that it gives.
+def follow_keymap(overrides: Mapping[str, str]) -> Keymap:
+    """What of a person's key map can be followed.
 
     An entry that `apply_keymap` would refuse does not count and its binding keeps its own keys; all others
     count. Of two entries that want one key the later counts. Raises nothing.
@@ -294,9 +294,15 @@ def use_keymap(overrides: Mapping[str, str]) -> Keymap:
         except KeymapError as error:
             errors.append(error)
             del wanted[error.binding_id]
-    _in_force.clear()
-    _in_force.update((id_, tuple(keys.split(","))) for id_, keys in entries.items())
     return Keymap(entries, tuple(errors))
+
+
+def use_keymap(overrides: Mapping[str, str]) -> Keymap:
+    """Put that in force, so that `key_name` tells the keys that it gives. Raises nothing."""
+    keymap = follow_keymap(overrides)
+    _in_force.clear()
+    _in_force.update((id_, tuple(keys.split(","))) for id_, keys in keymap.entries.items())
+    return keymap
 
 
 def keys_of(binding_id: str) -> tuple[str, ...]:
@@ -309,9 +315,9 @@ def key_name(binding_id: str) -> str:
     return readable_key(keys_of(binding_id)[0])
 
 
-def key_names(binding_id: str) -> str:
-    """All of them: `Shift+Enter, Ctrl+J or Alt+Enter`."""
-    names = list(dict.fromkeys(map(readable_key, keys_of(binding_id))))
+def key_names(binding_id: str, most: int | None = None) -> str:
+    """All of them, or the first few: `Shift+Enter, Ctrl+J or Alt+Enter`."""
+    names = list(dict.fromkeys(map(readable_key, keys_of(binding_id))))[:most]
     return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 

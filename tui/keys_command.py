@@ -46,7 +46,7 @@ def add_keys(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     test.add_argument("--api-base", metavar="URL", default=argparse.SUPPRESS, help="its server's address")
     for action in (store, remove, test):
         # Only to be refused, for argparse would repeat what it does not know.
-        action.add_argument("shown", nargs="*", help=argparse.SUPPRESS)
+        action.add_argument("shown", nargs="*", default=[], help=argparse.SUPPRESS)
         action.add_argument("--key", "--value", "--api-key", dest="option", nargs="?", help=argparse.SUPPRESS)
 
 

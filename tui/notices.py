@@ -160,6 +160,8 @@ def _connection(closing: Closing | None) -> str:
             return "the model process did not answer and was killed, its connection with it"
         case Closing.FINISHED:
             return "the reply had just ended by itself"
+        case Closing.NOT_OPEN:
+            return "no connection was open"
         case Closing.NEVER_OPENED | Closing.UNCONFIRMED | None:
             return ""
         case _:

@@ -17,6 +17,7 @@ from core.threads import run_in_thread
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from core.config import Loaded
     from core.doctor import Check, Redaction
     from core.loop_lag import LoopLag
     from core.model import Catalog
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
 
 class Preferences:
-    """See the module. `choice` is the model that new sessions begin with. `checks` gives what the doctor
-    looks at in a session, from what was seen of the event loop and the size of the screen; it blocks."""
+    """See the module. `choice` is the model that new sessions begin with, `is_chosen` whether it was chosen
+    for this run, so that no setting goes before it. `checks` gives what the doctor looks at in a session,
+    from what was seen of the event loop and the size of the screen; it blocks."""
 
     def __init__(
         self,
@@ -34,11 +36,13 @@ class Preferences:
         catalog: Catalog,
         choice: ModelChoice,
         *,
+        is_chosen: bool = False,
         checks: Callable[[Session, LoopLag, tuple[int, int]], tuple[Check, ...]],
         redaction: Callable[[], Redaction],
     ) -> None:
         self.settings = settings
-        self.choice = choice
+        self._choice = choice
+        self._is_chosen = is_chosen
         self.checks = checks
         self.redaction = redaction
         self._catalog = catalog
@@ -48,6 +52,16 @@ class Preferences:
         """Which files the settings come from, one a line; as they were read last."""
 
     # -- models --
+
+    @property
+    def choice(self) -> ModelChoice:
+        """The model that new sessions begin with."""
+        return self._choice
+
+    @choice.setter
+    def choice(self, choice: ModelChoice) -> None:
+        self._choice = choice
+        self._is_chosen = True
 
     async def offers(self) -> tuple[Offer, ...]:
         """All models that can be chosen."""
@@ -94,6 +108,10 @@ class Preferences:
             case _:
                 raise CaesuraError("/trust trusts this folder, /trust off takes that back.")
         await self.read()
+        model = await run_in_thread(lambda: self.settings.config.model, name="settings")
+        if model and not self._is_chosen:
+            # The project may name one, or have named the one so far.
+            self._choice = ModelChoice(model)
         return told
 
     def _name_files(self) -> str:
@@ -103,9 +121,15 @@ class Preferences:
         own = config_path()
         lines = [f"{own}{'' if own.exists() else ' (there is none)'}"]
         if loaded.project is not None:
-            trusted = "is not trusted; /trust changes that" if loaded.untrusted else "counts"
-            lines.append(f"{loaded.project} {trusted}")
+            lines.append(f"{loaded.project} {_standing(loaded)}")
         return "\n".join((*lines, *loaded.errors))
+
+
+def _standing(loaded: Loaded) -> str:
+    """What of the project's file counts."""
+    if loaded.untrusted:
+        return "counts only in what is harmless, for its folder is not trusted; /trust changes that"
+    return "counts" if loaded.project_counts else "sets nothing that counts"
 
 
 class SessionModels:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.events import Status
+from tui.keys import key_name
 from tui.list_rows import Line, Piece, Tone, fitted
 from tui.operation_rows import fit
 from tui.output import one_line
@@ -58,8 +59,6 @@ class QueueState(NamedTuple):
     edited: bool = False
 
 
-_ENTER = Chord(QueueAct.ENTER, "Tab", "edit, remove")
-_GO_ON = Chord(QueueAct.GO_ON, "Ctrl+G", "send")
 _LEAVE = Chord(QueueAct.LEAVE, "Esc", "back")
 _PUT_BACK = Chord(QueueAct.PUT_BACK, "Ctrl+Z", "undo")
 _IN_LIST = (
@@ -67,11 +66,6 @@ _IN_LIST = (
     Chord(QueueAct.REMOVE, "x", "remove"),
     Chord(QueueAct.SEND, "s", "send now"),
     _PUT_BACK,
-    _LEAVE,
-)
-_IN_EDITOR = (
-    Chord(QueueAct.KEEP, "Enter", "keep"),
-    Chord(QueueAct.KEEP_AND_SEND, "Ctrl+S", "send now"),
     _LEAVE,
 )
 
@@ -82,12 +76,19 @@ def chords_in_list(state: QueueState) -> tuple[Chord[QueueAct], ...]:
 
 
 def chords_in_editor() -> tuple[Chord[QueueAct], ...]:
-    return _IN_EDITOR
+    return (
+        Chord(QueueAct.KEEP, key_name("prompt.submit"), "keep"),
+        Chord(QueueAct.KEEP_AND_SEND, key_name("prompt.stop_and_send"), "send now"),
+        _LEAVE,
+    )
 
 
 def chords_outside(state: QueueState) -> tuple[Chord[QueueAct], ...]:
     """The keys that work while the focus is elsewhere."""
-    return (_GO_ON, _ENTER) if state.paused and state.status is Status.IDLE else (_ENTER,)
+    enter = Chord(QueueAct.ENTER, key_name("pane.next"), "edit, remove")
+    if not state.paused or state.status is not Status.IDLE:
+        return (enter,)
+    return Chord(QueueAct.GO_ON, key_name("pane.send_queued"), "send"), enter
 
 
 def state_words(state: QueueState, *, short: bool = False) -> str:

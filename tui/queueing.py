@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from core.cancel import CancelReason, Cause
 from core.events import Status
+from tui.keys import key_name
 from tui.queue_rows import QueueState, listing, name_of_prompt
 from tui.slash import SlashCommandError
 from tui.stop_keys import KEY_REPEAT_S
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from core.prompt_queue import QueuedPrompt
-
-STOP_AND_SEND_KEY = "Ctrl+S"
 
 
 class Waiting(Protocol):
@@ -94,7 +93,7 @@ class Queueing:
         """
         repeated = at - self._pressed_at < KEY_REPEAT_S
         self._pressed_at = at
-        reason = CancelReason(Cause.USER, STOP_AND_SEND_KEY, at)
+        reason = CancelReason(Cause.USER, key_name("prompt.stop_and_send"), at)
         if repeated:
             # The same press: what stands in the composer by now was not meant.
             if text and not self._give_back(text):
@@ -102,7 +101,7 @@ class Queueing:
         elif text:
             self._waiting.stop_and_send(text, reason)
         elif self._waiting.status is not Status.IDLE:
-            self._say(f"write first: {STOP_AND_SEND_KEY} stops and sends it")
+            self._say(f"write first: {key_name('prompt.stop_and_send')} stops and sends it")
         elif self._waiting.queue:
             self._waiting.send_queued_now(self._waiting.queue[0].queue_id, reason)
         else:

@@ -30,7 +30,7 @@ def status_view(session: Session, esc: EscAction, note: str | None, *, drafting:
     return StatusView(
         state=_STATE[session.status],
         esc=esc,
-        model=session.choice.model,
+        model=_model(session),
         context_used=session.context_used,
         context_window=session.info.context_window,
         started_at=session.started_at,
@@ -40,6 +40,16 @@ def status_view(session: Session, esc: EscAction, note: str | None, *, drafting:
         cost=str(session.record.spending) if session.record.spending.known else "",
         back_off=_back_off(session),
     )
+
+
+def _model(session: Session) -> str:
+    """Which model was chosen; of a route, also which one has answered last."""
+    chosen, info = session.choice.model, session.info
+    # While a turn runs another one may be asked, and there is no time to look through the history.
+    if session.status is not Status.IDLE or info.model != chosen or not info.members:
+        return chosen
+    answered = session.history[-1].model if session.history else ""
+    return f"{chosen} → {answered}" if any(one.model == answered for one in info.members) else chosen
 
 
 def _back_off(session: Session) -> BackOffView | None:

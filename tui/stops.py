@@ -94,19 +94,6 @@ class CallStops:
             self._tell(f"{name_processes(self._session.survivors)} cannot be killed from here.")
 
 
-def note_of(session: Session) -> str | None:
-    """How much is running beside the reply, and what refused to end, for the status line."""
-    kinds = [view.kind for view in session.operations()]
-    calls, background = kinds.count(OperationKind.CALL), kinds.count(OperationKind.BACKGROUND)
-    refused = len(session.survivors)
-    parts = [
-        f"{calls} call{'s' * (calls > 1)}" if calls else "",
-        f"{background} in background" if background else "",
-        f"{refused} refused to end: F9 kills" if refused else "",
-    ]
-    return ", ".join(part for part in parts if part) or None
-
-
 def background_of(session: Session) -> list[OperationView]:
     """Commands that outlive their turn, and would be stopped by quitting."""
     return [view for view in session.operations() if view.kind is OperationKind.BACKGROUND]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from core.config import ConfigError, find_project_file, load_config
 from core.config_edit import Edited, set_value, unset_value
+from core.config_errors import what_to_do
 from core.config_layers import BY_DEFAULT, LayerKind, value_at
 from core.config_manual import manual, plain, value_lines, value_text
 from core.config_sources import read_value
@@ -210,9 +211,18 @@ class _Doing:
             )
         try:
             make_private_folder(self._path.parent)
+        except OSError as error:
+            raise ConfigError(
+                f"{self._path.parent} could not be made: {error.strerror}. {what_to_do(error)}"
+            ) from error
+        try:
             done = subprocess.run([*shlex.split(editor), str(self._path)], check=False)
         except (OSError, ValueError) as error:
-            raise ConfigError(f"The editor {editor!r} could not be started: {error}. Set EDITOR.") from error
+            why = error.strerror if isinstance(error, OSError) else error
+            raise ConfigError(
+                f"The editor {editor!r} could not be started: {why}. Set EDITOR to one that there is, "
+                f"or open {self._path} yourself."
+            ) from error
         if done.returncode:
             _say(f"The editor ended with {done.returncode}.")
         return self._check_all()

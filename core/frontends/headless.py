@@ -134,6 +134,8 @@ class Headless:
         for number in signals:
             self._loop.add_signal_handler(number, self._on_signal, number)
         unsubscribe = self._session.subscribe(self._on_event)
+        # Its prices and its window; asked first, so that it is known before the reply has an end.
+        self._session.model.describe_soon()
         try:
             self._session.submit(prompt)
             await self._session.wait_idle()

@@ -40,6 +40,7 @@ def _reason(line: str, depth: int) -> str | None:
 
 
 def _reasons(line: CommandLine, depth: int) -> Iterator[str]:
+    changed = any(_sets_variables(list(command.texts)) for command in line.commands)
     for command in line.commands:
         for redirect in command.redirects:
             if redirect.writes and (place := _sensitive(redirect.target.text)):
@@ -53,6 +54,10 @@ def _reasons(line: CommandLine, depth: int) -> Iterator[str]:
             found = _command_reason(words[start:], depth)
             if found:
                 yield found
+            if (changed or any("=" in word for word in words[:start])) and _to_caesura(
+                words[start:]
+            ) is not None:
+                yield "it starts Caesura with other settings"
         if words and words[0] in _INTERPRETERS | {"source", "."} and "$" in words[1:] and line.nested:
             yield "it runs what another program writes"
     for inner in line.nested:
@@ -109,6 +114,8 @@ def _command_reason(words: list[str], depth: int) -> str | None:
         return "it makes a file system"
     if name in _SHELLS and any(re.fullmatch(r"-\w*c\w*", word) for word in arguments):
         return next((found for text in arguments if (found := _reason(text, depth + 1))), None)
+    if (own := _to_caesura(words)) is not None and (found := _caesura(own)):
+        return found
     check = _CHECKS.get(name)
     if check is not None and (found := check(arguments)):
         return found
@@ -255,24 +262,52 @@ def _script(arguments: list[str]) -> str | None:
     """A program in an argument: only the plainest ways to destroy are looked for."""
     if re.search(r"rmtree|os\.system|child_process|rmSync|exec\(\s*base64|b64decode", " ".join(arguments)):
         return "it is a program that removes files or runs commands"
+    if re.search(
+        r"\btui\.cli import\b|\.caesura\.toml|\b(permissions|trusted|keys)\.toml", " ".join(arguments)
+    ):
+        return "it is a program that may change the settings of Caesura"
+    return None
+
+
+_RUNNERS: Final = names("uv uvx pipx poetry pdm hatch rye pixi conda")
+"""Programs that start one of Python's by its name."""
+
+_OWN_COMMANDS: Final = {"config": names("show get path manual check"), "keys": names("list")}
+"""What of Caesura's own commands changes nothing; without a word behind them they show and list."""
+
+
+def _to_caesura(words: list[str]) -> list[str] | None:
+    """The arguments that Caesura itself gets, by whatever it is started; None if it is not."""
+    for place, word in enumerate(words):
+        is_module = word == "tui.cli" and "-m" in words[:place]
+        is_program = _name(word) == "caesura" and (place == 0 or _name(words[0]) in _RUNNERS)
+        if is_module or is_program:
+            return words[place + 1 :]
     return None
 
 
 def _caesura(arguments: list[str]) -> str | None:
-    """Caesura itself: what a person has allowed is not for a model to widen."""
-    command = next((word for word in arguments if not word.startswith("-")), "")
-    if command in ("config", "keys") and not set(arguments) & {
-        "show",
-        "get",
-        "path",
-        "manual",
-        "check",
-        "list",
-    }:
-        return "it changes the settings or the keys of Caesura"
-    if "auto" in arguments or "--mode=auto" in arguments:
+    """Caesura itself: what a person has allowed is not for a model to widen, nor are keys for it to send."""
+    for place, word in enumerate(arguments):
+        if word in _OWN_COMMANDS:
+            verb = next((each for each in arguments[place + 1 :] if not each.startswith("-")), "")
+            if verb and verb not in _OWN_COMMANDS[word]:
+                return "it changes the settings of Caesura, or uses its keys"
+    if "sessions" in arguments and "delete" in arguments:
+        return "it deletes conversations"
+    if any(word.startswith("--ap") for word in arguments):
+        return "it sends a key to a server that it names"
+    if "auto" in arguments or any(word.endswith("=auto") for word in arguments):
         return "it starts an assistant that asks for little"
     return None
+
+
+def _sets_variables(words: list[str]) -> bool:
+    """Whether it sets variables of the environment for itself or for what follows."""
+    return any(re.match(r"\w+\+?=", word) for word in words) and (
+        all(re.match(r"\w+\+?=", word) for word in words)
+        or words[0] in ("export", "declare", "typeset", "env")
+    )
 
 
 def _truncate(arguments: list[str]) -> str | None:
@@ -282,6 +317,6 @@ def _truncate(arguments: list[str]) -> str | None:
 _CHECKS: Final[dict[str, Callable[[list[str]], str | None]]] = {
     "rm": _rm, "find": _find, "chmod": _recursive, "chown": _recursive, "chgrp": _recursive, "kill": _kill,
     "git": _git, "systemctl": _services, "service": _services, "launchctl": _services, "docker": _containers,
-    "podman": _containers, "caesura": _caesura, "init": _init, "telinit": _init, "truncate": _truncate,
+    "podman": _containers, "init": _init, "telinit": _init, "truncate": _truncate,
     **dict.fromkeys(_INTERPRETERS - _SHELLS, _script),
 }  # fmt: skip

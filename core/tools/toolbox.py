@@ -72,7 +72,7 @@ class Toolbox:
             if self._servers is not None:
                 return
             self._builtin, self._servers = await run_in_thread(self._build, name="import of tools")
-            told = await run_in_thread(self._told, name="notes of the workspace")
+            told = await run_in_thread(self._told, name="settings and notes")
         self._configure(told)
 
     async def load(self, token: CancelToken) -> Toolset:
@@ -114,13 +114,15 @@ class Toolbox:
         return builtin, built
 
     def _told(self) -> _Told:
-        """What the model is told, with the notes of this workspace and the files of its project. Blocking."""
+        """What holds, and what the model is told: the notes of this workspace, and the files of its project.
+        Blocking."""
         from core.folders import config_folder
         from core.memory_file import MemoryFileError, load_memory, memory_folder
         from core.project_notes import ProjectNotes, read_project_notes
         from core.prompt import system_prompt
 
-        config = self._settings.config
+        loaded = self._settings.load()
+        config = loaded.config
         workspace = self._session.workspace.root
         memory, project = "", ProjectNotes()
         if config.jobs.memory:
@@ -130,34 +132,29 @@ class Toolbox:
                 log.warning("the notes of the workspace are not used: %s", error)
         if config.project_notes:
             project = read_project_notes(workspace, config_folder())
-        return _Told(system_prompt(workspace, memory, project), project)
+        news = self._settings.news((*loaded.errors, *loaded.notices, *project.refused))
+        return _Told(loaded, system_prompt(workspace, memory, project), project, news)
 
     def _configure(self, told: _Told) -> None:
         """Take the settings over, in the session's loop."""
-        loaded = self._settings.load()
-        permissions, tools = loaded.config.permissions, loaded.config.tools
+        config = told.loaded.config
+        permissions, tools = config.permissions, config.tools
         self._session.permissions.adopt(
             allow=permissions.allow, ask=permissions.ask, deny=permissions.deny, keep=self._settings.keep_rule
         )
         limits = Limits(tools.max_steps, tools.deadline, tools.max_budget)
-        self._session.configure(permissions.mode, limits, self._project_model(loaded))
-        self._session.use_notes(told.system, told.project.files, noting=loaded.config.jobs.memory)
-        for sentence in (*loaded.errors, *loaded.notices, *told.project.refused):
+        self._session.configure(permissions.mode, limits)
+        self._session.use_notes(told.system, told.project.files, noting=config.jobs.memory)
+        for sentence in told.news:
             self._session.tell(sentence)
-
-    @staticmethod
-    def _project_model(loaded: Loaded) -> str:
-        """What the project asks for in a folder that is trusted: the first look has not seen it."""
-        from core.config_layers import LayerKind
-
-        if loaded.config.model and loaded.origin("model").layer is LayerKind.PROJECT:
-            return loaded.config.model
-        return ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """The system prompt, and the files of the project that are in it."""
+    """The settings, the system prompt, the files of the project that are in it, and what the person is told
+    of them."""
 
+    loaded: Loaded
     system: str
     project: ProjectNotes
+    news: tuple[str, ...]

@@ -5,6 +5,7 @@ The waits are those of `providers.routing`, over a model that ends through its t
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ from core.events import (
     BackOffEnded,
     BackOffStarted,
     CallEnded,
+    CompactionEnded,
     ModelFailedOver,
     Outcome,
     StepCommitted,
@@ -20,9 +22,11 @@ from core.events import (
 from core.messages import FinishReason, ResultStatus
 from core.model import (
     Catalog,
+    Closing,
     Emit,
     FailureKind,
     Finished,
+    ModelChoice,
     ModelError,
     ModelInfo,
     ModelRequest,
@@ -122,6 +126,10 @@ async def test_a_stop_ends_the_wait_and_no_attempt_follows() -> None:
     assert talk.session.back_off is None
     (record,) = talk.registry.records
     assert record.phase is Phase.BACK_OFF
+    # Something had been sent; only nothing was under way.
+    proof = talk.ended[-1].proof
+    assert proof is not None
+    assert proof.closing is Closing.NOT_OPEN
     assert any(isinstance(event, BackOffEnded) for event in talk.events)
     assert_in_order(talk.events)
 
@@ -156,3 +164,62 @@ async def test_a_reply_of_another_member_is_told_kept_and_paid_as_that_members()
     assert talk.session.history[-1].model == "b/b"
     assert [event.model for event in talk.events if isinstance(event, StepCommitted)] == ["b/b"]
     assert talk.session.record.spending.dollars == pytest.approx(USAGE.input_tokens * 1.0)
+
+
+async def compacting(*scripts: tuple[object, ...]) -> Conversation:
+    """A conversation that waits for the second attempt at its summary."""
+    provider = Routed(say("one " * 400), say("two"), (OVERLOADED,), *scripts, settings=PATIENT)
+    talk = Conversation(provider=provider)
+    await talk.turn()
+    await talk.turn()
+    talk.session.compact()
+    await talk.until(lambda: waiting(talk))
+    return talk
+
+
+@pytest.mark.promise("R2", "C2")
+async def test_the_wait_of_a_compaction_is_told_and_skipped_like_any_other() -> None:
+    talk = await compacting(say("## Goal\n", "a short one"))
+    (started,) = [event for event in talk.events if isinstance(event, BackOffStarted)]
+    (operation,) = talk.session.operations()
+    assert (started.turn_id, started.call_id, started.seconds) == (None, operation.call_id, 2_000)
+    assert talk.session.retry_now()
+    await talk.idle()
+    assert BackOffEnded(None, started.call_id) in talk.events
+    (ended,) = [event for event in talk.events if isinstance(event, CompactionEnded)]
+    assert (ended.number, ended.summary) == (1, "## Goal\na short one")
+    assert talk.session.back_off is None
+    assert len(talk.provider.requests) == 4
+
+
+@pytest.mark.promise("R2", "C1", "C2")
+async def test_a_stop_in_the_wait_of_a_compaction_changes_nothing_and_asks_no_more() -> None:
+    talk = await compacting()
+    before = talk.session.history
+    assert talk.session.stop(ESCAPE)
+    await talk.idle()
+    (ended,) = [event for event in talk.events if isinstance(event, CompactionEnded)]
+    assert ended.number is None
+    assert ended.proof is not None
+    assert ended.proof.closing is Closing.NOT_OPEN
+    assert any(isinstance(event, BackOffEnded) for event in talk.events)
+    assert (talk.session.back_off, talk.session.history) == (None, before)
+    assert len(talk.provider.requests) == 3
+
+
+@pytest.mark.promise("H6")
+async def test_a_job_costs_what_its_own_model_does_also_after_a_switch() -> None:
+    settings = ModelSettings(routes={MODEL: Route(fallback=("a/a", "b/b"))})
+    session = Conversation(provider=Routed(settings=settings)).session
+    await session.describe_model()
+    spend = session.record.spend_job
+    spend(USAGE, MODEL, "b/b")
+    assert session.record.spending.dollars == pytest.approx(USAGE.input_tokens * 1.0)
+    spend(USAGE, MODEL, "a/a")
+    assert session.record.spending.dollars == pytest.approx(USAGE.input_tokens * 3.0)
+    # A job of the model before: what that costs is not known any more, and never the price of the new one.
+    session.use_model(ModelChoice("b/b"))
+    await asyncio.gather(*session.model.tasks)
+    assert session.info.input_price == 1.0
+    spend(USAGE, MODEL, "a/a")
+    assert session.record.spending.dollars is None

@@ -22,7 +22,7 @@ from core.compaction import (
 )
 from core.compaction_plan import Action, Plan, Trigger, decide
 from core.context import Context, room_of, text_tokens, visible
-from core.events import CompactionEnded, CompactionStarted
+from core.events import BackOffEnded, BackOffStarted, CompactionEnded, CompactionStarted
 from core.messages import FinishReason, Message, ResultStatus, Step, Usage, UserMessage, sendable
 from core.model import (
     Closing,
@@ -42,6 +42,7 @@ from core.records import NOTHING_USED, Compaction
 from core.results import REMINDER
 from core.summary import ATTEMPTS, CompactionFailed
 from core.supervision import Graces
+from core.waits import Waits
 from tests.core.providers import (
     BOUND,
     ENDLESS,
@@ -81,7 +82,8 @@ class Desk:
         self.registry = Registry()
         self.steps = tuple(steps)
         self.compactions: list[Compaction] = []
-        self.events: list[CompactionStarted | CompactionEnded] = []
+        self.events: list[CompactionStarted | CompactionEnded | BackOffStarted | BackOffEnded] = []
+        self.waits = Waits()
         self.token = CancelToken("turn 1")
         self.stragglers: set[asyncio.Task[Any]] = set()
         self.window = window
@@ -96,6 +98,7 @@ class Desk:
             self.compactions.append,
             self.events.append,
             self.stragglers,
+            self.waits,
         )
 
     def context(self, pending: tuple[Message, ...] = ()) -> Context:

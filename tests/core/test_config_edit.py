@@ -308,7 +308,7 @@ def test_a_full_disk_costs_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) 
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(ConfigError, match="was not changed: No space left on device"):
+    with pytest.raises(ConfigError, match=r"was not changed: No space left on device\. Make room"):
         change(path, "model", "x")
     assert path.read_text() == FULL
     assert [file.name for file in path.parent.iterdir()] == ["config.toml"]

@@ -11,6 +11,7 @@ import pytest
 
 from core.config import config_path
 from core.config_peek import FirstLook, peek
+from core.trust import distrust, trust
 from tests.core.config_made import FULL, loaded, written
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -26,6 +27,30 @@ def test_it_sees_what_the_full_load_sees(path: Path, tmp_path: Path) -> None:
         for variables in ({}, {"CAESURA_MODEL": "m", "CAESURA_THEME": "t"}, {"CAESURA_MODEL": ""}):
             config = loaded(written(path, text), tmp_path, variables).config
             assert peek(path, variables) == FirstLook(config.model, config.theme, config.keys)
+
+
+def test_of_a_project_it_sees_what_the_trust_of_its_folder_allows(path: Path, tmp_path: Path) -> None:
+    project = written(tmp_path / "work" / ".caesura.toml", FULL)
+    for text in ("", 'model = "own"\ntheme = "own"\n[keys]\n"pane.history" = "f9"\n', "model = "):
+        for change in (distrust, trust):
+            change(path, project.parent)
+            config = loaded(written(path, text), project.parent).config
+            assert peek(path, {}, project=project) == FirstLook(config.model, config.theme, config.keys)
+            assert (config.model == "fast") == (change is trust and text != "model = ")
+    path.unlink()
+    assert peek(path, {}, project=project).model == "fast"
+    assert peek(path, {"CAESURA_MODEL": "m"}, project=project).model == "m"
+
+
+def test_a_projects_link_or_pipe_is_not_followed(path: Path, tmp_path: Path) -> None:
+    elsewhere = written(tmp_path / "elsewhere.toml", "theme = 'x'")
+    project = tmp_path / "work" / ".caesura.toml"
+    project.parent.mkdir()
+    project.symlink_to(elsewhere)
+    assert peek(path, {}, project=project) == FirstLook()
+    project.unlink()
+    os.mkfifo(project)
+    assert peek(path, {}, project=project) == FirstLook()
 
 
 @pytest.mark.parametrize(

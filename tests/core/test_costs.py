@@ -87,6 +87,7 @@ def test_a_sum_says_what_it_does_not_know() -> None:
     assert (str(partly), partly.dollars, partly.usage) == ("at least $0.0045", None, usage + usage)
     assert partly.plus(usage, 0.1).known == pytest.approx(0.1045)
     assert str(partly.plus(usage, 0.1)) == "at least $0.10"
+    assert str(nothing.plus(usage, 0.00001).plus(usage, None)) == "unknown"
     uncounted = nothing.plus(None, None)
     assert (str(uncounted), uncounted.usage) == ("unknown", Usage(0, 0))
 

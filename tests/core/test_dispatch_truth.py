@@ -224,7 +224,7 @@ async def test_settings_that_are_read_with_the_tools_bound_the_first_turn() -> N
     load = source.load
 
     async def configure(token: CancelToken) -> Any:
-        conversation.session.configure(Mode.ASK, Limits(steps=1), "")
+        conversation.session.configure(Mode.ASK, Limits(steps=1))
         return await load(token)
 
     conversation.session._tools = _Configuring(source, configure)  # type: ignore[assignment]

@@ -282,6 +282,9 @@ async def test_what_is_wrong_with_the_settings_is_told(tmp_path: Path) -> None:
     assert "defaults" in (await found(configuration_check(path, ()))).words
     path.touch()
     assert "in order" in (await found(configuration_check(path, ()))).words
+    project = path.with_name(".caesura.toml")
+    both = (await found(configuration_check(path, (), project=project))).words
+    assert both == f"{path} and {project}: in order"
     wrong = await found(configuration_check(path, ("config.toml, line 3: no such key.",)))
     assert (wrong.state, wrong.words) == (State.WARNING, "config.toml, line 3: no such key.")
 
@@ -301,6 +304,9 @@ async def test_what_the_keyring_says() -> None:
     assert (await found(keyring_check(lambda: kept))).words == "it answers and holds OPENAI_API_KEY (keyring)"
     locked = await found(keyring_check(lambda: KeysKept((), ("The keyring is locked.",))))
     assert (locked.state, locked.words) == (State.WARNING, "The keyring is locked.")
+    filed = KeysKept((("OPENAI_API_KEY", "file"),), ("There is no keyring.",))
+    words = "There is no keyring. Kept all the same: OPENAI_API_KEY (file)."
+    assert (await found(keyring_check(lambda: filed))).words == words
 
 
 async def test_a_model_that_is_known_one_that_is_not_and_none() -> None:

@@ -72,7 +72,7 @@ class Desk:
             self.provider,
             self.registry,
             self.stragglers,
-            spend=self.spent.append,
+            spend=lambda usage, asked, answered: self.spent.append(usage),
             enabled=enabled,
             graces=graces,
         )
@@ -130,7 +130,12 @@ async def test_esc_stops_the_turn_and_no_job_which_its_own_control_does() -> Non
     desk = Desk(HUNG, registry=registry)
     session = talk.session
     desk.jobs = Jobs(
-        session.session_id, desk.provider, registry, desk.stragglers, spend=desk.spent.append, graces=SLOW
+        session.session_id,
+        desk.provider,
+        registry,
+        desk.stragglers,
+        spend=lambda usage, asked, answered: desk.spent.append(usage),
+        graces=SLOW,
     )
     desk.start()
     await desk.waiting()

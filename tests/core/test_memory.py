@@ -86,7 +86,7 @@ class Desk:
             self.provider,
             self.registry,
             self.stragglers,
-            spend=self.spent.append,
+            spend=lambda usage, asked, answered: self.spent.append(usage),
             graces=Graces(graces, graces),
         )
         self.memory = Memory(lambda: folder, self.jobs)

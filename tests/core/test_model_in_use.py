@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from core.events import ModelDescribed, ModelSwitched, Outcome
-from core.model import Effort, ModelChoice, ModelInfo, Parameters
-from tests.core.providers import ESCAPE, MODEL, Conversation, Hold, TextDelta, say
+from core.events import CallNamed, ModelDescribed, ModelSwitched, Outcome
+from core.messages import FinishReason
+from core.model import Effort, Finished, ModelChoice, Parameters, TextDelta, ToolCallDelta
+from core.operations import OperationKind
+from tests.core.providers import ESCAPE, MODEL, USAGE, Conversation, Hold, say
+from tests.core.tools_played import equipped
 
 OTHER = "other/model"
 
@@ -40,19 +43,6 @@ async def test_a_running_turn_ends_with_the_model_it_has_begun_with() -> None:
     assert talk.provider.requests[-1].parameters == Parameters(Effort.HIGH)
 
 
-async def test_what_the_settings_name_gives_way_to_what_the_person_chose() -> None:
-    talk = Conversation(say("one"))
-    session = talk.session
-    session.model.adopt(OTHER)
-    assert session.choice.model == OTHER
-    session.use_model(ModelChoice("mine/model"))
-    session.model.adopt(OTHER)
-    assert session.choice.model == "mine/model"
-    # The settings say nothing: everything stays.
-    session.model.adopt("")
-    assert session.choice.model == "mine/model"
-
-
 async def test_what_the_model_is_told_first_outlives_a_switch() -> None:
     talk = Conversation((TextDelta("part"), Hold()), say("two"))
     talk.session.submit("ask")
@@ -60,3 +50,21 @@ async def test_what_the_model_is_told_first_outlives_a_switch() -> None:
     talk.session.use_model(ModelChoice(OTHER))
     talk.session.use_notes("be brief", (), noting=False)
     assert talk.session.choice == replace(ModelChoice(OTHER), system="be brief")
+
+
+async def test_a_sub_agent_of_a_running_turn_is_asked_and_named_as_its_turn_is() -> None:
+    call = (
+        ToolCallDelta(0, '{"task": "help"}', "call-1", "agent"),
+        Finished(FinishReason.TOOL_CALLS, USAGE, MODEL),
+    )
+    talk = Conversation(call, (TextDelta("part"), Hold()), equipment=equipped(agents=True))
+    talk.session.subscribe(
+        lambda event: talk.session.use_model(ModelChoice(OTHER)) if isinstance(event, CallNamed) else None
+    )
+    talk.session.submit("ask")
+    await talk.until(lambda: len(talk.provider.requests) == 2)
+    assert [request.model for request in talk.provider.requests] == [MODEL, MODEL]
+    streams = [view.title for view in talk.session.operations() if view.kind is OperationKind.STREAM]
+    assert streams == [MODEL]
+    assert talk.session.stop(ESCAPE)
+    await talk.idle()

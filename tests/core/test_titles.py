@@ -83,7 +83,7 @@ async def test_a_model_is_asked_once_and_shortly_and_without_an_answer_nothing_i
 ) -> None:
     provider, registry, kept = ScriptedProvider(script), Registry(), list[str]()
     spent: list[Usage] = []
-    jobs = Jobs("s", provider, registry, set(), spend=spent.append)
+    jobs = Jobs("s", provider, registry, set(), spend=lambda usage, asked, answered: spent.append(usage))
     work = title_work(MODEL, "http://here", "sort " * 10_000, "done " * 10_000, kept.append)
     assert jobs.start(JobKind.TITLE, work)
     async with asyncio.timeout(BOUND):

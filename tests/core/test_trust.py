@@ -12,7 +12,8 @@ from core.config import Config, ConfigError, config_path
 from core.config_layers import value_at
 from core.config_manual import plain
 from core.config_tree import dotted
-from core.trust import TRUSTED, distrust, is_trusted, trust
+from core.folders import TRUSTED
+from core.trust import distrust, is_trusted, trust
 from tests.core.config_made import FULL, around, loaded, put, samples, written
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -16,9 +16,6 @@ from tests.e2e.terminal import GENEROUS, Terminal
 from tests.servers.base import ThreadedServer
 from tests.servers.openai import OpenAIServer
 from tui.terminal_query import reports_keys_in_full
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TITLES = (
     *("Terminal", "Characters", "Keyboard", "Commands", "Configuration", "Keys", "Keyring", "Model"),
@@ -60,6 +57,26 @@ def test_all_is_looked_at_and_stops_are_measured_without_a_request_or_a_secret(t
     assert "no keyring" in words["Keyring"]
     for hidden in (API_KEY, str(tmp_path), socket.gethostname()):
         assert len(hidden) < 3 or hidden not in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["doctor"], ["doctor", "--json"], ["--version"]])
+def test_a_disk_that_is_full_is_told_as_no_fault(tmp_path: Path, arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*PROGRAM, *arguments],
+            cwd=tmp_path,
+            env=os.environ | {k: v for k, v in environment(tmp_path).items() if v is not None},
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=GENEROUS,
+        )
+    assert done.stderr == (
+        "caesura: Standard output takes nothing more (No space left on device): send it somewhere else.\n"
+    )
+    assert done.returncode != 0
 
 
 def test_what_is_bad_is_said_with_advice_and_an_exit_code(tmp_path: Path) -> None:

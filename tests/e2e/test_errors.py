@@ -25,7 +25,7 @@ from tests.servers.script import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-ANOTHER = "choose another model with --model."
+ANOTHER = "choose another model with /model or --model."
 OVERLOADED = f"OpenAI is overloaded at the moment: send the prompt again in a minute, or {ANOTHER}"
 BACK = "Your prompt is back below."
 KEPT = "What had arrived is kept"

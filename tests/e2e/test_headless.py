@@ -69,6 +69,9 @@ class Run:
         self._reader.join(START_S)
         return self._errors.decode()
 
+    def errors_so_far(self) -> str:
+        return self._errors.decode()
+
     def processes(self) -> list[int]:
         return marked(self._mark)
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -15,8 +16,6 @@ from tests.e2e.terminal import GENEROUS, Terminal
 from tests.servers.script import Refusal, Refuse, Script
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.servers.openai import OpenAIServer
 
 SECRET = "sk-never-to-be-seen-41bb"
@@ -169,7 +168,15 @@ def test_a_key_that_is_not_typed_leaves_the_terminal_as_it_was(
         assert terminal.wait_exit() == code
         assert terminal.unrestored() == []
         assert b"Traceback" not in terminal.output
+        # The next prompt of the shell begins a line.
+        assert terminal.output.endswith(b"\n")
     assert not home.keyring.exists()
+
+
+def test_a_name_that_is_missing_is_asked_for_by_that_name(home: Home) -> None:
+    done = home.run("set")
+    assert done.returncode == 2
+    assert done.stderr.endswith("the following arguments are required: NAME\n")
 
 
 def test_a_terminal_that_would_show_the_key_is_not_read(home: Home) -> None:
@@ -234,6 +241,33 @@ def test_no_keyring_is_told(home: Home) -> None:
     assert listed.returncode == 0
     assert "OPENAI_API_KEY" in listed.stdout
     assert listed.stderr == "caesura: There is no keyring on this machine.\n"
+
+
+def test_a_keyring_in_plain_files_is_used_only_where_the_person_names_it(home: Home) -> None:
+    stored = home.run("set", "openai", stdin=f"{SECRET}\n", PYTHON_KEYRING_BACKEND=None)
+    assert stored.returncode == 1
+    assert "There is no keyring on this machine. Nothing was stored." in stored.stderr
+    assert not home.keyring.exists()
+    assert home.run("set", "openai", stdin=f"{SECRET}\n").returncode == 0
+    assert home.keyring.exists()
+
+
+def test_a_disk_that_is_full_is_told(home: Home) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*PROGRAM, "keys"],
+            env=home.env(OPENAI_API_KEY="x"),
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=GENEROUS,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "caesura: Standard output takes nothing more (No space left on device): send it somewhere else.\n"
+    )
 
 
 def test_a_reader_that_leaves_is_no_fault(home: Home) -> None:

@@ -465,3 +465,19 @@ async def test_a_parameter_that_is_refused_is_left_out_from_then_on(servers: Ser
     assert again.of(ParametersDropped) == []
     assert ["temperature" in exchange.request.body for exchange in server.exchanges] == [True, False, False]
     assert all(exchange.request.body.get("max_tokens") == 50 for exchange in server.exchanges)
+
+
+@pytest.mark.promise("R2")
+async def test_of_many_members_that_failed_the_first_are_named(servers: Servers) -> None:
+    for number in range(8):
+        servers.add(f"m{number}", LIMITED)
+    asking = servers.router(Route(fallback=tuple(servers.by_name), retry=RetryPolicy(retries=1)))
+    asked = Listened(asking, "route")
+    await until(lambda: servers.hourglass.running == 1)
+    (off,) = asked.of(BackingOff)
+    assert off.failed == "m0, m1, m2, m3, m4 and 3 more"
+    off.wait.skip()
+    failure = await asked.failure()
+    assert "m4 (rate limited) and 3 more. Wait" in str(failure)
+    assert "m7: " in failure.detail, "the log has them all"
+    assert servers.counts == [2] * 8

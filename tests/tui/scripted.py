@@ -43,7 +43,7 @@ from tui.driver import Interrupted
 from tui.widgets.status_line import StatusLine
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 
     from textual.pilot import Pilot
 
@@ -228,12 +228,12 @@ class Stage:
     `later` moves it in both cases. Its tools are `shell`, which just runs, and `edit_file`, which asks.
     """
 
-    def __init__(self, *, theme_name: str = theme.DARK) -> None:
+    def __init__(self, *, theme_name: str = theme.DARK, keys: Mapping[str, str] | None = None) -> None:
         self.model = HandPlayedModel()
         self.registry = Registry()
         self.now = time.monotonic()
         self.later = 0.0
-        self.app = CaesuraApp(self._make_session, theme_name=theme_name, clock=self._clock)
+        self.app = CaesuraApp(self._make_session, theme_name=theme_name, keymap=keys, clock=self._clock)
         self.pilot: Pilot[int]
         self.session: Session
 
@@ -376,9 +376,14 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(size: tuple[int, int] = (80, 24), *, theme_name: str = theme.DARK) -> AsyncIterator[Stage]:
-    """The application in a terminal of this size, at its first frame."""
-    stage = Stage(theme_name=theme_name)
+async def staged(
+    size: tuple[int, int] = (80, 24),
+    *,
+    theme_name: str = theme.DARK,
+    keys: Mapping[str, str] | None = None,
+) -> AsyncIterator[Stage]:
+    """The application in a terminal of this size, at its first frame; `keys` is the person's own key map."""
+    stage = Stage(theme_name=theme_name, keys=keys)
     with _eager_tasks():
         async with stage.app.run_test(size=size) as stage.pilot:
             await stage.pilot.pause()

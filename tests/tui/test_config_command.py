@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.config import config_path
+from core.config import Config, config_path
+from core.errors import CaesuraError
 from core.frontends.config import run_config
 from core.trust import is_trusted
 from tests.core.config_made import FULL, written
-from tui.config_command import add_config, check_keys, config_command
+from tui.config_command import add_config, check_keys, check_theme, config_command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,7 +152,7 @@ def test_the_editor_of_the_person_is_started_and_its_work_checked(caesura: Caesu
     caesura.environment = {"EDITOR": "no-such-editor-of-ours"}
     code, _, err = caesura.config("edit")
     assert code == 1
-    assert "could not be started" in err
+    assert "'no-such-editor-of-ours' could not be started: No such file or directory. Set EDITOR" in err
     editor = tmp_path / "an editor"
     editor.write_text('#!/bin/sh\nprintf %s "$1" > "$2"\n')
     editor.chmod(0o700)
@@ -199,3 +200,10 @@ def test_nobody_who_reads_is_no_fault(path: Path, tmp_path: Path, monkeypatch: p
         assert run_config(config_command(parser.parse_args(["config", "manual"])), path, tmp_path) == 141
     monkeypatch.setattr("sys.stdout", None)
     assert run_config(config_command(parser.parse_args(["config", "path"])), path, tmp_path) == 2
+
+
+def test_a_theme_that_there_is_not_is_told_with_the_nearest(path: Path, tmp_path: Path) -> None:
+    for name in ("auto", "noon"):
+        check_theme(Config(theme=name), tmp_path)
+    with pytest.raises(CaesuraError, match=r"There is no theme 'nonn'.*noon"):
+        check_theme(Config(theme="nonn"), tmp_path)

@@ -295,6 +295,13 @@ def test_the_names_are_those_of_the_keys_in_force() -> None:
     assert set(names) <= set(BY_ID)
 
 
+def test_a_list_saves_with_its_own_key_alone() -> None:
+    editing = KeyState(place=Place.LIST, stations=(Place.COMPOSER, Place.LIST))
+    assert deed_of("prompt.stop_and_send", editing).words == "Save, where something is edited"
+    use_keymap({"prompt.stop_and_send": "f8"})
+    assert deed_of("prompt.stop_and_send", editing).words == "nothing now: it is for the composer"
+
+
 @pytest.mark.promise("E1")
 @pytest.mark.parametrize(
     ("status", "said"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.events import Status
+from core.events import Answer, AnswerKind, Status
 from tests.tui.scripted import Stage, staged
 from tests.tui.shelved import HERE, PlayedPoints, PlayedShelf
 from tui.interrupt import InterruptKey
@@ -119,6 +119,80 @@ async def test_a_question_that_comes_meanwhile_is_seen_and_esc_still_closes_the_
         assert "Esc denies" in stage.status
         await stage.press("escape")
         await stage.until_said("Stopped by Esc")
+
+
+# -- where the focus goes --
+
+
+async def test_the_focus_goes_back_to_the_panel() -> None:
+    async with staged() as stage:
+        await stage.press("ctrl+t", "f1")
+        assert is_open(stage)
+        # One list in the place of another.
+        await stage.press("ctrl+p", "escape")
+        assert stage.focused() is stage.pane.panel
+        assert "Esc closes" in stage.status
+        await stage.press("escape")
+        assert not stage.pane.panel.is_open
+        assert stage.focused() is stage.pane.prompt
+        # What was remembered is of that time only.
+        await stage.press("f1", "escape")
+        assert stage.focused() is stage.pane.prompt
+
+
+async def test_the_focus_goes_home_if_where_it_came_from_is_gone() -> None:
+    async with staged() as stage:
+        await stage.press("ctrl+t", "f1")
+        stage.pane.panel.close()
+        await stage.press("escape")
+        assert stage.focused() is stage.pane.prompt
+        await stage.ask("hello")
+        await stage.send("second")
+        await stage.press("tab")
+        rows = stage.focused()
+        assert rows in stage.pane.queue.stations
+        await stage.press("f1", "escape")
+        assert stage.focused() is rows
+        await stage.press("f1")
+        stage.session.steering.take_queue()
+        await stage.until(lambda: not stage.pane.queue.display)
+        await stage.press("escape")
+        assert stage.focused() is stage.pane.prompt
+
+
+@pytest.mark.promise("E3")
+async def test_the_focus_goes_back_to_the_question() -> None:
+    async with staged() as stage:
+        await stage.open_question()
+        await stage.press("tab")
+        await stage.until(lambda: stage.focused() is stage.pane.approval)
+        await stage.press("f1", "escape")
+        assert stage.focused() is stage.pane.approval
+        assert "Esc denies" in stage.status
+        await stage.press("f1")
+        stage.session.answer(stage.session.questions[0].ask_id, Answer(AnswerKind.DENY))
+        await stage.until(lambda: stage.pane.approval.question is None)
+        await stage.press("escape")
+        assert stage.focused() is stage.pane.prompt
+
+
+async def test_the_focus_stays_where_it_has_gone_meanwhile() -> None:
+    async with staged() as stage:
+        await stage.press("f1", "ctrl+t")
+        assert stage.focused() is stage.pane.panel
+        await stage.press("escape")
+        assert not is_open(stage)
+        assert stage.focused() is stage.pane.panel
+
+
+# -- Tab in the same read --
+
+
+async def test_a_tab_in_the_same_read_completes() -> None:
+    async with staged() as stage:
+        await stage.type_at_once("/mo\tplan\t")
+        await stage.until(lambda: stage.pane.prompt.draft == "/mode plan")
+        assert stage.focused() is stage.pane.prompt
 
 
 # -- Esc Esc --

@@ -13,6 +13,7 @@ from tui.help_rows import help_line, help_rows
 from tui.key_state import KeyState, Place
 from tui.keys import KEYS, use_keymap
 from tui.palette_rows import NOT_OFFERED, palette_rows
+from tui.widgets.help_list import HelpList
 
 WIDE = 100
 
@@ -73,6 +74,27 @@ async def test_the_palette_selects_and_says_where_nothing_is_found() -> None:
         await stage.press("escape")
         assert not is_open(stage)
         assert stage.app.screen.focused is stage.pane.prompt
+
+
+@pytest.mark.parametrize("behind", ["budget", ""])
+async def test_what_is_typed_behind_enter_goes_to_what_that_opens(behind: str) -> None:
+    async with commanded() as stage:
+        await stage.type_at_once("ctrl+p", *"help", "enter", *behind)
+        await stage.until(lambda: isinstance(stage.pane.lists.opened, HelpList))
+        opened = stage.pane.lists.opened
+        assert isinstance(opened, HelpList)
+        await stage.until(lambda: opened.line.value == behind)
+        assert stage.app.screen.focused is opened.line
+        await stage.press("escape")
+        assert stage.pane.prompt.draft == ""
+
+
+async def test_what_is_typed_behind_what_opens_nothing_goes_to_the_composer() -> None:
+    async with commanded() as stage:
+        await stage.type_at_once("ctrl+p", *"doctor", "enter", *"hello", "enter", *"more")
+        await stage.until(lambda: stage.pane.prompt.draft == "more")
+        assert stage.pane.played.asked == [("show_doctor",)]
+        assert stage.pane.sent == ["hello"]
 
 
 async def test_a_second_click_chooses() -> None:

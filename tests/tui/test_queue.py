@@ -20,7 +20,7 @@ from core.sanitize import printable
 from tui import theme
 from tui.keys import KEYS, KeyScope
 from tui.queue_rows import QueueRow, QueueState, listing, queue_line, state_words
-from tui.queueing import STOP_AND_SEND_KEY, Queueing
+from tui.queueing import Queueing
 from tui.slash import SlashCommandError
 from tui.stop_keys import KEY_REPEAT_S
 from tui.widgets.chords import Chords
@@ -556,7 +556,7 @@ async def test_ctrl_s_in_the_editor_sends_what_is_written_there(scene: Scene) ->
     app = scene.app
     await scene.enter("one", "two")
     await scene.press("j", "e", "!", "ctrl+s")
-    assert scene.session.stopped == [STOP_AND_SEND_KEY]
+    assert scene.session.stopped == ["Ctrl+S"]
     scene.session.end(completed=False)
     assert scene.session.sent == ["two!"]
     assert app.at() is app.prompt

@@ -14,6 +14,7 @@ from core.permissions import Mode
 from core.sanitize import printable
 from tui.theme import load_all
 from tui.widgets.status_line import (
+    BackOffView,
     EscAction,
     StatusLine,
     StatusView,
@@ -39,6 +40,7 @@ views = st.builds(
     started_at=st.none() | st.floats(-1e6, 1e6),
     note=st.none() | st.text(max_size=60),
     cost=st.sampled_from(["", "at least $1,234.50"]),
+    back_off=st.none() | st.builds(BackOffView, st.text(max_size=60), st.floats(0, 1e6), st.just("F5")),
     # While something runs Esc is for that.
 ).filter(lambda view: view.esc is not EscAction.REWIND or view.state is TurnState.IDLE)
 
@@ -55,6 +57,25 @@ def test_state_and_esc_are_whole_at_every_width(view: StatusView, now: float, wi
     words = text.left + text.esc + text.right
     assert printable(words) == words
     assert "\n" not in words
+
+
+@pytest.mark.promise("R2", "E1")
+@pytest.mark.parametrize(
+    ("width", "note"),
+    [
+        (120, "rate limited, overloaded, no key: again in 588 s, F5 now"),
+        (78, "rate limited, overloaded, n…: again in 588 s, F5 now"),
+        (60, "rate limi…: again in 588 s, F5 now"),
+        (50, "again in 588 s, F5 now"),
+        (42, "again in 588 s"),
+        (36, ""),
+    ],
+)
+def test_a_countdown_is_whole_or_not_there(width: int, note: str) -> None:
+    waits = BackOffView("rate limited, overloaded, no key", 700.4, "F5")
+    view = StatusView(TurnState.RUNNING, EscAction.STOP, MODEL, mode=Mode.ASK, note="x", back_off=waits)
+    text = fit_status(view, now=112.5, width=width)
+    assert (text.note, text.esc) == (note, "Esc stops")
 
 
 def test_the_model_is_shortened_first_then_the_rest_goes_by_importance() -> None:

@@ -21,7 +21,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from core.events import Answer, AnswerKind
-from tui.keys import KeyScope, bindings
+from tui.keys import KeyScope, bindings, key_name
 from tui.output import one_line
 from tui.question_text import Row, Tint, question_rows
 from tui.words import DenyWords
@@ -287,7 +287,8 @@ class Approval(Widget, can_focus=True):
         asked = f"May {one_line(question.tool)} do this?"
         # Not a string, in which a name could be markup.
         self.border_title = Content(f"{asked} · {number} of {count}" if count > 1 else asked)
-        self.border_subtitle = "Esc denies and stops the turn" if self.has_focus else "Tab or a click answers"
+        outside = f"{key_name('pane.next')} or a click answers"
+        self.border_subtitle = Content("Esc denies and stops the turn" if self.has_focus else outside)
 
     def watch_has_focus(self, has_focus: bool) -> None:
         super().watch_has_focus(has_focus)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from textual.events import Key, Paste
 from textual.widgets import Input
 
 from tui.list_rows import inline
@@ -35,6 +36,8 @@ class ListLine(Input):
     def __init__(self, hear: Callable[[str], bool]) -> None:
         super().__init__(select_on_focus=False)
         self._hear = hear
+        self._behind: list[events.Key | events.Paste] | None = None
+        """What was typed behind a key that leads elsewhere, until the focus is there."""
         self.cursor_blink = False
 
     @property
@@ -48,13 +51,37 @@ class ListLine(Input):
         self.value = inline(text)
         self.cursor_position = len(self.value)
 
+    def lead_away(self) -> None:
+        """The key that was heard just now will take the focus elsewhere: what comes behind it is meant for
+        there."""
+        self._behind = []
+
+    def stay(self) -> None:
+        """It has not: what has come since is for this line."""
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        behind, self._behind = self._behind, None
+        for event in behind or ():
+            # As if it were typed now: it goes to where the focus is.
+            self.app.post_message(event)
+
+    def _on_blur(self, _: events.Blur) -> None:
+        self._hand_over()
+
     async def _on_key(self, event: events.Key) -> None:
-        if self._hear(event.key):
-            event.stop()
-            event.prevent_default()
+        if self._behind is not None:
+            self._behind.append(Key(event.key, event.character))
+        elif not self._hear(event.key):
+            return
+        event.stop()
+        event.prevent_default()
 
     def _on_paste(self, event: events.Paste) -> None:
         event.stop()
         event.prevent_default()
+        if self._behind is not None:
+            self._behind.append(Paste(event.text))
+            return
         # One line of it, and nothing that a terminal would obey.
         self.insert_text_at_cursor(inline(event.text.strip().partition("\n")[0]))

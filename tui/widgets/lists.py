@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 
 class Lists(Widget):
-    """See the module. `home` is where the focus goes when a list closes; `tell` says what has failed when its
-    list is closed by then; `now` gives Unix time in seconds, and `clock` those of `time.monotonic`."""
+    """See the module. `home` is where the focus goes when a list closes and the place it came from is gone.
+    `tell` says what has failed when its list is closed by then; `now` gives Unix time in seconds, and `clock`
+    those of `time.monotonic`."""
 
     DEFAULT_CSS = """
     Lists {
@@ -52,6 +53,7 @@ class Lists(Widget):
         self._now = now
         self._clock = clock
         self._opened: OpenList | None = None
+        self._came_from: Widget | None = None
 
     @property
     def is_open(self) -> bool:
@@ -70,13 +72,17 @@ class Lists(Widget):
     def open(self, opened: OpenList) -> None:
         """Open a list, in place of what is open. Raises `CaesuraError` if something there would be lost."""
         self.check_unsaved()
-        self._drop()
-        self._opened = opened
+        focused = self.screen.focused
+        if focused is None or self not in focused.ancestors:
+            self._came_from = focused
+        before, self._opened = self._opened, opened
         self.display = True
         self.mount(opened)
         opened.assemble()
         # At once, unlike `Widget.focus`: what is typed behind the key that led here goes to the list.
         self.screen.set_focus(opened.station, scroll_visible=False)
+        if before is not None:
+            before.remove()
         self.post_message(self.Changed())
 
     # Only who needs one of these pays for its import.
@@ -111,13 +117,28 @@ class Lists(Widget):
             self.close()
 
     def close(self) -> None:
-        """Close whatever list is open; the focus goes home, unless it is elsewhere."""
-        was_here = self.screen.focused in self.stations
-        self._drop()
+        """Close whatever list is open; the focus goes back to where it was before, unless it is elsewhere."""
+        focused = self.screen.focused
+        if focused is not None and self in focused.ancestors:
+            # Before the list goes, which would have Textual choose another place.
+            self.screen.set_focus(self._way_back, scroll_visible=False)
+        before, self._opened, self._came_from = self._opened, None, None
+        if before is not None:
+            before.remove()
         self.display = False
-        if was_here:
-            self.screen.set_focus(self._home, scroll_visible=False)
         self.post_message(self.Changed())
+
+    @property
+    def _way_back(self) -> Widget:
+        """Where the focus was before the list was opened, if that can still have it."""
+        back = self._came_from
+        is_there = (
+            back is not None
+            and back.is_attached
+            and back.focusable
+            and all(node.display for node in back.ancestors_with_self)
+        )
+        return back if back is not None and is_there else self._home
 
     def fail(self, text: str) -> None:
         """What was chosen cannot be done: say so in the list, which stays, or elsewhere if it has closed."""
@@ -134,8 +155,3 @@ class Lists(Widget):
     def on_open_list_use_changed(self, message: OpenList.UseChanged) -> None:
         message.stop()
         self.post_message(self.Changed())
-
-    def _drop(self) -> None:
-        opened, self._opened = self._opened, None
-        if opened is not None:
-            opened.remove()

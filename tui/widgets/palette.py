@@ -50,10 +50,12 @@ class Palette(SearchList[PaletteRow]):
     def take(self, key: str) -> None:
         if not self._chosen:
             self._chosen = True
+            self.line.lead_away()
             self.post_message(self.Chosen(self._acts[key]))
 
     def fail(self, text: str) -> None:
         self._chosen = False
+        self.line.stay()
         super().fail(text)
 
     def chords(self) -> Sequence[Chord[str]]:

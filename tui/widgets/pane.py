@@ -3,10 +3,8 @@
 Everything that belongs to a session is here and nothing of it in the app, so that several panes can stand
 side by side, each with a turn of its own. What is running is asked of the session, never remembered (U4).
 
-Esc acts on the innermost visible thing (E1): a line of words closes; else a question that has the focus is
-denied and the turn stopped; else the list over the transcript closes; else an open question is denied; else
-the queue or the panel closes, if it has the focus: one that is merely visible keeps nobody from a stop; else
-the turn is stopped. Ctrl+C stops the turn in each of these cases.
+What its keys do is in `tui.widgets.pane_keys` and `pane_stopping`; here it is put together, sends what is
+written, and shows what the session does.
 """
 
 from __future__ import annotations
@@ -32,21 +30,21 @@ from core.events import (
     TurnStarted,
 )
 from tui.interrupt import BOTH_KEYS, InterruptGate, InterruptKey
-from tui.keeping import NO_GREETING, Greeting, Keeping, KeepingError
+from tui.keeping import NO_GREETING, Greeting, Keeping
 from tui.key_state import KeyState, esc_action
-from tui.keys import KeyScope, bindings, key_name
+from tui.keys import KeyScope, bindings, key_name, key_names
 from tui.memory import settle_memory
 from tui.outbox import Outbox
 from tui.pane_state import key_state
 from tui.pump import Pump
 from tui.queueing import Queueing
 from tui.session_view import status_view
-from tui.stop_keys import QUIT_WITHIN_S, REWIND_WITHIN_S, IdleEsc, IdlePress, StopKeys
+from tui.stop_keys import StopKeys
 from tui.stops import CallStops
-from tui.widgets.approval import Approval
 from tui.widgets.dialogs import Dialogs
 from tui.widgets.lists import Lists
-from tui.widgets.pane_commands import PaneCommands
+from tui.widgets.pane_keys import PaneKeys
+from tui.widgets.pane_stopping import CLEARED_NOTE_S
 from tui.widgets.panel import Panel
 from tui.widgets.prompt import Prompt
 from tui.widgets.queue_list import QueueList
@@ -54,7 +52,7 @@ from tui.widgets.status_line import EscAction, StatusLine
 from tui.widgets.transcript import NoticeKind, Transcript
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
     from textual.app import ComposeResult
     from textual.binding import BindingType
@@ -68,11 +66,6 @@ if TYPE_CHECKING:
     from tui.preferences import Preferences
     from tui.theme_choice import ThemeChoice
     from tui.widgets.completion import Completion
-    from tui.widgets.rewind_list import RewindList
-    from tui.widgets.session_list import SessionList
-
-CLEARED_NOTE_S = 5.0
-"""How long the status line says how something that was cleared or removed comes back."""
 
 SIDE_FROM = 120
 """Columns from which the panel stands beside the transcript, and not below it."""
@@ -93,7 +86,7 @@ class NotYet:
 NOT_YET = NotYet()
 
 
-class Pane(PaneCommands):
+class Pane(PaneKeys):
     """Shows `session`. `gate` is armed while its turn runs, so that the input thread can stop it by itself.
 
     `preferences` and `themes` are what is behind settings, models and colours; `lag` is what has been seen of
@@ -127,13 +120,6 @@ class Pane(PaneCommands):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(KeyScope.PANE)]
-
-    class StopKey(Message):
-        """A stop key that has waited for its turn behind what was typed before it."""
-
-        def __init__(self, key: str) -> None:
-            super().__init__()
-            self.key = key
 
     class QuitRequested(Message):
         """The user asked this pane to end the program."""
@@ -169,7 +155,8 @@ class Pane(PaneCommands):
         self.stop_keys = StopKeys(session, clock)
         self.stops = CallStops(session, self.tell, clock)
         self.keeping = Keeping(session, sessions, self)
-        self._prompt = Prompt(placeholder="Ask anything. Enter sends, Shift+Enter or Ctrl+J breaks the line.")
+        sends, breaks = key_name("prompt.submit"), key_names("prompt.newline", 2)
+        self._prompt = Prompt(placeholder=f"Ask anything. {sends} sends, {breaks} breaks the line.")
         self.queueing = Queueing(
             session.steering, say=self._say_briefly, tell=self.tell, give_back=self._prompt.set_text_if_empty
         )
@@ -241,94 +228,6 @@ class Pane(PaneCommands):
         # A window of a few lines has room for what is said and what is written, and for nothing else.
         self.set_class(self.size.height < 8, "-low")
         self.set_class(self.size.width >= SIDE_FROM, "-wide")
-
-    @property
-    def transcript(self) -> Transcript:
-        return self.query_one(Transcript)
-
-    @property
-    def prompt(self) -> Prompt:
-        return self._prompt
-
-    @property
-    def panel(self) -> Panel:
-        return self.query_one(Panel)
-
-    @property
-    def queue(self) -> QueueList:
-        return self.query_one(QueueList)
-
-    @property
-    def dialogs(self) -> Dialogs:
-        return self.query_one(Dialogs)
-
-    @property
-    def approval(self) -> Approval:
-        return self.query_one(Approval)
-
-    # -- stopping --
-
-    def show_interrupted(self) -> None:
-        """The input thread has stopped the turn: show it in this very frame (E6)."""
-        self._refresh_state()
-
-    def action_stop(self) -> None:
-        """Esc that came as an ordinary key: nothing was running when it was read, or it closes something."""
-        if self._esc() is EscAction.CLOSE:
-            self._close_innermost()
-        else:
-            self._act_in_order("escape")
-
-    def action_interrupt(self) -> None:
-        """Ctrl+C that came as an ordinary key."""
-        self._act_in_order("ctrl+c")
-
-    def _act_in_order(self, key: str) -> None:
-        """Act on a stop key now if there is something to stop, else behind what was typed before it (U1).
-
-        Textual runs these bindings at once, when the composer may still have an Enter in its queue: the turn
-        which that starts is the one that is meant.
-        """
-        if self.stop_keys.stop_or_force(key):
-            self._refresh_state()
-        else:
-            self.prompt.call_later(self.prompt.post_message, self.StopKey(key))
-
-    def on_pane_stop_key(self, message: StopKey) -> None:
-        message.stop()
-        if not self.stop_keys.stop_or_force(message.key):
-            if message.key == "ctrl+c":
-                self._clear_or_quit()
-            elif self.prompt.is_empty and self._esc() in (EscAction.NOTHING, EscAction.REWIND):
-                self._rewind_on_second_esc()
-        self._refresh_state()
-
-    def _clear_or_quit(self) -> None:
-        """Ctrl+C while idle: clear; on an empty composer, twice, quit (E2)."""
-        if self.stop_keys.aftershock:
-            return
-        if self.dialogs.words_open:
-            self.dialogs.close_words()
-        elif self.lists.is_open:
-            self.lists.close_innermost()
-        elif self.queue.edits:
-            self.queue.close_innermost()
-        elif self.prompt.clear_undoable():
-            self._say("cleared, Ctrl+Z brings it back", for_s=CLEARED_NOTE_S)
-        elif self.stop_keys.ctrl_c_while_idle() is IdlePress.QUIT:
-            self.quit()
-        else:
-            self._say("Ctrl+C again quits", for_s=QUIT_WITHIN_S)
-
-    def _rewind_on_second_esc(self) -> None:
-        match self.stop_keys.esc_while_idle():
-            case IdleEsc.REWIND:
-                self.lists.open_rewind(self.keeping)
-            case IdleEsc.FIRST:
-                # The status line says it for as long as it is so.
-                self.set_timer(REWIND_WITHIN_S, self._refresh_state)
-            case IdleEsc.AFTERSHOCK:
-                pass
 
     # -- sending --
 
@@ -403,161 +302,9 @@ class Pane(PaneCommands):
         self.panel.open()
         self.tell(self.stops.list_running(self._clock()))
 
-    def show_sessions(self) -> None:
-        self.keeping.show_list(self.lists)
-
-    def show_rewind(self) -> None:
-        if self.session.status is not Status.IDLE:
-            raise KeepingError("A turn is running: stop it first, or let it end.")
-        self.lists.open_rewind(self.keeping)
-
-    def show_memory(self) -> None:
-        self.keeping.show_memory(self.lists)
-
-    def check_unsaved(self) -> None:
-        self.lists.check_unsaved()
-
     def open_session(self, session_id: str | None, greeting: Greeting = NO_GREETING) -> None:
         self.outbox.hold()
         self.post_message(self.OpenRequested(session_id, greeting))
-
-    def do_later(self, work: Coroutine[object, object, None]) -> None:
-        """Do it beside the keys; what it cannot do is told, in the list if that is still open."""
-        self.run_worker(self._do(work), group="work")
-
-    def do_first(self, work: Coroutine[object, object, None]) -> None:
-        """The same, and what is sent from now on waits for it."""
-        self.outbox.hold()
-        self.run_worker(self._do_first(work), group="work")
-
-    async def _do_first(self, work: Coroutine[object, object, None]) -> None:
-        await self._do(work)
-        self.outbox.release()
-
-    async def _do(self, work: Coroutine[object, object, None]) -> None:
-        try:
-            await work
-        except CaesuraError as error:
-            self.lists.fail(str(error))
-        self._refresh_state()
-
-    def on_session_list_opened(self, message: SessionList.Opened) -> None:
-        message.stop()
-        try:
-            self.keeping.open(message.session_id)
-        except CaesuraError as error:
-            self.lists.fail(str(error))
-
-    def on_session_list_renamed(self, message: SessionList.Renamed) -> None:
-        message.stop()
-        if message.session_id == self.session.session_id:
-            self.session.upkeep.settle_title(message.title)
-
-    def on_rewind_list_picked(self, message: RewindList.Picked) -> None:
-        message.stop()
-        self.do_first(self.keeping.rewind(message.turn, put_files_back=message.put_files_back))
-
-    def action_show_sessions(self) -> None:
-        self._show_or_tell(self.show_sessions)
-
-    def action_kill_survivors(self) -> None:
-        self.run_worker(self._kill_survivors(), group="kill")
-
-    async def _kill_survivors(self) -> None:
-        await self.stops.kill_survivors()
-        self._refresh_state()
-
-    def action_show_models(self) -> None:
-        self._show_or_tell(self.show_models)
-
-    def action_show_help(self) -> None:
-        self._show_or_tell(self.show_help)
-
-    def action_show_palette(self) -> None:
-        self._show_or_tell(self.show_palette)
-
-    def _show_or_tell(self, show: Callable[[], object]) -> None:
-        try:
-            show()
-        except CaesuraError as error:
-            self.tell(str(error))
-
-    def action_retry_now(self) -> None:
-        self.session.retry_now()
-        self._refresh_state()
-
-    def action_send_queued(self) -> None:
-        self.queueing.go_on()
-        self._refresh_state()
-
-    def action_next_mode(self) -> None:
-        self.session.set_mode(self.session.mode.next)
-
-    # -- where the keys go --
-
-    def action_toggle_panel(self) -> None:
-        """Closed: open it and go there. Open: go there. There: close it."""
-        if self.screen.focused is self.panel:
-            self._close_panel()
-        else:
-            self.panel.open()
-            self._focus(self.panel)
-
-    def action_go_on(self) -> None:
-        """From the composer to the question, the panel, and back; what is not open is left out. While a
-        command is being typed, complete it."""
-        if self.completion.is_open and self.screen.focused is self.prompt:
-            # In its turn, behind what was typed before.
-            self.prompt.call_later(self.completion.complete)
-            return
-        stations: list[Widget] = [
-            self.prompt,
-            *self.lists.stations,
-            *self.dialogs.stations,
-            *self.queue.stations,
-        ]
-        if self.panel.is_open:
-            stations.append(self.panel)
-        focused = self.screen.focused
-        at = stations.index(focused) if focused in stations else -1
-        self._focus(stations[(at + 1) % len(stations)])
-
-    def _focus(self, widget: Widget) -> None:
-        # At once, unlike `Widget.focus`: what is typed behind the key that led here goes to `widget`.
-        self.screen.set_focus(widget, scroll_visible=False)
-        self._refresh_state()
-
-    def _close_innermost(self) -> None:
-        if self.dialogs.words_open:
-            self.dialogs.close_words()
-        elif self.lists.is_open:
-            self.lists.close_innermost()
-        elif self.queue.closes:
-            self.queue.close_innermost()
-        elif self.screen.focused is not self.panel and self.completion.is_open:
-            self.completion.dismiss()
-        else:
-            self._close_panel()
-
-    def _close_panel(self) -> None:
-        self.panel.close()
-        self._focus(self.prompt)
-
-    # -- single calls --
-
-    def on_panel_stop_requested(self, message: Panel.StopRequested) -> None:
-        message.stop()
-        self.stops.press(message.call_id, message.button, "the panel")
-        self.panel.wake()
-
-    def on_panel_deadline_moved(self, message: Panel.DeadlineMoved) -> None:
-        message.stop()
-        self.stops.give_time(message.call_id, message.seconds)
-        self.panel.wake()
-
-    def on_panel_kill_requested(self, message: Panel.KillRequested) -> None:
-        message.stop()
-        self.action_kill_survivors()
 
     def on_text_area_changed(self, message: TextArea.Changed) -> None:
         message.stop()
@@ -641,23 +388,3 @@ class Pane(PaneCommands):
     def key_state(self) -> KeyState:
         """What keys depend on now, asked of session and widgets anew each time."""
         return key_state(self, self.screen.focused)
-
-    # -- moving --
-
-    def action_transcript_page_up(self) -> None:
-        self.transcript.action_page_up()
-
-    def action_transcript_page_down(self) -> None:
-        self.transcript.action_page_down()
-
-    def action_transcript_home(self) -> None:
-        self.transcript.action_scroll_home()
-
-    def action_transcript_end(self) -> None:
-        self.transcript.action_scroll_end()
-
-    def action_toggle_cards(self) -> None:
-        self.transcript.toggle_cards()
-
-    def action_toggle_reasoning(self) -> None:
-        self.transcript.toggle_reasoning()

@@ -9,19 +9,17 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from textual.widget import Widget
-
 from core.errors import CaesuraError
 from core.threads import run_in_thread
 from tui.keys import KeyBinding, KeyScope
-from tui.widgets.lists import Lists
+from tui.widgets.pane_parts import PaneParts
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Sequence
+
+    from textual.widget import Widget
 
     from core.loop_lag import LoopLag
-    from core.session import Session
-    from tui.key_state import KeyState
     from tui.preferences import Preferences
     from tui.theme_choice import ThemeChoice
     from tui.widgets.model_list import ModelList
@@ -33,30 +31,14 @@ class NotHere(CaesuraError):
     """The pane stands alone: there are no settings behind it."""
 
 
-class PaneCommands(Widget):
+class PaneCommands(PaneParts):
     """See the module."""
 
-    session: Session
     _preferences: Preferences | None
     _themes: ThemeChoice | None
     _lag: LoopLag | None
 
     # -- what the pane has --
-
-    @property
-    def lists(self) -> Lists:
-        return self.query_one(Lists)
-
-    @property
-    def key_state(self) -> KeyState:
-        """What keys depend on now."""
-        raise NotImplementedError
-
-    def tell(self, text: str) -> None:
-        raise NotImplementedError
-
-    def do_later(self, work: Coroutine[object, object, None]) -> None:
-        raise NotImplementedError
 
     def do_command(self, name: str) -> None:
         """Do what `/name` alone does."""

@@ -21,7 +21,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from core.events import Status
-from tui.keys import KeyScope, bindings
+from tui.keys import KeyScope, bindings, key_name
 from tui.operation_rows import ONE_LINE_FROM, Button, Line, Placed, Tone, button_of, in_tree_order, name_of
 from tui.panel_rows import Face, Living, OperationRow, RefusedRow, Row, latest_output, make_rows, row_line
 from tui.words import StopWords
@@ -285,7 +285,9 @@ class Panel(ScrollView, can_focus=True):
         if not count and not self._survivors:
             keys = "Esc closes"
         # Not a string, in which `[stop]` would be markup.
-        self.border_subtitle = Content(keys if self.has_focus else "Ctrl+T goes here · or click [stop]")
+        self.border_subtitle = Content(
+            keys if self.has_focus else f"{key_name('pane.toggle_panel')} goes here · or click [stop]"
+        )
 
     def _show_selected(self) -> None:
         places = [at for at, row in enumerate(self._rows) if row.key == self._selected]

@@ -17,7 +17,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from core.cancel import CancelReason, Cause
-from tui.keys import KeyScope, bindings
+from tui.keys import KeyScope, bindings, key_name
 from tui.queue_rows import (
     QueueAct,
     QueueRow,
@@ -28,7 +28,7 @@ from tui.queue_rows import (
     queue_line,
     state_words,
 )
-from tui.queueing import STOP_AND_SEND_KEY, queue_state
+from tui.queueing import queue_state
 from tui.widgets.chords import Chords
 from tui.widgets.prompt import Prompt
 from tui.widgets.row_list import RowList
@@ -368,7 +368,8 @@ class QueueList(Widget):
         self._close_editor()
         if message.now:
             # First, so that it is not sent as it was before.
-            self._waiting.send_queued_now(editor.queue_id, CancelReason(Cause.USER, STOP_AND_SEND_KEY))
+            reason = CancelReason(Cause.USER, key_name("prompt.stop_and_send"))
+            self._waiting.send_queued_now(editor.queue_id, reason)
             self._focus(self._home)
         if not self._waiting.edit_queued(editor.queue_id, message.text):
             self._waiting.end_edit()

@@ -65,6 +65,15 @@ class BackOffView:
     until: float
     key: str
 
+    def fitted(self, now: float, room: int) -> str:
+        """How long it is until the next attempt, in at most `room` cells. A number is whole or not there: the
+        reason is shortened first, then it goes, and after it the key (R2)."""
+        left = f"again in {max(0, math.ceil(self.until - now))} s"
+        when = f"{left}, {self.key} now"
+        if why := _cut(_one_line(self.why), room - cell_len(when) - 2):
+            return f"{why}: {when}"
+        return next((words for words in (when, left) if cell_len(words) <= room), "")
+
 
 @dataclass(frozen=True, slots=True)
 class StatusView:
@@ -87,13 +96,6 @@ class StatusView:
     mode: str = ""
     cost: str = ""
     back_off: BackOffView | None = None
-
-    def note_at(self, now: float) -> str:
-        """The note, or how long it is until the next attempt."""
-        if self.back_off is None:
-            return self.note or ""
-        left = max(0, math.ceil(self.back_off.until - now))
-        return f"{self.back_off.why}: again in {left} s, {self.back_off.key} now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ def fit_status(view: StatusView, *, now: float, width: int) -> StatusText:
     text = StatusText(state=view.state.value, esc=view.esc.value)
     for wish in ({"mode": view.mode}, {"esc": view.esc.in_full}):
         text = _if_it_fits(text, width, **wish)
-    text = _fit_note(text, _one_line(view.note_at(now)), width)
+    text = _fit_note(text, view, now=now, width=width)
     busy = view.state is not TurnState.IDLE
     since = max(0.0, now - view.started_at) if busy and view.started_at is not None else None
     used = view.context_used
@@ -188,9 +190,11 @@ def _if_it_fits(text: StatusText, width: int, **parts: str) -> StatusText:
     return trial if trial.cells <= width else text
 
 
-def _fit_note(text: StatusText, note: str, width: int) -> StatusText:
+def _fit_note(text: StatusText, view: StatusView, *, now: float, width: int) -> StatusText:
     room = width - text.cells - len(_SEPARATOR)
-    return replace(text, note=_cut(note, room))
+    if view.back_off is not None:
+        return replace(text, note=view.back_off.fitted(now, room))
+    return replace(text, note=_cut(_one_line(view.note or ""), room))
 
 
 def _fit_model(text: StatusText, model: str, width: int) -> StatusText:

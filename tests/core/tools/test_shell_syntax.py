@@ -103,6 +103,16 @@ def test_the_parts_of_a_line(line: str, parts: tuple[tuple[str, ...], ...] | Non
         "python -c 'import shutil; shutil.rmtree(\"x\")'", "truncate -s 0 x", "shred x", "init 0",
         "$(" * 20 + "x" + ")" * 20, "caesura config set permissions.mode auto", "caesura config trust",
         "caesura keys set openai", "caesura run --mode auto 'rm it'", "x && env caesura config edit",
+        "caesura --model x config set permissions.allow '[\"shell\"]'", "caesura config set model show",
+        "caesura config unset permissions.deny", "caesura keys test openai --api-base http://x",
+        "caesura --api-base http://x run y", "caesura run --api http://x y", "/opt/bin/caesura config trust",
+        "python -m tui.cli config trust", "python3 -P -m tui.cli keys set openai",
+        "uv run caesura config edit",
+        "python -c \"open('.caesura.toml', 'w')\"", "caesura sessions delete 1a2b",
+        "python -c \"from tui.cli import main; main(['config', 'trust'])\"",
+        "CAESURA_PERMISSIONS_MODE=auto caesura run x", "OPENAI_BASE_URL=http://x caesura run x",
+        "env XDG_CONFIG_HOME=. caesura run x", "export CAESURA_PERMISSIONS_MODE=auto; caesura run x",
+        "bash -c 'caesura config trust'", "echo \"$(caesura config trust)\"",
     ],
 )  # fmt: skip
 def test_what_is_dangerous(line: str) -> None:
@@ -121,6 +131,9 @@ def test_what_is_dangerous(line: str) -> None:
         "chmod +x a.sh", "bash script.sh", "bash -c 'make'", "for a in *; do echo $a; done",
         "\"$VENV/bin/python\" x",
         "caesura config get model", "caesura keys list", "caesura sessions", "caesura run hello",
+        "caesura config", "caesura --mode edits config check", "python -m tui.cli config get model",
+        "grep caesura config set", "caesura doctor", "caesura sessions show 1a2b",
+        "git log caesura config set", "X=1 make",
         "curl -o x http://y", "cp a b", "echo $((1+2))", "python <<'E'\nprint(1)\nE",
     ],
 )  # fmt: skip

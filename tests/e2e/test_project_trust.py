@@ -1,0 +1,77 @@
+"""A project's own settings in the real program: nothing before its folder is trusted, all of them then."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.caesura import API_KEY, PROGRAM, START_S, environment
+from tests.servers.base import ThreadedServer
+from tests.servers.openai import OpenAIServer
+from tests.servers.script import Script
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TEXT = ("It answers.",)
+
+
+def caesura(home: Path, *arguments: str, **changes: str | None) -> subprocess.CompletedProcess[str]:
+    """In the project's folder."""
+    env = os.environ | environment(home, **changes)
+    return subprocess.run(
+        [*PROGRAM, *arguments],
+        cwd=home / "work",
+        env={name: value for name, value in env.items() if value is not None},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=START_S,
+    )
+
+
+@pytest.mark.parametrize("own", ["", 'model = "openai/own"\n'], ids=["no model of one's own", "another one"])
+def test_the_model_of_a_project_answers_from_the_first_prompt_on_once_it_is_trusted(
+    tmp_path: Path, own: str
+) -> None:
+    (tmp_path / "work").mkdir()
+    config = tmp_path / "config" / "caesura" / "config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text(own)
+    with (
+        ThreadedServer(OpenAIServer(Script(text=TEXT))) as theirs,
+        ThreadedServer(OpenAIServer(Script(text=TEXT))) as mine,
+    ):
+        project = tmp_path / "work" / ".caesura.toml"
+        touched = tmp_path / "touched"
+        project.write_text(
+            'model = "team/theirs"\n[providers.team]\n'
+            f'api_base = "{theirs.url}"\n'
+            f'[mcp.servers.bad]\ncommand = ["touch", "{touched}"]\n'
+        )
+        before = caesura(tmp_path, "run", "hello", OPENAI_BASE_URL=mine.url)
+        assert before.stdout.strip() == TEXT[0]
+        assert before.stderr.count("caesura config trust") == 1
+        for key in ("model", "providers.team", "mcp.servers.bad"):
+            assert key in before.stderr
+        assert (len(mine.exchanges), len(theirs.exchanges)) == (1, 0)
+        assert not touched.exists()
+
+        assert caesura(tmp_path, "config", "trust").returncode == 0
+        after = caesura(tmp_path, "run", "hello", OPENAI_BASE_URL=mine.url)
+        assert after.stdout.strip() == TEXT[0]
+        assert "trust" not in after.stderr
+        assert touched.exists()
+        [exchange] = theirs.exchanges
+        assert exchange.request.model == "theirs"
+        # The person's usual key is not for a server that a file names.
+        assert API_KEY not in str(exchange.request)
+
+        # The command line goes before all files.
+        named = caesura(tmp_path, "run", "--model", "openai/named", "hello", OPENAI_BASE_URL=mine.url)
+        assert named.stdout.strip() == TEXT[0]
+        assert mine.exchanges[-1].request.model == "named"
