@@ -192,11 +192,16 @@ def wait_card(app: Caesura, text: str, words: str) -> str:
 
 def wait_commands(folder: Path, commands: Collection[str], program: str) -> dict[int, str]:
     """Wait until these command lines of `program`, and no others of it, are at work in `folder`."""
-    wait_until(
-        lambda: sorted(commands_in(folder, program).values()) == sorted(commands),
-        what=f"{commands} live and no other {program}",
-    )
-    return commands_in(folder, program)
+    seen: dict[int, str] = {}
+
+    def are_all() -> bool:
+        # What was seen then: a shell that forks is called like its parent again for a moment.
+        nonlocal seen
+        seen = commands_in(folder, program)
+        return sorted(seen.values()) == sorted(commands)
+
+    wait_until(are_all, what=f"{commands} live and no other {program}")
+    return seen
 
 
 def finish(pipe: Path, text: str) -> None:

@@ -174,7 +174,7 @@ def test_continuing_goes_on_exactly_where_it_was_cut(cuts: list[int]) -> None:
     for cut in sorted(cuts):
         part = "".join(pieces[start:cut])
         conversation += [Said(Role.ASSISTANT, part), Said(Role.USER, "continue")]
-        if len(part.strip()) < 12:
+        if len(part.strip()) < 12 or LONG.count(part.strip()) > 1:
             return  # too little to be recognised; see the next test
         rest = answer(tuple(conversation), None)
         assert isinstance(rest, Reply)
