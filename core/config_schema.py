@@ -312,6 +312,11 @@ class JobSettings:
         Doc("Whether facts of a workspace are noted, and those noted before told to the model."),
         ProjectMay.SWITCH_OFF,
     ] = True
+    titles: Annotated[
+        Switch,
+        Doc("Whether the model is asked for a title; else that is the first line of the first prompt."),
+        ProjectMay.SWITCH_OFF,
+    ] = True
 
 
 @dataclass(frozen=True, slots=True)

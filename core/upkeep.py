@@ -40,6 +40,7 @@ class Upkeep:
         self._noted = len(record.steps)
         self._memory: Memory | None = None
         self.notes_facts = False
+        self.asks_for_titles = True
         self.title = ""
         self._settled = False
         self._asked = False
@@ -63,7 +64,7 @@ class Upkeep:
 
         record = self._record
         model, address = record.choice.model, record.choice.api_base
-        if not (self._settled or self._asked):
+        if self.asks_for_titles and not (self._settled or self._asked):
             self._asked = True
             prompt, reply = self._beginning()
             self._jobs.start(

@@ -144,6 +144,8 @@ class Toolbox:
         )
         limits = Limits(tools.max_steps, tools.deadline, tools.max_budget)
         self._session.configure(permissions.mode, limits)
+        self._session.upkeep.asks_for_titles = config.jobs.titles
+        self._session.upkeep.asks_for_titles = config.jobs.titles
         self._session.use_notes(told.system, told.project.files, noting=config.jobs.memory)
         for sentence in told.news:
             self._session.tell(sentence)

@@ -7,11 +7,11 @@ keeps up or not.
 
 Each run is a program of its own; a first flood warms it up and is not counted.
 
-Figures (Python 3.11.7, 2 processors, 24 GB, Linux, 21 November 2026, load average below 1.3), 20 runs:
+Figures (Python 3.11.7, 2 processors, 24 GB, Linux, 21 November 2026, load average below 1.3), 10 runs:
 
-    first byte to last text shown    median 1.03 s   p95 1.20  p99 1.21
-    processor time per chunk         median 0.38 ms  p95 0.45  p99 0.46
-    key echo meanwhile (433 keys)    median 9.0 ms   p95 24.8  p99 29.1
+    first byte to last text shown    median 1.10 s   p95 1.48  p99 1.48
+    processor time per chunk         median 0.45 ms  p95 0.56  p99 0.56
+    key echo meanwhile (216 keys)    median 9.7 ms   p95 35.0  p99 42.7
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.measure import (
+    NO_JOBS,
     PATIENCE_S,
     PLACEHOLDER,
     Figure,
@@ -149,7 +150,7 @@ def echo_of(terminal: Terminal, key: str, pressed: float) -> float:
 
 
 def run_once(program: Program, server: Server) -> Flood:
-    with program.run(server) as terminal:
+    with program.run(server, config=NO_JOBS) as terminal:
         terminal.wait_for_output(PLACEHOLDER)
         flood_once(terminal, server)
         return flood_once(terminal, server)

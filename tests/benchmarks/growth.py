@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from tests.benchmarks.flood import SCRIPT, Flood, flood_once
 from tests.benchmarks.measure import (
+    NO_JOBS,
     PLACEHOLDER,
     Figure,
     Goal,
@@ -57,7 +58,7 @@ class Growth:
 
 
 def session_once(program: Program, server: Server) -> Growth:
-    with program.run(server) as terminal:
+    with program.run(server, config=NO_JOBS) as terminal:
         terminal.wait_for_output(PLACEHOLDER)
         flood_once(terminal, server)
         floods = [flood_once(terminal, server)]

@@ -39,6 +39,8 @@ from tests.servers.record import Moment, Seen
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+NO_JOBS: Final = "[jobs]\ntitles = false\nmemory = false\n"
+"""For who measures replies: a server that answers all requests alike makes a flood of a title."""
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 COLUMNS: Final = 120
 LINES: Final = 40

@@ -10,8 +10,10 @@ three servers, keys of one's own, rules and twenty themes, of which one is used.
 
 Figures (Python 3.11.7, 2 processors, 24 GB, Linux, 21 November 2026, load average below 1.0), 20 runs, in ms:
 
-    prompt on the screen        median 376   p95 454   p99 532
-    first key echoed            median 408   p95 512   p99 556
+    prompt on the screen              median 333   p95 378   p99 397
+    first key echoed                  median 373   p95 405   p99 439
+    with many settings: prompt        median 337   p95 353   p99 366
+    with many settings: first key     median 384   p95 407   p99 420, 10.8 more
 """
 
 from __future__ import annotations

@@ -10,11 +10,11 @@ as left open, and there must be none.
 Figures (Python 3.11.7, 2 processors, 24 GB, Linux, 21 November 2026, load average below 1.3), in ms, 34 stops
 a cell:
 
-    plain Esc, slow stream      median 0.96  p95 2.99  p99 5.08   kitty  1.08  4.42  4.95
-    plain Esc, stall            median 1.23  p95 2.41  p99 2.45   kitty  1.38  2.46  2.49
-    plain Esc, before headers   median 1.17  p95 2.66  p99 5.63   kitty  1.33  3.07  5.79
-    all: socket closed          median 1.22  p95 2.47  p99 5.08   max 5.79, none of 204 left open
-    all: end shown              median 17.7  p95 24.6  p99 27.9   max 29.8
+    plain Esc, slow stream      median 1.26  p95 6.91  p99 7.40   kitty  1.53  6.55  13.5
+    plain Esc, stall            median 1.37  p95 3.17  p99 3.36   kitty  1.53  3.11  3.14
+    plain Esc, before headers   median 1.50  p95 2.47  p99 5.68   kitty  1.40  3.84  8.55
+    all: socket closed          median 1.45  p95 3.83  p99 7.40   max 13.5, none of 204 left open
+    all: end shown              median 21.9  p95 29.4  p99 34.5   max 35.3
 """
 
 from __future__ import annotations

@@ -47,6 +47,16 @@ def jobs_of(talk: Conversation) -> list[str]:
     return [view.call_id for view in talk.session.operations() if view.kind is OperationKind.JOB]
 
 
+async def test_who_wants_no_titles_has_none_asked_for() -> None:
+    namer = Namer(say("A fine title"), say("hello"))
+    talk = talk_with(namer)
+    talk.session.upkeep.asks_for_titles = False
+    await talk.turn("name me")
+    assert talk.session.upkeep.title == "name me"
+    assert jobs_of(talk) == []
+    assert namer.title.requests == []
+
+
 @pytest.mark.promise("C4", "H6")
 async def test_a_title_comes_from_a_job_and_counts_with_what_was_used() -> None:
     talk = talk_with(Namer(say("A fine title"), say("hello")))
