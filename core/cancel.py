@@ -17,15 +17,20 @@ import logging
 import math
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 import anyio
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+END_OF_PROGRAM = "end of the program"
+"""The source of a cancel that nobody asked for: the program ends."""
+
 
 log = logging.getLogger(__name__)
 
@@ -76,17 +81,20 @@ _Callback = Callable[[CancelReason], None]
 class Registration:
     """A callback waiting for a cancel. `close` takes it back; closing twice is harmless."""
 
-    __slots__ = ("_token", "callback", "waiting")
+    __slots__ = ("_waiting", "callback", "token")
 
-    def __init__(self, token: CancelToken, callback: _Callback, waiting: dict[Registration, object]) -> None:
-        self._token = token
+    def __init__(self, token: CancelToken, callback: _Callback, waiting: dict[Registration, bool]) -> None:
+        self.token = token
         self.callback = callback
-        self.waiting = waiting
+        self._waiting = waiting
         token._pinned.add(self)
-        waiting[self] = None
+        waiting[self] = True
 
-    def close(self) -> None:
-        self._token._withdraw(self)
+    def close(self) -> bool:
+        """True for the one caller who took it back, so that it runs at most once."""
+        taken = self._waiting.pop(self, False)
+        self.token._pinned.discard(self)
+        return taken
 
     def __enter__(self) -> Self:
         return self
@@ -117,13 +125,13 @@ class CancelToken:
     def __init__(self, name: str, parent: CancelToken | None = None) -> None:
         self.name: Final = name
         self.parent: Final = parent
-        # Weakly, lest a long session collects the tokens of all its turns. Not a WeakSet: that is walked in
-        # Python code, and fails when a signal handler adds a child meanwhile.
+        # Weak references, or a long session would keep the tokens of all turns. No WeakSet: that is walked
+        # in Python code, and fails when a signal handler adds a child meanwhile.
         self._children: set[weakref.ref[CancelToken]] = set()
-        self._callbacks: dict[Registration, object] = {}
-        self._force_callbacks: dict[Registration, object] = {}
+        self._callbacks: dict[Registration, bool] = {}
+        self._force_callbacks: dict[Registration, bool] = {}
         # One set for the whole tree: a token with a callback that is still to come stays alive by it, also
-        # when nobody but its parent is left to be cancelled.
+        # when only its parent is still referenced.
         self._pinned: set[Registration] = parent._pinned if parent is not None else set()
         self._scopes: dict[anyio.CancelScope, asyncio.AbstractEventLoop] = {}
         # Reason and mark in one slot: whoever sees the mark sees the reason. `dict.setdefault` is atomic, so
@@ -150,7 +158,7 @@ class CancelToken:
 
     @property
     def reason(self) -> CancelReason | None:
-        """Why it was cancelled, or None while it is not. It never changes once set (T2)."""
+        """Why it was cancelled, None while it is not. It never changes once set (T2)."""
         mark = self._mark.get("reason")
         return None if mark is None else mark[0]
 
@@ -160,8 +168,13 @@ class CancelToken:
 
     @property
     def forced(self) -> bool:
-        """Whether a second stop, here or further up, has taken away what grace the first one left."""
-        return self._forced or (self.parent is not None and self.parent.forced)
+        """Whether a second stop of this token or of an ancestor has ended the grace period."""
+        token: CancelToken | None = self
+        while token is not None:
+            if token._forced:
+                return True
+            token = token.parent
+        return False
 
     def check(self) -> None:
         """Raise `Cancelled` if the token is cancelled: before work that must not start after a stop."""
@@ -172,15 +185,15 @@ class CancelToken:
         """Mark this token and all its descendants; true for the first call only (T1, T2).
 
         Returns at once, from any thread. Callbacks run in the calling thread; bound blocks of another
-        thread's event loop are reached through that loop.
+        thread's event loop are reached through that loop. A `SystemExit` or `KeyboardInterrupt` of a
+        callback is raised after all of them have run.
         """
         first = self._claim(reason)
         subtree = self._mark_descendants()
         # All of them, not only those marked just now: another cancel may have been interrupted half-way, or
         # be held up by a callback of its own, and delivering twice does no harm.
         _deliver([item for token in subtree for item in token._scopes.copy().items()])
-        for token in subtree:
-            token._run_callbacks()
+        _run(registration for token in subtree for registration in token._all_callbacks())
         return first
 
     def on_cancel(self, callback: _Callback) -> Registration:
@@ -192,11 +205,11 @@ class CancelToken:
         # Known first, looked at second: a cancel in between sees it, and only who withdraws it runs it.
         registration = Registration(self, callback, self._callbacks)
         if self.cancelled:
-            self._run(registration)
+            _run((registration,))
         return registration
 
     def force(self) -> bool:
-        """The second stop: whoever waits for something to end in peace waits no longer (S11, E7).
+        """The second stop: it ends the grace period of everything that is being stopped (S11, E7).
 
         It marks the same subtree as `cancel` and, like it, returns at once in any thread. Returns false and
         does nothing while the token is not cancelled.
@@ -205,9 +218,8 @@ class CancelToken:
             return False
         # Known first, the callbacks listed second: one that is missing there sees it and runs by itself.
         self._forced = True
-        for token in self._mark_descendants():
-            for registration in list(token._force_callbacks):
-                token._run(registration)
+        subtree = self._mark_descendants()
+        _run(registration for token in subtree for registration in list(token._force_callbacks))
         return True
 
     def on_force(self, callback: _Callback) -> Registration:
@@ -215,7 +227,7 @@ class CancelToken:
         registration = Registration(self, callback, self._force_callbacks)
         # Forced by an ancestor but not marked by it yet: then that walk is still to come, and runs it.
         if self.cancelled and self.forced:
-            self._run(registration)
+            _run((registration,))
         return registration
 
     def bind(self) -> _Binding:
@@ -257,28 +269,10 @@ class CancelToken:
             subtree += children
         return subtree
 
-    def _run_callbacks(self) -> None:
+    def _all_callbacks(self) -> Iterator[Registration]:
+        """Those too that are registered while they run."""
         while waiting := list(self._callbacks):
-            for registration in waiting:
-                self._run(registration)
-
-    def _run(self, registration: Registration) -> None:
-        if not self._withdraw(registration):
-            return
-        assert self.reason is not None
-        try:
-            registration.callback(self.reason)
-        except (Exception, asyncio.CancelledError):
-            # Any callback's fault must stay its own: the ones behind it close sockets. A CancelledError is a
-            # fault too, for nothing is awaited here: it comes from the result of a cancelled future.
-            log.exception("a cancel callback of %r failed", self.name)
-
-    def _withdraw(self, registration: Registration) -> bool:
-        """Take a callback back; true for the one caller who got it, so that it runs at most once."""
-        missing = object()
-        withdrawn = registration.waiting.pop(registration, missing) is not missing
-        self._pinned.discard(registration)
-        return withdrawn
+            yield from waiting
 
     def __repr__(self) -> str:
         return f"<CancelToken {self.name!r} {self.reason or 'live'}>"
@@ -342,7 +336,31 @@ def _deliver(bound: list[tuple[anyio.CancelScope, asyncio.AbstractEventLoop]]) -
         if loop is here:
             _cancel_scopes(scopes)
         # Our own loop too: a signal handler may have interrupted its wait for input, which only this ends.
-        _call_in(loop, lambda scopes=scopes: _cancel_scopes(scopes))  # type: ignore[misc]
+        _call_in(loop, partial(_cancel_scopes, scopes))
+
+
+def _run(registrations: Iterable[Registration]) -> None:
+    """Run each callback unless it has run already.
+
+    A `SystemExit` or `KeyboardInterrupt` is raised after the others: they close sockets and must run in any
+    case.
+    """
+    exits: list[BaseException] = []
+    for registration in registrations:
+        if not registration.close():
+            continue
+        token = registration.token
+        assert token.reason is not None
+        try:
+            registration.callback(token.reason)
+        except (Exception, asyncio.CancelledError):
+            # Nothing is awaited here, so a CancelledError is no cancel of this task: it comes from reading
+            # the result of a cancelled future.
+            log.exception("a cancel callback of %r failed", token.name)
+        except BaseException as stop:  # noqa: BLE001 - raised below
+            exits.append(stop)
+    if exits:
+        raise exits[0]
 
 
 def _cancel_scopes(scopes: list[anyio.CancelScope]) -> None:

@@ -1,8 +1,8 @@
-"""What is known of a model before it is asked: its provider's name, its limits, prices and abilities.
+"""Facts known of a model before a request: its provider's name, its limits, prices and abilities.
 
-Everything here is a pure function of a model's name and of an entry of litellm's cost map that the caller
-passes in. It must never import litellm, never touch the network, and never guess: what an entry does not
-say stays None.
+All functions depend only on a model's name and an entry of litellm's cost map that the caller passes in. This
+module must never import litellm, never touch the network, and never guess: what an entry does not state stays
+None.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from core.model import ModelInfo
-from providers.protocols import RESPONSES_PREFIX, responses_model
+from core.model.provider import ModelInfo
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping
+
+RESPONSES_PREFIX = "responses/"
 
 TITLES = {
     "anthropic": "Anthropic",
@@ -61,10 +62,10 @@ COST_MAP_PROVIDERS = {
 """Providers that litellm's cost map lists under another prefix than its requests use."""
 
 CHAT, RESPONSES = "chat", "responses"
-"""The modes of the cost map that a conversation can be held in."""
+"""The modes of the cost map that support a conversation."""
 
 _LONG_PROMPT = re.compile(r"input_cost_per_token_above_(\d+)k_tokens")
-"""How the cost map names the price of a token in a long prompt, which begins at thousands of tokens."""
+"""The cost map's name for the price of a token in a long prompt, which begins at thousands of tokens."""
 
 
 def provider_of(model: str, entry: Mapping[str, object] | None = None) -> str:
@@ -81,7 +82,7 @@ def provider_of(model: str, entry: Mapping[str, object] | None = None) -> str:
 
 
 def title_of(provider: str) -> str:
-    """The provider's name as a person writes it; an unknown name comes back as it is."""
+    """The provider's usual spelling; an unknown name is returned unchanged."""
     return TITLES.get(provider, provider) or "the provider"
 
 
@@ -106,11 +107,10 @@ def entry_for(model: str, cost_map: Mapping[str, Mapping[str, object]]) -> Mappi
 def listed_models(
     cost_map: Mapping[str, Mapping[str, object]], providers: Container[str]
 ) -> Iterator[tuple[str, ModelInfo]]:
-    """Each model to converse with that one of `providers` has: the provider, and the model under a name that
-    can be asked for as it is.
+    """Each conversation model of one of `providers`, under a name that requests can use, with its provider.
 
     A model that the map lists twice, with its provider's prefix and without, comes once. Entries that stand
-    for many models are none. The steps are small, so that a caller can pause between two.
+    for many models are skipped. The steps are small, so that a caller can pause between two.
     """
     seen: set[str] = set()
     for listed, entry in cost_map.items():
@@ -125,7 +125,7 @@ def listed_models(
 
 
 def _listed_provider(entry: Mapping[str, object]) -> str:
-    """The provider of an entry, as requests name it; the map tells several of Vertex AI and Bedrock apart."""
+    """The provider of an entry, as requests name it; the map has several for Vertex AI and for Bedrock."""
     listed = entry.get("litellm_provider")
     if not isinstance(listed, str):
         return ""
@@ -139,9 +139,9 @@ def _listed_provider(entry: Mapping[str, object]) -> str:
 
 
 def describe(model: str, entry: Mapping[str, object] | None) -> ModelInfo:
-    """What `entry`, a value of litellm's cost map, says of `model`.
+    """Read what `entry`, a value of litellm's cost map, states about `model`.
 
-    Limits are in tokens, prices in dollars per token. Fields that are missing or make no sense are None.
+    Limits are in tokens, prices in dollars per token. Fields that are missing or invalid are None.
     """
     known = entry or {}
     long = _long_prompt(known)
@@ -166,16 +166,14 @@ def describe(model: str, entry: Mapping[str, object] | None) -> ModelInfo:
 
 
 def _long_prompt(known: Mapping[str, object]) -> int | None:
-    """Above how many tokens a prompt is charged as a long one. Of several bounds, which no entry has so far,
-    the first would count."""
+    """The number of tokens above which a prompt costs more, the lowest if there are several."""
     bounds = [int(named[1]) * 1000 for name in known if (named := _LONG_PROMPT.fullmatch(name))]
     return min(bounds, default=None)
 
 
 def _tokens(value: object) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return int(value) if math.isfinite(value) and value >= 1 else None
+    count = _price(value)
+    return int(count) if count is not None and count >= 1 else None
 
 
 def _price(value: object) -> float | None:
@@ -186,3 +184,17 @@ def _price(value: object) -> float | None:
 
 def _ability(value: object) -> bool | None:
     return value if isinstance(value, bool) else None
+
+
+def responses_model(model: str) -> str | None:
+    """The plain name of a model that is used through the Responses API, else None.
+
+    >>> responses_model("openai/responses/gpt-5")
+    'openai/gpt-5'
+    """
+    provider, _, rest = model.partition("/")
+    if provider == "responses":
+        return rest
+    if rest.startswith(RESPONSES_PREFIX):
+        return f"{provider}/{rest.removeprefix(RESPONSES_PREFIX)}"
+    return None

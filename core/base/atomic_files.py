@@ -1,9 +1,9 @@
-"""Files that are replaced whole or left as they were, by one rename, whoever does it: a tool, or a put-back.
+"""Replace files as a whole, by one rename, or leave them as they were.
 
-All of it blocks. It must never leave a file half written, nor anything beside it when it fails.
+All of it blocks. A failure leaves no half-written file and no temporary file.
 
-Not solved: a rename gives up hard links, access lists and extended attributes of the old file, and somebody
-else's write in the instant between the last look and the rename is lost.
+Not solved: a rename loses hard links, access lists and extended attributes of the old file. A write by
+another program in the instant between the last check and the rename is lost.
 """
 
 from __future__ import annotations
@@ -15,16 +15,15 @@ import secrets
 import stat
 from typing import TYPE_CHECKING
 
-from core.values import dataclass
+from core.base.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """By what a file is known to be the one that was read."""
+class Signature(Value):
+    """Identifies a file and its state, to tell whether it is still the one that was read."""
 
     device: int
     inode: int
@@ -37,7 +36,7 @@ class Signature:
 
 
 def signature_of(path: Path) -> Signature | None:
-    """That of what is at `path`, a link itself included; None for nothing."""
+    """The signature of what is at `path`, without following a link; None if there is nothing."""
     try:
         return Signature.of(path.lstat())
     except FileNotFoundError:
@@ -47,11 +46,11 @@ def signature_of(path: Path) -> Signature | None:
 def replace_whole(
     target: Path, content: bytes, claim: Callable[[], None], *, mode: int | None = None
 ) -> None:
-    """Make `content` the whole content of `target`, at once. Links in `target` are resolved already.
+    """Replace the content of `target`, whose links are resolved already.
 
-    `claim` is called when only the rename is left: what it raises leaves everything as it was. The file gets
-    the permission bits `mode`, or keeps its own; its owner is kept as far as that is allowed. Missing folders
-    are made. Raises `OSError`.
+    `claim` is called just before the rename: if it raises, nothing is changed. The file gets the permission
+    bits `mode`, or keeps its own; its owner is kept as far as that is allowed. Missing folders are made.
+    Raises `OSError`.
     """
     made: list[Path] = []
     temporary = target.parent / f".caesura-{secrets.token_hex(8)}.tmp"
@@ -70,7 +69,7 @@ def replace_whole(
 
 
 def _make_folders(folder: Path, made: list[Path]) -> None:
-    """Make the folders that are missing and note them in `made`, outermost first."""
+    """Make the missing folders and add them to `made`, outermost first."""
     missing = list(itertools.takewhile(lambda each: not each.exists(), (folder, *folder.parents)))
     for each in reversed(missing):
         each.mkdir(exist_ok=True)
@@ -78,7 +77,8 @@ def _make_folders(folder: Path, made: list[Path]) -> None:
 
 
 def _write_new(temporary: Path, content: bytes, like: Path, mode: int | None) -> None:
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    created = 0o666 if mode is None else mode
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, created)
     with os.fdopen(descriptor, "wb") as file:
         with contextlib.suppress(FileNotFoundError):
             old = like.stat()
@@ -89,5 +89,5 @@ def _write_new(temporary: Path, content: bytes, like: Path, mode: int | None) ->
             os.fchmod(descriptor, mode)
         file.write(content)
         file.flush()
-        # Else a crash of the machine could leave an empty file where a full one was.
+        # Without it a crash of the machine could leave an empty file.
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Where what is kept for the person lives, and where the settings do: the person's own and a project's."""
+"""The folders for data and settings, and the files of settings: the person's own and a project's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 PROJECT_FILE = ".caesura.toml"
 TRUSTED = "trusted.toml"
-"""Beside the person's `config.toml`: the folders whose own settings count. See `core.trust`."""
+"""The file beside `config.toml` that lists trusted folders. See `core.config.trust`."""
 
 
 def data_folder() -> Path:
@@ -30,9 +30,10 @@ def config_path() -> Path:
 
 
 def find_project_file(workspace: Path) -> Path | None:
-    """The nearest `.caesura.toml` from the workspace up to the root of its repository, if there is one.
+    """The nearest `.caesura.toml` from the workspace up to the root of its repository; None if there is none.
 
-    Outside a repository only the workspace itself is looked at, and nothing above the person's home.
+    Outside a repository only the workspace itself is searched, and never a folder above the user's home
+    folder.
     """
     workspace = Path(os.path.realpath(workspace))
     home = Path(os.path.realpath(os.path.expanduser("~")))  # noqa: PTH111 - `Path.home` may raise

@@ -1,8 +1,8 @@
-"""Where the program's own words go: rotating files in the user's state folder, never the screen.
+"""The logs: rotating files in the user's state folder, never the screen.
 
-Logging starts at once into memory, because the folder's name and the file handlers cost more than the first
-frame may; `open_files` moves what has come together into the files. Writing happens in a thread of its own:
-a slow disk must not hold up the event loop. Message text and keys are never logged.
+Records are collected in memory first, because opening files would delay the first frame; `open_files` then
+writes them to the files. A thread of its own writes, so that a slow disk does not delay the event loop.
+Message text and keys are never logged.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _records: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
 
 
 class _Collector(logging.Handler):
-    """Hands records over without writing them."""
+    """Puts records into the queue without writing them."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        # The text now, for what it refers to may change; the traceback too, for it keeps frames alive.
+        # Formatted now: arguments may change later, and a traceback keeps its frames alive.
         record.message = record.getMessage()
         if record.exc_info:
             record.exc_text = logging.Formatter().formatException(record.exc_info)
@@ -35,24 +35,24 @@ class _Collector(logging.Handler):
 
 
 def collect() -> None:
-    """Keep the records of this process from now on, off the screen."""
+    """Collect the records of this process from now on, and print none of them."""
     root = logging.getLogger()
     root.handlers[:] = [_Collector()]
     root.setLevel(logging.INFO)
 
 
 def state_folder() -> Path:
-    """The folder for logs; made if it is not there. Raises `OSError` when it cannot be made."""
+    """The folder for logs; made if missing. Raises `OSError` when it cannot be made."""
     import platformdirs
 
     return platformdirs.user_state_path("caesura", appauthor=False, ensure_exists=True)
 
 
 def open_files() -> QueueListener | None:
-    """Write what was collected, and all that follows, to `caesura.log` and, for stops, `stops.log`.
+    """Write the collected and all later records to `caesura.log` and, for stops, `stops.log`.
 
-    Returns what is to be stopped at the end, or None where there is no place for files: then the records are
-    dropped and the program goes on.
+    Returns the listener, which the caller stops at the end. Returns None if no file can be written: then the
+    records are dropped and the program goes on.
     """
     from logging.handlers import QueueListener, RotatingFileHandler
 

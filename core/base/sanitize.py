@@ -1,10 +1,10 @@
-"""What may reach a terminal of the text that others wrote.
+"""Make text of others safe to print on a terminal.
 
-A model's text is data. It must never become a control sequence, turn the direction of the line, or hide
-columns that the terminal counts otherwise than we do. Everything that a front end shows goes through
+A model's text is data. It must not become a control sequence, change the direction of the line, or contain
+characters whose width the terminal counts differently. Everything that a front end shows goes through
 `printable` (whole texts) or `PrintableStream` (slices), every link target through `hyperlink_target`.
 
-Nothing here may grow slow: text without anything suspicious is recognised by one built-in call.
+Text without anything suspicious is recognised by one built-in call, so that it stays fast.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _EMOJI += "\U0001f000-\U0001fbff"
 _MODIFIER = "\ufe0e\ufe0f\u20e3\U0001f3fb-\U0001f3ff"
 _TAG = "\U000e0020-\U000e007f"
 
-# Sequences that are kept as a whole: joined emoji and the flags that are spelled with tags.
+# Sequences that are kept whole: joined emoji, and flags that are spelled with tags.
 _CLUSTER = (
     f"[{_EMOJI}][{_MODIFIER}]*(?:\u200d[{_EMOJI}][{_MODIFIER}]*)+"
     f"|\U0001f3f4[{_TAG}]{{1,16}}"
@@ -37,11 +37,11 @@ _REFUSED = (
     "|[\U000e0000-\U000e007f]"  # tags
 )
 _SCAN = re.compile(f"({_CLUSTER})|{_REFUSED}")
-# A suffix whose meaning the next slice may still change.
+# The end of a slice whose meaning the next slice may still change.
 _UNDECIDED = re.compile(f"(?:\r|[\ud800-\udbff]|[{_EMOJI}][{_EMOJI}{_MODIFIER}{_TAG}\u200d]*)\\Z")
 _UNDECIDED_LIMIT = 64
 
-# Refused, and yet letters or marks: `str.isprintable` lets them pass.
+# Refused letters and marks that `str.isprintable` lets pass.
 _BLANK_LETTERS = "\u034f\u115f\u1160\u3164\uffa0"
 
 _SHOWN_AS_REPLACEMENT = re.compile(
@@ -71,13 +71,13 @@ def _picture(found: re.Match[str]) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` as it may be shown: lines, tabs and printable characters, nothing else.
+    """`text` with nothing but newlines, tabs and printable characters.
 
-    Control characters become their pictures (ESC is shown as `␛`), CR LF and the Unicode line separators a
-    newline. C1 controls, lone surrogates, noncharacters and everything that turns the direction become
-    U+FFFD, so that a trick is seen. Direction marks, zero-width characters, fillers, soft hyphens and stray
-    tags are removed; a zero-width joiner stays only between emoji. Not solved: Indic text loses the joiners
-    that only refine its shapes, and two emoji that no font joins are still measured as one.
+    Control characters become their pictures (ESC is shown as `␛`); CR LF and the Unicode line separators
+    become a newline. C1 controls, lone surrogates, noncharacters and direction overrides become U+FFFD, so
+    that they are visible. Direction marks, zero-width characters, fillers, soft hyphens and stray tags are
+    removed; a zero-width joiner stays only between emoji. Not solved: Indic text loses the joiners that only
+    refine its shapes, and two emoji that no font joins are measured as one.
     """
     if text.replace("\n", "").replace("\t", "").isprintable() and not any(
         map(text.__contains__, _BLANK_LETTERS)
@@ -87,10 +87,10 @@ def printable(text: str) -> str:
 
 
 class PrintableStream:
-    """`printable` for text that comes in arbitrary slices.
+    """`printable` for text that arrives in slices.
 
-    Feeding a text in any slices gives, joined, what `printable` gives for the whole. It holds back at most 64
-    characters: a CR, half of a surrogate pair, or an emoji that may go on.
+    The results of `feed` and `close`, joined, equal `printable` of the whole text. At most 64 characters are
+    held back: a CR, half of a surrogate pair, or an emoji that the next slice may continue.
     """
 
     def __init__(self) -> None:
@@ -108,11 +108,11 @@ class PrintableStream:
         return printable(text)
 
     def close(self) -> str:
-        """What was held back; the stream can be used again."""
+        """The characters that were held back. The stream can be used again."""
         held, self._held = self._held, ""
         return printable(held)
 
 
 def hyperlink_target(url: str) -> str | None:
-    """`url` if a terminal may make it a link (OSC 8), else None: http, https and mailto, plain ASCII only."""
+    """`url` if it may be a link of the terminal (OSC 8), else None: http, https and mailto, ASCII only."""
     return url if _TARGET.fullmatch(url) else None

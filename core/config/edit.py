@@ -1,8 +1,12 @@
-"""One setting changed in the person's own file, which stays theirs: its comments, its order, its line ends.
+"""Change one setting in the person's own file and keep the rest: comments, order, line ends.
 
-The line is edited where it stands, and the result read again: exactly that key may have changed. Where that
-cannot be done the file is written anew, and what it was is kept beside it. A file that is not valid is never
-touched, and no value is written that would make it so. All of it blocks, and is for a thread.
+The text is edited in place and parsed again: only that key may have changed. Where that is not possible the
+file is written anew, and a copy of the old one is kept if comments were lost. A file that is not valid is
+never changed, and no value is written that would make it so. All of it blocks, and is for a thread.
+
+Why not `tomlkit` (measured with 0.15.2): it puts a new key below the comment of the next table, so that the
+comment explains the wrong setting; it adds LF lines to a file with CRLF; and it knows no line numbers, which
+errors need, so `core.config.toml_lines` would stay.
 """
 
 from __future__ import annotations
@@ -10,27 +14,29 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from core.config_errors import ConfigError
-from core.config_files import Document, locked, parse, read_document, write_document
-from core.config_layers import BY_DEFAULT, LayerKind, Stack, nested
-from core.config_lines import Entry, Section, comments_of, sections_of
-from core.config_schema import Config
-from core.config_sources import file_layer, flat
-from core.config_tree import Named, Setting, dotted, find, quoted, shown
-from core.config_validation import Fault, validate
-from core.errors import CaesuraError
-from core.values import dataclass
+import tomli_w
+
+from core.base.atomic_files import signature_of
+from core.base.errors import CaesuraError
+from core.base.values import Value
+from core.config.errors import ConfigError
+from core.config.files import Document, locked, parse, read_document, write_document
+from core.config.layers import BY_DEFAULT, LayerKind, Stack, nested, value_at
+from core.config.schema import Config
+from core.config.sources import file_layer, flat
+from core.config.toml_lines import Entry, Section, comments_of, sections_of
+from core.config.tree import Named, Setting, dotted, find, quoted, shown
+from core.config.validation import Fault, validate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
-    from core.config_tree import Key
+    from core.config.tree import Key
 
 
-@dataclass(frozen=True, slots=True)
-class Edited:
-    """What was done. `backup` is the file as it was, where its comments could not be kept in it."""
+class Edited(Value):
+    """The file that was changed. `backup` is a copy of the old one, made only if comments were lost."""
 
     path: Path
     backup: Path | None = None
@@ -39,45 +45,44 @@ class Edited:
 def set_value(path: Path, key: Key, value: object, check: Callable[[Config], object]) -> Edited:
     """Give a setting a value in the file at `path`; `value` is as TOML has it.
 
-    `check` may refuse the settings of the file as they would be then, with a `CaesuraError`. Raises
-    `ConfigError`, and changes nothing, when the file or the value is not valid or cannot be written.
+    `check` may refuse the resulting settings of the file with a `CaesuraError`. Raises `ConfigError`, and
+    changes nothing, when the file or the value is not valid or cannot be written.
     """
     _demand_value(key)
     return _edit(path, check, key, value)
 
 
 def unset_value(path: Path, key: Key, check: Callable[[Config], object]) -> Edited:
-    """Take a setting, or all that stands under a name, out of the file. Raises as `set_value` does, also
-    when the file does not set it."""
+    """Remove a setting, or everything under a name, from the file.
+
+    Raises as `set_value` does, and when the file does not set it.
+    """
     find(key)
-    return _edit(path, check, key, _NOTHING)
+    return _edit(path, check, key, _REMOVED)
 
 
-class _Nothing:
-    """No value: the key is to go."""
-
-
-_NOTHING = _Nothing()
+_REMOVED = object()
+"""In place of a value: the key is to be removed."""
 
 
 def _edit(path: Path, check: Callable[[Config], object], key: Key, value: object) -> Edited:
     with locked(path) as target:
         document = read_document(target)
-        config = Stack().laid(file_layer(LayerKind.USER, document)).config
+        config = Stack().with_layer(file_layer(LayerKind.USER, document)).config
         wanted = copy.deepcopy(document.table)
         _put(wanted, key, value, target)
-        # What was refused before is no fault of this change, which may be the one that mends it.
+        # If the check refuses the file as it is, this change is not to blame: it may be the repair.
         _validate_change(document, wanted, check if _passes(check, config) else lambda _: None)
         text = _edited(document, key, value, wanted)
         keeps_comments = text is not None and not comments_of(document.text) - comments_of(text)
         if text is None:
-            text = _anew(wanted)
+            text = tomli_w.dumps(_pruned(wanted))
         try:
             content = (document.bom + text).encode()
         except UnicodeError as error:
             raise ConfigError(f"{target} was not changed: the value is not UTF-8 text.") from error
         backup = None
-        if not (keeps_comments or value is _NOTHING or not comments_of(document.text)):
+        if not (keeps_comments or value is _REMOVED or not comments_of(document.text)):
             backup = _keep_copy(document)
         write_document(target, content, document)
         return Edited(target, backup)
@@ -91,16 +96,8 @@ def _passes(check: Callable[[Config], object], config: Config) -> bool:
     return True
 
 
-def _anew(table: dict[str, Any]) -> str:
-    import tomli_w
-
-    return tomli_w.dumps(_pruned(table))
-
-
 def _keep_copy(document: Document) -> Path:
-    """The file as it was, beside itself; an older copy goes."""
-    from core.atomic_files import signature_of
-
+    """Copy the file to one beside it, which replaces an older copy."""
     copied = document.path.with_name(f"{document.path.name}.bak")
     standing = Document(copied, signature=signature_of(copied))
     write_document(copied, (document.bom + document.text).encode(), standing)
@@ -118,7 +115,7 @@ def _demand_value(key: Key) -> None:
 
 
 def _validate_change(document: Document, wanted: dict[str, Any], check: Callable[[Config], object]) -> None:
-    """The complaint is about what is asked for, not about a line of the file."""
+    """Raise `ConfigError` about the value that is asked for, not about a line of the file."""
     try:
         values = {key: (value, BY_DEFAULT) for key, value in flat(wanted)}
         check(validate(Config, nested(values)))
@@ -129,25 +126,25 @@ def _validate_change(document: Document, wanted: dict[str, Any], check: Callable
 def _put(table: dict[str, Any], key: Key, value: object, path: Path) -> None:
     inner: Any = table
     for part in key[:-1]:
-        inner = inner.setdefault(part, {}) if value is not _NOTHING else inner.get(part, {})
-    if value is not _NOTHING:
+        inner = inner.setdefault(part, {}) if value is not _REMOVED else inner.get(part, {})
+    if value is not _REMOVED:
         inner[key[-1]] = value
-    elif inner.pop(key[-1], _NOTHING) is _NOTHING:
+    elif inner.pop(key[-1], _REMOVED) is _REMOVED:
         raise ConfigError(f"{shown(key)} is not set in {path}: there is nothing to unset.")
 
 
 def _edited(document: Document, key: Key, value: object, wanted: dict[str, Any]) -> str | None:
-    """The text with the one change; None where it cannot be made in place."""
+    """The text with the change made in place; None where that is not possible."""
     text = document.text
     sections = sections_of(text)
-    changed = (
-        _removed(text, sections, key, wanted) if value is _NOTHING else _with(text, sections, key, value)
-    )
+    changed = _without(text, sections, key) if value is _REMOVED else _with(text, sections, key, value)
     if changed is None:
-        inline = _holder(sections, key)
+        inline = _inline_holder(sections, key)
         if inline is None or "\n" in text[inline.start : inline.end]:
             return None
-        changed = text[: inline.start] + rendered(_at(wanted, inline.path)) + text[inline.end :]
+        changed = (
+            text[: inline.start] + rendered(value_at(wanted, key[: len(inline.path)])) + text[inline.end :]
+        )
     try:
         table = parse(document.path, changed)
     except ConfigError:
@@ -156,7 +153,7 @@ def _edited(document: Document, key: Key, value: object, wanted: dict[str, Any])
 
 
 def _with(text: str, sections: list[Section], key: Key, value: object) -> str | None:
-    """The text with `key` set; None where it stands in an inline table, or in tables of its own."""
+    """The text with `key` set; None where it is in an inline table, or is a table with a header."""
     for entry in (entry for section in sections for entry in section.entries):
         if entry.path == key:
             return text[: entry.start] + rendered(value) + text[entry.end :]
@@ -165,7 +162,7 @@ def _with(text: str, sections: list[Section], key: Key, value: object) -> str | 
     if any(section.path[: len(key)] == key for section in sections):
         return None
     newline = "\r\n" if "\r\n" in text else "\n"
-    section, beside = _home(sections, key)
+    section, beside = _section_for(sections, key)
     if section is None:
         line = f"[{dotted(key[:-1])}]{newline}{quoted(key[-1])} = {rendered(value)}{newline}"
         gap = "" if not text else newline if text.endswith("\n") else newline * 2
@@ -174,12 +171,12 @@ def _with(text: str, sections: list[Section], key: Key, value: object) -> str | 
     return _inserted(text, section, beside, line, newline)
 
 
-def _home(sections: list[Section], key: Key) -> tuple[Section | None, Entry | None]:
-    """The section in which a new key belongs, and the entry it follows."""
+def _section_for(sections: list[Section], key: Key) -> tuple[Section | None, Entry | None]:
+    """The section that a new key belongs to, and the entry that it follows."""
     for section in sections:
         if section.path == key[:-1] and (section.path or len(key) == 1):
             return section, section.entries[-1] if section.entries else None
-    # Tables that are made by dotted keys cannot be opened by a header.
+    # A header may not open a table that dotted keys have made.
     for section in sections:
         for entry in reversed(section.entries):
             if len(entry.path) > len(section.path) + 1 and entry.path[: len(key) - 1] == key[:-1]:
@@ -189,7 +186,7 @@ def _home(sections: list[Section], key: Key) -> tuple[Section | None, Entry | No
 
 def _inserted(text: str, section: Section, beside: Entry | None, line: str, newline: str) -> str:
     if beside is None and not section.path:
-        at = _behind_head(text)
+        at = _after_head(text)
         gap = newline if text[at:].strip() and not text[at:].startswith(("\n", "\r\n")) else ""
         return f"{text[:at]}{line}{newline}{gap}{text[at:]}"
     at = _line_end(text, beside.end if beside is not None else section.after_header)
@@ -198,8 +195,8 @@ def _inserted(text: str, section: Section, beside: Entry | None, line: str, newl
     return f"{text[:at]}{line}{newline}{text[at:]}"
 
 
-def _behind_head(text: str) -> int:
-    """Behind the comments at the top, if an empty line parts them from the rest."""
+def _after_head(text: str) -> int:
+    """The offset after the comments at the top, if an empty line separates them from the rest."""
     at = 0
     while text.startswith("#", at):
         at = _line_end(text, at)
@@ -208,8 +205,8 @@ def _behind_head(text: str) -> int:
     return at if not text[at:].strip() else 0
 
 
-def _removed(text: str, sections: list[Section], key: Key, wanted: dict[str, Any]) -> str | None:
-    """The text without `key` and all below it."""
+def _without(text: str, sections: list[Section], key: Key) -> str | None:
+    """The text without `key` and everything below it; None where no lines of their own say it."""
     cuts: list[tuple[int, int]] = []
     for section in sections:
         if section.path and section.path[: len(key)] == key:
@@ -226,28 +223,19 @@ def _removed(text: str, sections: list[Section], key: Key, wanted: dict[str, Any
 
 
 def _line_end(text: str, at: int) -> int:
-    """Behind the end of the line."""
+    """The offset after the end of the line."""
     found = text.find("\n", at)
     return len(text) if found < 0 else found + 1
 
 
-def _holder(sections: list[Section], key: Key) -> Entry | None:
-    """The entry whose inline table has the key in it."""
+def _inline_holder(sections: list[Section], key: Key) -> Entry | None:
+    """The entry whose inline table contains the key."""
     entries = (entry for section in sections for entry in section.entries)
     return next((each for each in entries if each.path == key[: len(each.path)] and each.path != key), None)
 
 
-def _at(table: Mapping[str, Any], path: tuple[str | int, ...]) -> Any:
-    found: Any = table
-    for part in path:
-        found = found[part]
-    return found
-
-
 def rendered(value: object) -> str:
-    """A value as TOML, in one line."""
-    import tomli_w
-
+    """A value as TOML on one line."""
     if isinstance(value, dict):
         inner = ", ".join(f"{quoted(str(name))} = {rendered(each)}" for name, each in value.items())
         return f"{{ {inner} }}" if inner else "{}"
@@ -257,6 +245,6 @@ def rendered(value: object) -> str:
 
 
 def _pruned(table: dict[str, Any]) -> dict[str, Any]:
-    """Without tables that say nothing."""
+    """The tables without empty ones."""
     inner = {name: _pruned(each) if isinstance(each, dict) else each for name, each in table.items()}
     return {name: each for name, each in inner.items() if each != {}}

@@ -1,12 +1,14 @@
-"""The error of all settings, and where in a file a fault lies that the reader of TOML has found."""
+"""The error of all settings, and what is refused of a file before or while it is parsed as TOML.
+
+Imported before the first frame, so it must stay small.
+"""
 
 from __future__ import annotations
 
-import errno
 import re
 from typing import TYPE_CHECKING
 
-from core.errors import CaesuraError
+from core.base.errors import CaesuraError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,20 +16,14 @@ if TYPE_CHECKING:
 _AT_LINE = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
 _DEEPEST = 50
 
+LARGEST = 256 * 1024
+"""Bytes of a file of settings. Ten routes and a hundred rules are some 10 KB."""
+MOST_DOTS = 200
+"""Dots in a line. The time that `tomllib` takes for a key grows with the square of its parts."""
+
 
 class ConfigError(CaesuraError):
     """A setting or a file of settings cannot be used: which one, where, and what to do."""
-
-
-def what_to_do(error: OSError) -> str:
-    """About a file that could not be written, as a sentence."""
-    match error.errno:
-        case errno.ENOSPC | errno.EDQUOT:
-            return "Make room on that disk, and try again."
-        case errno.EACCES | errno.EPERM | errno.EROFS:
-            return "See to it that you may write there, and try again."
-        case _:
-            return "Try again when that is mended."
 
 
 def place(path: Path, line: int | None) -> str:
@@ -41,7 +37,7 @@ def no_text(path: Path, content: bytes, error: UnicodeDecodeError) -> ConfigErro
 
 
 def no_toml(path: Path, text: str, error: Exception) -> ConfigError:
-    """What `tomllib` has to say of `text`, with the line in front."""
+    """Convert an error of `tomllib` to one that begins with the file and the line."""
     message = str(error)
     if isinstance(error, RecursionError):
         line, message = _deep_line(text), "it is nested too deep"
@@ -63,3 +59,11 @@ def _deep_line(text: str) -> int:
         if max(depth, line.count("["), line.count("{")) > _DEEPEST:
             return number
     return len(lines)
+
+
+def dotted_line(text: str) -> int | None:
+    """The first line, from 1, that has more dots than any setting; None if there is none."""
+    if text.count(".") <= MOST_DOTS:
+        return None
+    lines = enumerate(text.split("\n"), 1)
+    return next((number for number, line in lines if line.count(".") > MOST_DOTS), None)

@@ -1,7 +1,7 @@
-"""Files of settings: found, read without ever waiting for one, and replaced whole under a lock.
+"""Files of settings: read without waiting for one, and replaced as a whole under a lock.
 
-What is no regular file, is larger than settings ever are, or is written to keep its reader busy is refused
-before it is parsed. No file that cannot be read is ever overwritten. All of it blocks, and is for a thread.
+Refused before parsing: what is no regular file, is too large, or would take the parser very long. No file
+that cannot be read is ever overwritten. All of it blocks, and is for a thread.
 """
 
 from __future__ import annotations
@@ -12,54 +12,49 @@ import stat
 import tomllib
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.config_bounds import LARGEST, MOST_DOTS, dotted_line
-from core.config_errors import ConfigError, no_text, no_toml, place, what_to_do
+from core.base.errors import what_to_do
+from core.base.regular_file import NotRegularFile, open_regular
+from core.config.errors import LARGEST, MOST_DOTS, ConfigError, dotted_line, no_text, no_toml, place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from core.atomic_files import Signature
-    from core.config_lines import Lines
+    from core.base.atomic_files import Signature
+    from core.config.toml_lines import Lines
 
 LOCK_WAIT_S = 5.0
 _BOM = "\ufeff"
 
 
-@dataclass(slots=True)
+@dataclass
 class Document:
-    """A file of settings as it was read. `text` is without the byte order mark that `bom` may be; `signature`
-    is that of the file, None where there is none."""
+    """A file of settings as it was read. `text` is without its byte order mark, which is in `bom`;
+    `signature` identifies the file that was read, None if there was none."""
 
     path: Path
     text: str = ""
     table: dict[str, Any] = field(default_factory=dict)
     bom: str = ""
     signature: Signature | None = None
-    _lines: Lines | None = None
 
-    @property
-    def exists(self) -> bool:
-        return self.signature is not None
+    @cached_property
+    def lines(self) -> Lines:
+        from core.config.toml_lines import Lines
 
-    def line_of(self, where: tuple[str | int, ...]) -> int | None:
-        """The line that comes nearest to a place in the tables."""
-        from core.config_lines import Lines
+        return Lines(self.text)
 
-        if self._lines is None:
-            self._lines = Lines(self.text)
-        return self._lines.of(where)
-
-    def place_of(self, where: tuple[str | int, ...]) -> str:
-        """The file, and the line where there is one, as errors name them."""
-        return place(self.path, self.line_of(where))
+    def error_at(self, where: tuple[str | int, ...], complaint: object) -> ConfigError:
+        """An error that names the file and the line of a place in the tables."""
+        return ConfigError(f"{place(self.path, self.lines.of(where))}: {complaint} Mend or remove it.")
 
 
 def read_document(path: Path, *, links: bool = True) -> Document:
-    """Read a file; one that is not there is empty. Without `links` a symbolic link is refused, lest it leads
-    to a file of somebody else's choice. Raises `ConfigError`."""
+    """Read a file; one that does not exist is empty. Without `links` a symbolic link is refused, because
+    somebody else may have chosen where it leads. Raises `ConfigError`."""
     try:
         content, signature = _read_bounded(path, links=links)
     except FileNotFoundError:
@@ -86,23 +81,21 @@ def parse(path: Path, text: str) -> dict[str, Any]:
 
 
 def _read_bounded(path: Path, *, links: bool) -> tuple[bytes, Signature]:
-    """The whole of a regular file. Raises `ConfigError` for what is none, and `OSError`."""
-    from core.atomic_files import Signature
+    """The content of a regular file, and its signature. Raises `ConfigError`, and `OSError`."""
+    from core.base.atomic_files import Signature
 
-    # A device may do something when it is opened, and a FIFO waits: looked at first.
-    status = path.stat() if links else path.lstat()
-    if stat.S_ISLNK(status.st_mode):
-        raise ConfigError(
-            f"{path} is a symbolic link, which is not followed there. Put the file itself there."
-        )
-    if stat.S_ISDIR(status.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    _demand_regular(path, status)
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | (0 if links else os.O_NOFOLLOW)
-    with os.fdopen(os.open(path, flags), "rb") as file:
-        # It may have become another one in between; the flags have kept that from blocking.
+    try:
+        file = open_regular(path, follow=links)
+    except NotRegularFile as error:
+        if error.is_link:
+            raise ConfigError(
+                f"{path} is a symbolic link, which is not followed there. Put the file itself there."
+            ) from None
+        if stat.S_ISDIR(error.kind):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)) from None
+        raise
+    with file:
         status = os.fstat(file.fileno())
-        _demand_regular(path, status)
         content = file.read(LARGEST + 1)
     if len(content) > LARGEST:
         raise ConfigError(
@@ -111,16 +104,11 @@ def _read_bounded(path: Path, *, links: bool) -> tuple[bytes, Signature]:
     return content, Signature.of(status)
 
 
-def _demand_regular(path: Path, status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise ConfigError(f"{path} cannot be read: it is no regular file. Mend or remove it.")
-
-
 @contextmanager
 def locked(path: Path) -> Iterator[Path]:
-    """Hold the lock of a file of settings; gives the file itself, behind all links, so that one that leads
-    to a folder of dotfiles stays a link. Raises `ConfigError`."""
-    from core.file_locks import FileLock, LockHeld
+    """Hold the lock of a file of settings. Yields the file with its links resolved, so that a link into a
+    folder of dotfiles stays a link. Raises `ConfigError`."""
+    from core.base.file_locks import FileLock, LockHeld
 
     target = Path(os.path.realpath(path))
     try:
@@ -136,10 +124,13 @@ def locked(path: Path) -> Iterator[Path]:
 
 
 def write_document(target: Path, content: bytes, read: Document) -> None:
-    """Replace `target` by `content` at once; a new file is for its owner alone. Raises `ConfigError`, and
-    leaves everything as it was, when that fails or the file is not the one any more that was `read`."""
-    from core.atomic_files import replace_whole, signature_of
-    from core.file_locks import PRIVATE_FILE, make_private_folder
+    """Replace `target` by `content` at once. Only its owner can read a new file.
+
+    Raises `ConfigError`, and changes nothing, when that fails or when `target` is no longer the file that
+    was `read`.
+    """
+    from core.base.atomic_files import replace_whole, signature_of
+    from core.base.file_locks import PRIVATE_FILE, make_private_folder
 
     def claim() -> None:
         if signature_of(target) != read.signature:
@@ -149,7 +140,7 @@ def write_document(target: Path, content: bytes, read: Document) -> None:
 
     try:
         make_private_folder(target.parent)
-        replace_whole(target, content, claim, mode=None if read.exists else PRIVATE_FILE)
+        replace_whole(target, content, claim, mode=None if read.signature else PRIVATE_FILE)
     except OSError as error:
         raise _not_written(target, error) from error
 

@@ -1,31 +1,33 @@
-"""Settings from several places, each laid over those before it, and where each of them came from.
+"""Settings from several places, one layer over the other, and where each value came from.
 
-A layer is taken as a whole or not at all: half of what somebody meant is not what they meant. Values are kept
-flat, by their keys, until all layers are there. A list that adds up grows; of settings that exclude each
-other the later layer's holds; any other value replaces the one before.
+A layer counts as a whole or not at all, because a part of it may not be what the person meant. Values are
+kept flat, by their keys, until all layers are read. A later layer extends a list that adds up and replaces
+any other value. Among settings that exclude each other, the one in the later layer counts.
 """
 
 from __future__ import annotations
 
-from dataclasses import field
 from enum import StrEnum
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 
-from core.config_errors import ConfigError, place
-from core.config_schema import Config
-from core.config_tree import Key, Setting, Table, find
-from core.config_validation import Fault, validate
-from core.values import dataclass
+from msgspec import field
+
+from core.base.values import Value
+from core.config.errors import ConfigError, place
+from core.config.schema import Config
+from core.config.tree import Key, Setting, Table, find
+from core.config.validation import Fault, validate
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from core.config_files import Document
-    from core.config_lines import Place
+    from core.config.files import Document
+    from core.config.toml_lines import Place
 
 
 class LayerKind(StrEnum):
-    """Where a value can come from; each goes before those above it."""
+    """Where a value can come from. A later kind overrides an earlier one."""
 
     DEFAULT = "default"
     USER = "config"
@@ -34,9 +36,8 @@ class LayerKind(StrEnum):
     OPTION = "option"
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a value came from. `name` is the variable or the option."""
+class Origin(Value):
+    """The place a value came from. `name` is the variable or the option."""
 
     layer: LayerKind
     file: Path | None = None
@@ -61,42 +62,40 @@ BY_DEFAULT = Origin(LayerKind.DEFAULT)
 Values: TypeAlias = dict[Key, tuple[Any, Origin]]
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """What one place says. `document` is its file, if it is one."""
+class Layer(Value):
+    """The settings of one place. `document` is its file, if it is one."""
 
     kind: LayerKind
     values: Values
     document: Document | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Stack:
-    """The layers so far: their values together, and the config that these are."""
+class Stack(Value):
+    """The layers so far: their merged values, and the config made of them."""
 
     values: Values = field(default_factory=dict)
     config: Config = field(default_factory=Config)
 
-    def laid(self, layer: Layer) -> Stack:
-        """With one more layer. Raises `ConfigError`, which says where in the layer the fault lies."""
+    def with_layer(self, layer: Layer) -> Stack:
+        """The stack with one more layer. Raises `ConfigError`, which names the place in the layer."""
         if not layer.values:
             return self
         merged = _merged(self.values, layer.values)
         try:
             return Stack(merged, validate(Config, nested(merged)))
         except Fault as fault:
-            raise _blamed(fault, layer, self.values) from None
+            raise _layer_error(fault, layer, self.values) from None
 
 
 def value_at(config: object, key: Key) -> Any:
-    """The value that holds at `key`; None where nothing does."""
+    """The value at `key` of a config or of tables; None if there is none."""
     for part in key:
         config = config.get(part) if isinstance(config, dict) else getattr(config, part, None)
     return config
 
 
 def nested(values: Values) -> dict[str, Any]:
-    """Tables again, of flat values."""
+    """The tables that flat values make."""
     table: dict[str, Any] = {}
     for key, (value, _) in values.items():
         inner = table
@@ -111,43 +110,34 @@ def _merged(below: Values, above: Values) -> Values:
     merged = dict(below)
     for key, (value, origin) in above.items():
         around, node = find(key[:-1]), find(key)
-        if isinstance(around, Table) and key[-1] in around.one_of:
-            for other in around.one_of:
+        if isinstance(around, Table) and around.one_of and key[-1] in around.one_of.names:
+            for other in around.one_of.names:
                 if (*key[:-1], other) not in above:
                     merged.pop((*key[:-1], other), None)
         before = merged.get(key, (None, origin))[0]
-        if (
-            isinstance(node, Setting)
-            and node.adds_up
-            and isinstance(before, list)
-            and isinstance(value, list)
-        ):
+        adds_up = isinstance(node, Setting) and node.doc.adds_up
+        if adds_up and isinstance(before, list) and isinstance(value, list):
             value = [*before, *value]
         if value != {} or key not in merged:
             merged[key] = (value, origin)
     return merged
 
 
-def _blamed(fault: Fault, layer: Layer, below: Values) -> ConfigError:
-    """The error of a layer without which there was no fault."""
-    wheres = [_own_place(where, below) for where in (fault.where, *fault.others)]
-    key = max(layer.values, key=lambda each: max(_common(each, where) for where in wheres))
-    where = max(wheres, key=lambda each: _common(key, each))
+def _layer_error(fault: Fault, layer: Layer, below: Values) -> ConfigError:
+    """The error for a fault that this layer has brought in."""
+    wheres = [_place_in_layer(where, below) for where in (fault.where, *fault.others)]
+    key = max(layer.values, key=lambda each: max(_common_length(each, where) for where in wheres))
+    where = max(wheres, key=lambda each: _common_length(key, each))
+    if layer.document is not None:
+        return layer.document.error_at(where, fault)
     name = layer.values[key][1].name
-    match layer.kind:
-        case LayerKind.USER | LayerKind.PROJECT | LayerKind.DEFAULT:
-            at = "" if layer.document is None else layer.document.place_of(where)
-            return ConfigError(f"{at}: {fault} Mend or remove it.")
-        case LayerKind.ENVIRONMENT:
-            return ConfigError(f"The variable {name} of the environment: {fault} Mend or unset it.")
-        case LayerKind.OPTION:
-            return ConfigError(f"The option {name}: {fault}")
-        case _:
-            assert_never(layer.kind)
+    if layer.kind is LayerKind.ENVIRONMENT:
+        return ConfigError(f"The variable {name} of the environment: {fault} Mend or unset it.")
+    return ConfigError(f"The option {name}: {fault}")
 
 
-def _own_place(where: Place, below: Values) -> Place:
-    """A place in the layer itself, where the items of a list that adds up come behind those below."""
+def _place_in_layer(where: Place, below: Values) -> Place:
+    """The place within the layer: in a list that adds up, the items of the layers below come first."""
     for length, part in enumerate(where):
         if isinstance(part, int):
             key = tuple(str(each) for each in where[:length])
@@ -156,8 +146,5 @@ def _own_place(where: Place, below: Values) -> Place:
     return where
 
 
-def _common(key: Key, where: Place) -> int:
-    pairs = zip(key, where, strict=False)
-    return next(
-        (length for length, (one, other) in enumerate(pairs) if one != other), min(len(key), len(where))
-    )
+def _common_length(key: Key, where: Place) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(key, where, strict=False)))

@@ -1,58 +1,52 @@
-"""What a person has set: the one face of all settings towards the rest of Caesura.
+"""Read all settings: defaults, then `config.toml`, the project's `.caesura.toml`, the variables `CAESURA_...`
+and the command line. A later place overrides an earlier one.
 
-Defaults, then `config.toml`, then the project's `.caesura.toml`, then the variables `CAESURA_...`, then the
-command line: each goes before those above it. A place that cannot be used is left out whole, with a sentence
-that says where and why, and the program starts nevertheless. No file is written here. A project's file does
-nothing but what is harmless until the person trusts its folder. Everything here reads files, so it is for a
-thread; pydantic is imported when a file is read, not before.
+A place that cannot be used is left out as a whole; an error says where and why, and the program starts. No
+file is written here. Until the person trusts its folder, a project's file may only make harmless changes.
+All of it reads files, so it is for a thread.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import field, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
-from core.config_errors import ConfigError
-from core.config_schema import Config, ContainmentChoice
-from core.folders import PROJECT_FILE, config_folder, config_path, find_project_file
-from core.kept_rules import KEPT, add_allow_rule
-from core.values import dataclass
+from msgspec import field
+from msgspec.structs import replace
+
+from core.base.folders import find_project_file
+from core.base.values import Value
+from core.config.errors import ConfigError
+from core.config.files import read_document
+from core.config.kept_rules import kept_rules
+from core.config.layers import BY_DEFAULT, LayerKind, Stack
+from core.config.sources import environment_layer, file_layer, option_layer
+from core.config.tree import find, parse_key
+from core.config.trust import is_trusted, untrusted_subset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from core.config_layers import Origin, Stack
-    from core.config_tree import Key
-    from core.rules import Rule
+    from core.config.layers import Layer, Origin
+    from core.config.schema import Config
+    from core.config.tree import Key
+    from core.permissions.rules import Rule
 
-__all__ = [
-    "KEPT",
-    "PROJECT_FILE",
-    "Config",
-    "ConfigError",
-    "ContainmentChoice",
-    "Loaded",
-    "add_allow_rule",
-    "config_folder",
-    "config_path",
-    "find_project_file",
-    "load_config",
-]
+T = TypeVar("T")
 
-_LISTED = 8
-"""Settings that a notice names; a hostile file may have thousands."""
+LISTED = 8
+"""Settings that a sentence names; a hostile file may have thousands."""
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """All settings that hold, and what is to be said of them.
+class Loaded(Value):
+    """The settings in force, with where each came from.
 
     `errors` are sentences for the person, each about a place that was left out; `notices` are about what
     was used and may not be what they meant. `untrusted` are the keys in the project's file, `project`, that
     do not count because its folder is not trusted. `kept` are the rules of `permissions.toml` for this
-    workspace, which `config` has as well.
+    workspace; `config` has them too.
     """
 
     config: Config
@@ -71,16 +65,13 @@ class Loaded:
     @property
     def project_counts(self) -> bool:
         """Whether anything of the project's file is in force."""
-        from core.config_layers import LayerKind
-
         return any(origin.layer is LayerKind.PROJECT for origin in self.origins.values())
 
     def origin(self, key: str) -> Origin:
-        """Where the value of a setting, such as `tools.max_steps`, came from. Raises `ConfigError` for a key
-        that there is not."""
-        from core.config_layers import BY_DEFAULT
-        from core.config_tree import find, parse_key
+        """Where the value of a setting, such as `tools.max_steps`, came from.
 
+        Raises `ConfigError` if there is no such setting.
+        """
         wanted = parse_key(key)
         find(wanted)
         below = (origin for each, origin in self.origins.items() if each[: len(wanted)] == wanted)
@@ -104,11 +95,9 @@ def load_config(
 
 
 class _Loading:
-    """One reading of all layers, with what is said on the way."""
+    """One reading of all layers. Collects errors and notices."""
 
     def __init__(self, path: Path, workspace: Path) -> None:
-        from core.config_layers import Stack
-
         self._path = path
         self._workspace = workspace
         self._stack = Stack()
@@ -116,96 +105,72 @@ class _Loading:
         self._notices: list[str] = []
 
     def load(self, environment: Mapping[str, str], options: Mapping[str, object]) -> Loaded:
-        is_own_read = self._attempt(self._add_own, "Until then it is as if it were empty.")
+        is_own_read = self._add(
+            lambda: file_layer(LayerKind.USER, read_document(self._path)),
+            "Until then it is as if it were empty.",
+        )
         project = find_project_file(self._workspace)
         untrusted: tuple[str, ...] = ()
         if project is not None:
             untrusted = self._add_project(project, own=is_own_read)
-        self._attempt(lambda: self._add_environment(environment), "No CAESURA_ variable counts until then.")
-        self._attempt(lambda: self._add_options(options), "No option counts that sets something.")
+        self._add(lambda: self._environment_layer(environment), "No CAESURA_ variable counts until then.")
+        self._add(lambda: option_layer(options), "No option counts that sets something.")
         config = self._stack.config
-        kept = self._kept_rules() if is_own_read else ()
+        kept: tuple[Rule, ...] = ()
+        if is_own_read:
+            read = partial(kept_rules, self._path, self._workspace)
+            kept = self._attempt(read, "Until then no kept answers count.") or ()
         if kept:
             allow = (*config.permissions.allow, *kept)
             config = replace(config, permissions=replace(config.permissions, allow=allow))
         origins = {key: origin for key, (_, origin) in self._stack.values.items()}
         return Loaded(config, tuple(self._errors), tuple(self._notices), untrusted, project, origins, kept)
 
-    def _add_own(self) -> Stack:
-        from core.config_files import read_document
-        from core.config_layers import LayerKind
-        from core.config_sources import file_layer
-
-        return self._stack.laid(file_layer(LayerKind.USER, read_document(self._path)))
-
     def _add_project(self, project: Path, *, own: bool) -> tuple[str, ...]:
-        """Lay it over the rest as far as it is trusted; the keys that do not count.
+        """Add the project's file as far as it is trusted. Returns the keys that do not count.
 
-        While the person's own file cannot be used nobody knows what it denies, so no other file allows
+        While the person's own file cannot be used, what it denies is unknown, so no other file may allow
         anything either.
         """
-        from core.config_files import read_document
-        from core.config_layers import LayerKind
-        from core.config_sources import file_layer
-        from core.trust import harmless
-
         untrusted: tuple[str, ...] = ()
 
-        def add() -> Stack:
+        def layer() -> Layer:
             nonlocal untrusted
-            layer = file_layer(LayerKind.PROJECT, read_document(project, links=False))
-            if not (own and self._is_trusted(project)):
-                layer, untrusted = harmless(layer, self._stack.config)
-            return self._stack.laid(layer)
+            whole = file_layer(LayerKind.PROJECT, read_document(project, links=False))
+            trusts = partial(is_trusted, self._path, project.parent)
+            if own and self._attempt(trusts, "Until then no folder is trusted."):
+                return whole
+            harmless, untrusted = untrusted_subset(whole, self._stack.config)
+            return harmless
 
-        self._attempt(add, "Until then it is as if it were not there.")
+        self._add(layer, "Until then it is as if it were not there.")
         if untrusted:
             self._notices.append(_untrusted_notice(project, untrusted, own=own))
         return untrusted
 
-    def _is_trusted(self, project: Path) -> bool:
-        from core.trust import is_trusted
-
-        try:
-            return is_trusted(self._path, project.parent)
-        except ConfigError as error:
-            self._errors.append(f"{error} Until then no folder is trusted.")
-            return False
-
-    def _add_environment(self, environment: Mapping[str, str]) -> Stack:
-        from core.config_sources import environment_layer
-
+    def _environment_layer(self, environment: Mapping[str, str]) -> Layer:
         layer, notices = environment_layer(environment, self._stack.values)
         self._notices += notices
-        return self._stack.laid(layer)
+        return layer
 
-    def _add_options(self, options: Mapping[str, object]) -> Stack:
-        from core.config_sources import option_layer
+    def _add(self, read: Callable[[], Layer], meanwhile: str) -> bool:
+        """Add a layer; false if that is impossible."""
+        stack = self._attempt(lambda: self._stack.with_layer(read()), meanwhile)
+        self._stack = stack or self._stack
+        return stack is not None
 
-        return self._stack.laid(option_layer(options))
-
-    def _kept_rules(self) -> tuple[Rule, ...]:
-        from core.kept_rules import kept_rules
-
+    def _attempt(self, read: Callable[[], T], meanwhile: str) -> T | None:
+        """What `read` returns; None, with an error that ends with `meanwhile`, if it fails."""
         try:
-            return kept_rules(self._path, self._workspace)
-        except ConfigError as error:
-            self._errors.append(f"{error} Until then no kept answers count.")
-            return ()
-
-    def _attempt(self, add: Callable[[], Stack], meanwhile: str) -> bool:
-        """Add a layer; false, with an error that ends with `meanwhile`, if that is impossible."""
-        try:
-            self._stack = add()
+            return read()
         except ConfigError as error:
             self._errors.append(f"{error} {meanwhile}")
-            return False
-        return True
+            return None
 
 
 def _untrusted_notice(project: Path, untrusted: tuple[str, ...], *, own: bool) -> str:
-    more = len(untrusted) - _LISTED
-    names = ", ".join(untrusted[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+    more = len(untrusted) - LISTED
+    names = ", ".join(untrusted[:LISTED]) + (f" and {more} more" if more > 0 else "")
     advice = (
         "Read it, and if you trust this folder, type /trust, or run `caesura config trust` there."
         if own

@@ -1,47 +1,49 @@
-"""Settings as lines for a person: the manual of all there are, and the values that hold with their origins.
+"""Settings as lines for a person: the manual of all settings, and the values in force with their origins.
 
-Both are TOML, so that a line can be taken over into a file as it is. Values that may be secrets are left out.
+Both are TOML, so that a line can be copied into a file. Values that may be secrets are left out.
 """
 
 from __future__ import annotations
 
 import textwrap
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any, assert_never
 
-from core.config_edit import rendered
-from core.config_layers import BY_DEFAULT, value_at
-from core.config_tree import ANY_NAME, Named, Setting, Table, dotted, quoted, tree, variable_of
-from core.rules import Rule
+from msgspec.structs import asdict
+
+from core.base.values import Value
+from core.config.edit import rendered
+from core.config.layers import BY_DEFAULT, value_at
+from core.config.tree import ANY_NAME, Named, Setting, Table, dotted, quoted, tree, variable_of
+from core.permissions.rules import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from core.config import Loaded
-    from core.config_tree import Key, Node
+    from core.config.load import Loaded
+    from core.config.tree import Key, Node
 
 WIDTH = 88
 VALUE_WIDTH = 60
-"""Columns; the origin of a longer value stands above it."""
+"""Columns. The origin of a longer value is printed above it."""
 
 
 def manual() -> Iterator[str]:
-    """Every setting with what it means, what it takes, its default and its variable, as a file in which
-    all is commented out."""
+    """Every setting with its meaning, type, default and variable, as a file in which every line is a
+    comment."""
     yield from _comment("Every setting of config.toml with its default. Take over the lines that you change.")
     yield ""
     yield from _table_lines(tree(), ())
 
 
 def value_lines(loaded: Loaded) -> Iterator[str]:
-    """Every setting that holds, each with where it came from."""
+    """Every setting in force, with its origin."""
     yield from _values(loaded, tree(), ())
     if loaded.kept:
         yield f"# permissions.allow has {len(loaded.kept)} more, which are kept in permissions.toml"
 
 
 def value_text(value: Any) -> str:
-    """A value as it is written in a file."""
+    """A value as a file has it."""
     return rendered(plain(value))
 
 
@@ -54,21 +56,21 @@ def plain(value: Any) -> Any:
             return {name: plain(each) for name, each in value.items()}
         case tuple() | list():
             return [plain(each) for each in value]
-        case _ if hasattr(value, "__pydantic_config__"):
-            inner = {each.name: plain(getattr(value, each.name)) for each in fields(value)}
-            return {
-                name: each for name, each in inner.items() if each is not None and each not in ([], {}, "")
-            }
         case None:
             return None
         case Rule(tool, "*"):
             return tool
+        case _ if isinstance(value, Value) and not isinstance(value, Rule):
+            inner = {name: plain(each) for name, each in asdict(value).items()}
+            return {
+                name: each for name, each in inner.items() if each is not None and each not in ([], {}, "")
+            }
         case _:
             return str(value)
 
 
 def _table_lines(table: Table, key: Key) -> Iterator[str]:
-    """First the settings of a table itself, then the tables in it, as TOML wants them."""
+    """The settings of a table first, then the tables in it, as TOML demands."""
     if key and any(isinstance(child, Setting) for child in table.children.values()):
         yield from _comment(table.doc)
         yield f"#[{dotted(key)}]"
@@ -85,10 +87,10 @@ def _inner_lines(node: Node, key: Key) -> Iterator[str]:
             return
         case Table():
             yield from _table_lines(node, key)
-        case Named(_, Setting() as child):
+        case Named(Setting() as child):
             yield f"#[{dotted(key)}]"
             yield from _setting_lines(child, (*key, ANY_NAME))
-        case Named(_, Table() as child):
+        case Named(Table() as child):
             yield from _table_lines(child, (*key, ANY_NAME))
         case Named():
             raise AssertionError(f"names within names: {key}")
@@ -99,12 +101,12 @@ def _inner_lines(node: Node, key: Key) -> Iterator[str]:
 def _setting_lines(setting: Setting, key: Key) -> Iterator[str]:
     default = plain(setting.default)
     is_unset = default is None or default in ("", [])
-    yield from _comment(setting.doc)
+    yield from _comment(setting.doc.text)
     needed = " It has to be there." if setting.required else " Unset by default." if is_unset else ""
-    # A name of the person's own cannot be told from what stands around it where none of its letters is left.
+    # A setting whose key ends with a free name has no variable: the name could not be read back.
     variable = f" {variable_of(key)}" if key[-1] != ANY_NAME else ""
-    yield from _comment(f"It is {setting.words}.{needed}{variable}")
-    yield f"#{quoted(key[-1])} = {rendered(setting.example if is_unset else default)}"
+    yield from _comment(f"It is {setting.kind.words}.{needed}{variable}")
+    yield f"#{quoted(key[-1])} = {rendered(setting.doc.example if is_unset else default)}"
     yield ""
 
 
@@ -123,7 +125,7 @@ def _values(loaded: Loaded, node: Node, key: Key) -> Iterator[str]:
                 inner = (*key, name)
                 if not is_fixed or any(each[: len(inner)] == inner for each in loaded.origins):
                     yield from _values(loaded, child, inner)
-        case Named(_, child):
+        case Named(child):
             for name in value_at(loaded.config, key) or {}:
                 yield from _values(loaded, child, (*key, name))
         case _:
@@ -138,7 +140,7 @@ def _value_line(loaded: Loaded, setting: Setting, key: Key) -> Iterator[str]:
     if value is None:
         yield f"# {dotted(key)} is not set"
         return
-    if setting.secret:
+    if setting.doc.secret:
         yield f"# {dotted(key)} is not shown  # {origin}"
         return
     line = f"{dotted(key)} = {value_text(value)}"

@@ -1,60 +1,39 @@
-"""All settings that there are. What stands beside a setting here is its manual: type, default, meaning.
+"""All settings: each is declared once, with its type, default and meaning. See `core.base.setting`.
 
-It must never import pydantic: that reads these classes when a file is validated. What a project's file may
-set before the person trusts it stands here too, as `ProjectMay`; a setting that says nothing of it may not.
+Those of models, servers and routes are declared in `core.model.settings`, because providers read them too.
 """
 
 from __future__ import annotations
 
-import typing
-from dataclasses import dataclass, field
-from enum import Enum, StrEnum, auto
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from core.access import AccessKind
-from core.config_values import (
-    Address,
+from msgspec import field
+
+from core.base.setting import (
     Count,
-    Dollars,
-    KeyName,
+    Doc,
+    FromZero,
     Name,
-    Number,
-    RuleSetting,
+    OneOf,
+    ProjectMay,
     Seconds,
     Switch,
-    Times,
+    text,
 )
-from core.model import Effort, Parameters
-from core.model_settings import ModelSettings, NamedModel, RetryPolicy, Route, ServerAddress
-from core.permissions import Mode
-from core.rules import Rule, Subject, forbids
+from core.base.values import Value
+from core.model.provider import Effort, Parameters
+from core.model.settings import ModelSettings, NamedModel, RetryPolicy, Route, ServerAddress
+from core.permissions.access import AccessKind
+from core.permissions.policy import Mode
+from core.permissions.rules import Rule, Subject, forbids
 
-# What pydantic reads off a dataclass without being imported by it.
-_NOTHING_ELSE = {"extra": "forbid"}
-
-
-@dataclass(frozen=True, slots=True)
-class Doc:
-    """What a setting means, for the manual. `secret` values are not listed. A list that `adds_up` is made
-    longer by each layer, where other settings are replaced: nobody's denials are taken away by a project.
-    `example` is shown where there is no default to show."""
-
-    text: str
-    secret: bool = False
-    adds_up: bool = False
-    example: object = None
+if TYPE_CHECKING:
+    from core.process.containment import Containment
 
 
-class ProjectMay(Enum):
-    """What a project's file may do with a setting before the person trusts its folder.
-
-    LOWER: give a bound that is below the person's own. SWITCH_OFF: set it to false.
-    """
-
-    SET = auto()
-    LOWER = auto()
-    SWITCH_OFF = auto()
+RuleSetting = Annotated[Rule, text("a rule such as shell(git status *)", Rule.parse)]
 
 
 class ContainmentChoice(StrEnum):
@@ -64,131 +43,16 @@ class ContainmentChoice(StrEnum):
     NAMESPACE = "namespace"
     GROUP = "group"
 
-
-@dataclass(frozen=True, slots=True)
-class ProviderSettings:
-    """`[providers.NAME]`: a server with models of its own or of a team; NAME/MODEL asks one of them."""
-
-    __pydantic_config__: typing.ClassVar = _NOTHING_ELSE
-
-    protocol: Annotated[
-        Name,
-        Doc("How to speak to it, by litellm's name: openai, litellm_proxy, anthropic, ollama_chat, azure..."),
-    ] = "openai"
-    api_base: Annotated[
-        Address,
-        Doc("Its address; empty for the usual one of the protocol.", example="https://llm.example.com/v1"),
-    ] = ""
-    api_version: Annotated[
-        str, Doc("The version of its interface, where it wants one, as Azure does.", example="2024-10-21")
-    ] = ""
-    key: Annotated[
-        KeyName,
-        Doc(
-            "The name of the environment variable, or of the keyring's entry, that holds its key.",
-            example="TEAM_LLM_KEY",
-        ),
-    ] = ""
-    concurrent: Annotated[
-        Count | None, Doc("How many requests are made of it at once; unset, any.", example=4)
-    ] = None
-
-
-@dataclass(frozen=True, slots=True)
-class NamedModelSettings:
-    """`[models.NAME]`: a model under a name of your own, with parameters of its own."""
-
-    __pydantic_config__: typing.ClassVar = _NOTHING_ELSE
-
-    model: Annotated[
-        Name,
-        Doc("litellm's name of the model, or SERVER/MODEL of a [providers.SERVER].", example="team/gpt-5.1"),
-    ]
-    effort: Annotated[
-        Effort | None, Doc("How long it may reason, where it can; unset, the general one.", example="high")
-    ] = None
-    temperature: Annotated[
-        Annotated[float, Number(zero=True)] | None, Doc("How freely it chooses its words.", example=0.7)
-    ] = None
-    top_p: Annotated[
-        Annotated[float, Number(most=1)] | None,
-        Doc("The share of the likeliest words it chooses from.", example=0.9),
-    ] = None
-    max_output: Annotated[Count | None, Doc("How long a reply may be, in tokens.", example=8192)] = None
-    context_window: Annotated[
-        Count | None,
-        Doc("How much it can read, in tokens, for a model that the catalogue does not know.", example=131072),
-    ] = None
-    api_base: Annotated[
-        Address,
-        Doc(
-            "The address of its server, where that is not the usual one.", example="http://localhost:8000/v1"
-        ),
-    ] = ""
-    key: Annotated[
-        KeyName,
-        Doc(
-            "The name of the variable, or of the keyring's entry, that holds the key for it.",
-            example="CAREFUL_KEY",
-        ),
-    ] = ""
-    concurrent: Annotated[
-        Count | None, Doc("How many requests are made of it at once; unset, any.", example=2)
-    ] = None
-
-
-@dataclass(frozen=True, slots=True)
-class RouteSettings:
-    """`[routes.NAME]`: exactly one of model, rotate and fallback; members are models or other routes."""
-
-    __pydantic_config__: typing.ClassVar = _NOTHING_ELSE
-    ONE_OF: typing.ClassVar = ("model", "rotate", "fallback")
-
-    model: Annotated[
-        str, Doc("The one model that is asked, for a route that only retries.", example="openai/gpt-5.1")
-    ] = ""
-    rotate: Annotated[
-        tuple[Name, ...],
-        Doc("Asked in turn, each request another one.", example=["careful", "groq/llama-3.3-70b-versatile"]),
-    ] = ()
-    fallback: Annotated[
-        tuple[Name, ...],
-        Doc("The next one is asked when one fails.", example=["careful", "ollama_chat/qwen3"]),
-    ] = ()
-    retries: Annotated[Times, Doc("How often the whole of it is tried again.")] = 0
-    backoff: Annotated[
-        Seconds, Doc("The first wait before another attempt, in seconds; each further one is twice as long.")
-    ] = 1.0
-    max_wait: Annotated[Seconds, Doc("The longest wait, in seconds, whatever a server asks for.")] = 60.0
-    cooldown: Annotated[Seconds, Doc("How long a member that failed is left out, in seconds.")] = 30.0
-
-    def __post_init__(self) -> None:
-        if (bool(self.model) + bool(self.rotate) + bool(self.fallback)) != 1:
-            raise ValueError("a route has exactly one of model, rotate and fallback, and it is not empty")
-
     @property
-    def members(self) -> tuple[str, ...]:
-        return ((self.model,) if self.model else ()) + self.rotate + self.fallback
+    def containment(self) -> Containment | None:
+        """The containment itself; None for the strongest there is."""
+        from core.process.containment import Containment
+
+        return None if self is ContainmentChoice.AUTO else Containment(self.value)
 
 
-@dataclass(frozen=True, slots=True)
-class RetrySettings:
-    """`[retry]`: what is done when a model fails that is asked without a route."""
-
-    __pydantic_config__: typing.ClassVar = _NOTHING_ELSE
-
-    retries: Annotated[Times, Doc("How often it is tried again, as long as nothing was shown.")] = 2
-    backoff: Annotated[
-        Seconds, Doc("The first wait before another attempt, in seconds; each further one is twice as long.")
-    ] = 1.0
-    max_wait: Annotated[Seconds, Doc("The longest wait, in seconds, whatever a server asks for.")] = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class PermissionSettings:
+class PermissionSettings(Value):
     """`[permissions]`: the mode a session begins in, and rules such as `shell(git status *)`."""
-
-    __pydantic_config__: typing.ClassVar = _NOTHING_ELSE
 
     mode: Annotated[
         Mode,
@@ -211,21 +75,15 @@ class PermissionSettings:
     ] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ContainmentRule:
+class ContainmentRule(Value):
     """`[[tools.containment_rules]]`: commands that need another containment, such as `sudo *`."""
-
-    __pydantic_config__: typing.ClassVar = _NOTHING_ELSE
 
     command: str
     containment: ContainmentChoice
 
 
-@dataclass(frozen=True, slots=True)
-class ToolSettings:
+class ToolSettings(Value):
     """`[tools]`: how commands are run, and how much one turn may do."""
-
-    __pydantic_config__: typing.ClassVar = _NOTHING_ELSE
 
     containment: Annotated[
         ContainmentChoice,
@@ -250,7 +108,7 @@ class ToolSettings:
         ProjectMay.LOWER,
     ] = None
     max_budget: Annotated[
-        Dollars | None,
+        FromZero | None,
         Doc("What a session may cost, in dollars; unset, what it costs.", example=2.5),
         ProjectMay.LOWER,
     ] = None
@@ -258,7 +116,7 @@ class ToolSettings:
     def containment_of(self, line: str, commands: tuple[tuple[str, ...], ...] | None) -> ContainmentChoice:
         """The containment of a command line: that of the first rule that covers any command in it.
 
-        `commands` are those of `core.tools.shell_syntax.commands`, None where it could not tell.
+        `commands` are those of `core.permissions.shell_analysis.commands`, None where it could not tell.
         """
         subject = Subject("shell", AccessKind.COMMAND, line, Path("/"), commands=commands)
         for rule in self.containment_rules:
@@ -267,12 +125,10 @@ class ToolSettings:
         return self.containment
 
 
-@dataclass(frozen=True, slots=True)
-class ServerSettings:
+class ServerSettings(Value):
     """`[mcp.servers.NAME]`: a server that is started by `command`, or one that answers at `url`."""
 
-    __pydantic_config__: typing.ClassVar = _NOTHING_ELSE
-    ONE_OF: typing.ClassVar = ("command", "url")
+    ONE_OF: ClassVar = OneOf(("command", "url"), "a server has either a command or a url")
 
     command: Annotated[
         tuple[str, ...],
@@ -287,25 +143,15 @@ class ServerSettings:
     ] = field(default_factory=dict)
     grace: Annotated[Seconds, Doc("How long it may take to end a stopped call, in seconds.")] = 2.0
 
-    def __post_init__(self) -> None:
-        if bool(self.command) == bool(self.url):
-            raise ValueError("a server has either a command or a url")
 
-
-@dataclass(frozen=True, slots=True)
-class McpSettings:
+class McpSettings(Value):
     """`[mcp]`: servers that offer tools."""
-
-    __pydantic_config__: typing.ClassVar = _NOTHING_ELSE
 
     servers: Annotated[dict[str, ServerSettings], Doc("Servers by name.")] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class JobSettings:
+class JobSettings(Value):
     """`[jobs]`: requests that Caesura makes for itself."""
-
-    __pydantic_config__: typing.ClassVar = _NOTHING_ELSE
 
     memory: Annotated[
         Switch,
@@ -319,11 +165,8 @@ class JobSettings:
     ] = True
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(Value):
     """All settings, with the defaults where nothing is said."""
-
-    __pydantic_config__: typing.ClassVar = _NOTHING_ELSE
 
     model: Annotated[
         str,
@@ -350,16 +193,16 @@ class Config:
     favourites: Annotated[
         tuple[Name, ...], Doc("Models that the picker shows first.", example=["careful", "openai/gpt-5.1"])
     ] = ()
-    providers: Annotated[dict[str, ProviderSettings], Doc("Servers with models, by name.")] = field(
+    providers: Annotated[dict[str, ServerAddress], Doc("Servers with models, by name.")] = field(
         default_factory=dict
     )
-    models: Annotated[dict[str, NamedModelSettings], Doc("Models under names of your own.")] = field(
+    models: Annotated[dict[str, NamedModel], Doc("Models under names of your own.")] = field(
         default_factory=dict
     )
-    routes: Annotated[dict[str, RouteSettings], Doc("Models that stand in for each other, by name.")] = field(
+    routes: Annotated[dict[str, Route], Doc("Models that stand in for each other, by name.")] = field(
         default_factory=dict
     )
-    retry: RetrySettings = RetrySettings()
+    retry: RetryPolicy = RetryPolicy()
     keys: Annotated[
         dict[str, str],
         Doc("Keys of your own: the id of a binding, and its keys, separated by commas.", example="f2"),
@@ -372,28 +215,4 @@ class Config:
     @property
     def model_settings(self) -> ModelSettings:
         """What routing reads of it."""
-        return ModelSettings(
-            {name: _address(server) for name, server in self.providers.items()},
-            {name: _named(model) for name, model in self.models.items()},
-            {name: _route(route) for name, route in self.routes.items()},
-            RetryPolicy(self.retry.retries, self.retry.backoff, self.retry.max_wait),
-            Parameters(self.effort),
-        )
-
-
-def _address(server: ProviderSettings) -> ServerAddress:
-    return ServerAddress(
-        server.protocol, server.api_base, server.api_version, server.key, server.concurrent or 0
-    )
-
-
-def _named(model: NamedModelSettings) -> NamedModel:
-    parameters = Parameters(model.effort, model.temperature, model.top_p, model.max_output)
-    return NamedModel(
-        model.model, model.api_base, model.key, parameters, model.context_window, model.concurrent or 0
-    )
-
-
-def _route(route: RouteSettings) -> Route:
-    retry = RetryPolicy(route.retries, route.backoff, route.max_wait)
-    return Route(route.model, route.rotate, route.fallback, retry, route.cooldown)
+        return ModelSettings(self.providers, self.models, self.routes, self.retry, Parameters(self.effort))

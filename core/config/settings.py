@@ -1,35 +1,36 @@
-"""The settings of all sessions: read once, by whoever needs them first, in a thread.
+"""The settings of all sessions: read once, in a thread, when they are first needed.
 
-The first frame does not need them, and what they are read with would hold it up. What the person changes
-through the screen goes to the same file, and is read again.
+The first frame does not need them, so what reads them is imported only then. What the person changes through
+the screen goes to the same file, which is read again.
 """
 
 from __future__ import annotations
 
 import threading
-from functools import partial
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
-from core.errors import CaesuraError
+from core.base.errors import CaesuraError
+from core.base.folders import PROJECT_FILE, config_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
-    from core.config import Config, ContainmentChoice, Loaded
-    from core.containment import Containment
-    from core.model_settings import ModelSettings
-    from core.permissions import Rule
-    from core.setup import ModelChosen
-
-
-LISTED = 8
-"""Settings that a sentence names; a hostile file may have thousands."""
+    from core.config.load import Loaded
+    from core.config.schema import Config
+    from core.model.settings import ModelSettings
+    from core.model.setup import ModelChosen
+    from core.permissions.policy import Rule
+    from core.process.containment import Containment
 
 
 class Settings:
-    """`secrets` names the variables of the environment that no child of ours gets, with those that the
-    settings name as keys. `options` are what the command line sets, by dotted keys."""
+    """The settings that hold in a workspace, and the changes that the screen makes to them.
+
+    `secrets` gives the variables of the environment that no child process gets; it is called with those that
+    the settings name as keys. `options` are what the command line sets, by dotted keys. All methods but
+    `models` block, and are for a thread.
+    """
 
     def __init__(
         self,
@@ -42,12 +43,10 @@ class Settings:
         self._options = options or {}
         self._lock = threading.Lock()
         self._loaded: Loaded | None = None
-        self._told: set[str] = set()
-
-    # All of it but `models` blocks, and is for a thread.
+        self._shown: set[str] = set()
 
     def load(self) -> Loaded:
-        """Never raises. The same answer each time, until something was changed through this."""
+        """The settings, read once and again after each change made through this object. Never raises."""
         with self._lock:
             if self._loaded is None:
                 self._loaded = self._read()
@@ -58,8 +57,8 @@ class Settings:
         return self.load().config
 
     async def models(self) -> ModelSettings:
-        """What the settings say of models and routes; read in a thread if nobody has yet."""
-        from core.threads import run_in_thread
+        """What the settings say of models and routes; read in a thread if they were not read before."""
+        from core.base.threads import run_in_thread
 
         loaded = self._loaded
         if loaded is None:
@@ -67,23 +66,25 @@ class Settings:
         return loaded.config.model_settings
 
     def news(self, sentences: Iterable[str]) -> tuple[str, ...]:
-        """Those that this was not asked about before: nobody need be told twice, in each session again."""
+        """The sentences that were not passed to this method before, so that each is shown only once."""
         with self._lock:
-            new = tuple(sentence for sentence in dict.fromkeys(sentences) if sentence not in self._told)
-            self._told.update(new)
+            new = tuple(sentence for sentence in dict.fromkeys(sentences) if sentence not in self._shown)
+            self._shown.update(new)
             return new
 
     def save(self, key: tuple[str, ...], value: object) -> None:
-        """Give a setting a value in the person's file. Raises `ConfigError`, and changes nothing, when the
-        file or the value is not valid or cannot be written."""
-        from core.config import config_path
-        from core.config_edit import set_value
+        """Give a setting a value in the person's file.
+
+        Raises `ConfigError`, and changes nothing, when the file or the value is not valid or cannot be
+        written.
+        """
+        from core.config.edit import set_value
 
         set_value(config_path(), key, value, lambda _: None)
         self._read_again()
 
     def save_choice(self, chosen: ModelChosen) -> None:
-        """Write down which model answers, and the server it is on. Raises `ConfigError`."""
+        """Save which model answers, and the server it is on. Raises `ConfigError`."""
         if chosen.server is not None:
             place = ("providers", chosen.server_name)
             self.save((*place, "protocol"), chosen.server.protocol)
@@ -91,16 +92,11 @@ class Settings:
         self.save(("model",), chosen.setting)
 
     def trust(self) -> str:
-        """Let the project's own settings count in full from now on; a sentence about what that did. Raises
-        `CaesuraError`."""
-        from core.config import PROJECT_FILE, config_path
-        from core.trust import trust
+        """Trust the project's folder. Returns a sentence about what that did. Raises `CaesuraError`."""
+        from core.config.load import LISTED
+        from core.config.trust import trust
 
-        # The file may have come, or have been changed, since.
-        self._read_again()
-        project = self.load().project
-        if project is None:
-            raise CaesuraError(f"There is no {PROJECT_FILE} here: there is nothing to trust.")
+        project = self._project()
         untrusted = self.load().untrusted
         if not trust(config_path(), project.parent):
             return f"{project.parent} is trusted already."
@@ -118,15 +114,10 @@ class Settings:
         )
 
     def distrust(self) -> str:
-        """Take that back. Raises `CaesuraError`."""
-        from core.config import PROJECT_FILE, config_path
-        from core.trust import distrust
+        """No longer trust the project's folder. Returns a sentence. Raises `CaesuraError`."""
+        from core.config.trust import distrust
 
-        # The file may have come, or have been changed, since.
-        self._read_again()
-        project = self.load().project
-        if project is None:
-            raise CaesuraError(f"There is no {PROJECT_FILE} here: there is nothing to trust.")
+        project = self._project()
         taken = distrust(config_path(), project.parent)
         self._read_again()
         if not taken:
@@ -143,45 +134,38 @@ class Settings:
         return frozenset(self._secrets(self.key_names()))
 
     def containment_of(self, line: str) -> Containment | None:
-        """How the processes of this command line are held together; None for the best there is."""
-        from core.tools.shell_syntax import commands
+        """How the processes of this command line are held together; None for the strongest there is."""
+        from core.permissions.shell_analysis import commands
 
-        return _containment(self.config.tools.containment_of(line, commands(line)))
+        return self.config.tools.containment_of(line, commands(line)).containment
 
     @property
     def containment(self) -> Containment | None:
-        """The same for the processes of Caesura's own tools, which no rule names."""
-        return _containment(self.config.tools.containment)
+        """How the processes of Caesura's own tools are held together; no rule names them."""
+        return self.config.tools.containment.containment
 
-    @property
-    def keep_rule(self) -> Callable[[Rule], object]:
-        """What stores the answer "always"."""
-        from core.config import add_allow_rule, config_path
+    def keep_rule(self, rule: Rule) -> None:
+        """Keep an answer "always" in `permissions.toml`. Raises `ConfigError`."""
+        from core.config.kept_rules import add_allow_rule
 
-        return partial(add_allow_rule, config_path(), self.workspace)
+        add_allow_rule(config_path(), self.workspace, rule)
+
+    def _project(self) -> Path:
+        """The project's file. Raises `CaesuraError` if there is none."""
+        # It may have been made or changed since the settings were read.
+        self._read_again()
+        project = self.load().project
+        if project is None:
+            raise CaesuraError(f"There is no {PROJECT_FILE} here: there is nothing to trust.")
+        return project
 
     def _read_again(self) -> None:
-        """Here and now: whoever asks next may be on the event loop, and finds what was read."""
+        """Read at once: the next caller may be on the event loop, and must find the settings read."""
         loaded = self._read()
         with self._lock:
             self._loaded = loaded
 
     def _read(self) -> Loaded:
-        from core.config import config_path, load_config
+        from core.config.load import load_config
 
         return load_config(config_path(), self.workspace, options=self._options)
-
-
-def _containment(choice: ContainmentChoice) -> Containment | None:
-    from core.config import ContainmentChoice
-    from core.containment import Containment
-
-    match choice:
-        case ContainmentChoice.AUTO:
-            return None
-        case ContainmentChoice.NAMESPACE:
-            return Containment.NAMESPACE
-        case ContainmentChoice.GROUP:
-            return Containment.GROUP
-        case _:
-            assert_never(choice)

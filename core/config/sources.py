@@ -1,7 +1,7 @@
 """The places that settings come from, each read as a layer: a file, the environment, the command line.
 
-What is unknown there is an error of the whole layer, but for a variable of the environment, which may be
-meant for another program or another Caesura: that is a notice.
+An unknown name is an error of the whole layer. An unknown variable of the environment is only a notice,
+because it may be meant for another program or another version.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ import re
 import tomllib
 from typing import TYPE_CHECKING, Any, assert_never
 
-from core.config_bounds import dotted_line
-from core.config_errors import ConfigError
-from core.config_layers import Layer, LayerKind, Origin
-from core.config_tree import (
+from core.config.errors import dotted_line
+from core.config.layers import Layer, LayerKind, Origin
+from core.config.tree import (
     ANY_NAME,
     Named,
     Setting,
@@ -27,38 +26,38 @@ from core.config_tree import (
     tree,
     variable_of,
 )
-from core.config_validation import Fault
+from core.config.validation import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from core.config_files import Document
-    from core.config_layers import Values
-    from core.config_tree import Key, Node
+    from core.config.files import Document
+    from core.config.layers import Values
+    from core.config.tree import Key, Node
 
 PREFIX = "CAESURA_"
 _TAKEN = re.compile(r"CAESURA_(?:(?:TEST|CHILD)_.*|COMMAND|REQUEST|KILLS)")
-"""Variables that Caesura itself or its tests use for something else."""
+"""Variables that Caesura or its tests use for something else."""
 
 
 def file_layer(kind: LayerKind, document: Document) -> Layer:
-    """The layer that a file is. Raises `ConfigError`."""
+    """The layer of a file. Raises `ConfigError`."""
     values: Values = {}
     try:
         for key, value in flat(document.table):
-            values[key] = (value, Origin(kind, document.path, document.line_of(key)))
+            values[key] = (value, Origin(kind, document.path, document.lines.of(key)))
     except Fault as fault:
-        raise ConfigError(f"{document.place_of(fault.where)}: {fault} Mend or remove it.") from None
+        raise document.error_at(fault.where, fault) from None
     return Layer(kind, values, document)
 
 
 def environment_layer(
     environment: Mapping[str, str], known: Collection[Key]
 ) -> tuple[Layer, tuple[str, ...]]:
-    """What the variables `CAESURA_...` say, and a notice for each that means nothing.
+    """The layer of the variables `CAESURA_...`, and a notice for each that sets nothing.
 
-    An empty one is as if it were not set. `known` are the keys of the layers before, with names as they are
-    written there.
+    An empty variable counts as not set. `known` are the keys of the layers below, with the names that their
+    files give.
     """
     values: Values = {}
     notices: list[str] = []
@@ -77,8 +76,10 @@ def environment_layer(
 
 
 def option_layer(options: Mapping[str, object]) -> Layer:
-    """What the command line says: values by dotted keys, None for one that is not given. Raises
-    `ConfigError`."""
+    """The layer of the command line: values by dotted keys, None for one that is not given.
+
+    Raises `ConfigError`.
+    """
     values: Values = {}
     for name, given in options.items():
         if given is None:
@@ -90,9 +91,9 @@ def option_layer(options: Mapping[str, object]) -> Layer:
 
 
 def read_value(key: Key, text: str) -> object:
-    """A value as a person types it where there is no TOML around it: text needs no quotation marks."""
+    """A value as a person types it outside of a file: text needs no quotation marks."""
     node = find(key)
-    is_text = isinstance(node, Setting) and node.is_text
+    is_text = isinstance(node, Setting) and node.kind.is_text
     if is_text and not text.startswith(('"', "'")):
         return text
     try:
@@ -104,19 +105,19 @@ def read_value(key: Key, text: str) -> object:
 
 
 def flat(table: Mapping[str, Any]) -> Iterator[tuple[Key, Any]]:
-    """What the tables of a file set, by keys. Raises `Fault` for names that are none."""
+    """The values that the tables of a file set, by their keys. Raises `Fault` for unknown names."""
     return _flat(table, tree(), ())
 
 
 def _flat(value: Any, node: Node, key: Key) -> Iterator[tuple[Key, Any]]:
-    """Goes only as deep as there are settings. Raises `Fault` for names that are none."""
+    """Recurses only as deep as there are settings."""
     if isinstance(node, Setting):
         yield key, value
         return
     if not isinstance(value, dict):
         raise Fault(key, f"{shown(key)}: it must be a table.")
     if not value and key and isinstance(find(key[:-1]), Named):
-        # A name that says nothing more: whether that is enough is found out later.
+        # A name with an empty table; validation tells later whether that is enough.
         yield key, {}
     for name, inner in value.items():
         match node:
@@ -124,14 +125,15 @@ def _flat(value: Any, node: Node, key: Key) -> Iterator[tuple[Key, Any]]:
                 if name not in children:
                     raise Fault((*key, name), no_setting((*key, name), list(children)))
                 yield from _flat(inner, children[name], (*key, name))
-            case Named(_, child):
+            case Named(child):
                 yield from _flat(inner, child, (*key, name))
             case _:
                 assert_never(node)
 
 
 def _named_key(variable: str, known: Collection[Key]) -> Key | None:
-    """The key of `CAESURA_MODELS_CAREFUL_EFFORT`: in lower case, where such a name is not known otherwise."""
+    """The key of a variable such as `CAESURA_MODELS_CAREFUL_EFFORT`, with the name as the layers below have
+    it, else in lower case."""
     found: list[Key] = []
     for key, _ in settings():
         if key.count(ANY_NAME) != 1 or key[-1] == ANY_NAME:
@@ -141,13 +143,7 @@ def _named_key(variable: str, known: Collection[Key]) -> Key | None:
         end = variable_of(key[at + 1 :]).removeprefix(PREFIX[:-1])
         middle = variable.removeprefix(beginning).removesuffix(end)
         if variable == f"{beginning}{middle}{end}" and middle:
-            name = next(
-                (each[at] for each in known if each[:at] == key[:at] and _shouted(each[at]) == middle),
-                middle.lower(),
-            )
-            found.append((*key[:at], name, *key[at + 1 :]))
+            names = (each[at] for each in known if each[:at] == key[:at])
+            meant = (name for name in names if variable_of((name,)) == PREFIX + middle)
+            found.append((*key[:at], next(meant, middle.lower()), *key[at + 1 :]))
     return max(found, key=lambda key: len(key[-1]), default=None)
-
-
-def _shouted(name: str) -> str:
-    return variable_of((name,)).removeprefix(PREFIX)

@@ -1,7 +1,6 @@
-"""Where in a TOML text each key stands, which `tomllib` does not tell: for errors, and to edit in place.
+"""The position of each key in a TOML text, which `tomllib` does not tell: for errors, and to edit in place.
 
-The text has been read by `tomllib` before, so that nothing here has to judge it. It is read once from the
-front to the back, without recursion.
+The text must be valid: `tomllib` has parsed it before. It is read once from start to end, without recursion.
 """
 
 from __future__ import annotations
@@ -9,20 +8,20 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import Counter
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from core.values import dataclass
+from core.base.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Place: TypeAlias = tuple[str | int, ...]
-"""A place in the tables; a number counts the tables of an array, or the items of a list."""
+"""A place in the tables; numbers count the tables of an array, or the items of a list, from 0."""
 
 _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _TIME = re.compile(r" \d\d:\d\d")
-"""What goes on after the blank in a date, `1979-05-27 07:32:00`."""
+"""The second half of a date with a blank in it, `1979-05-27 07:32:00`."""
 _BASIC, _LITERAL = r'"(?:\\.|[^"\\\n])*"', r"'[^'\n]*'"
 _LONG_BASIC, _LONG_LITERAL = r'"""(?:\\.|[^\\])*?"{3,5}', r"'''.*?'{3,5}"
 _PART = rf"(?:[\w-]+|{_BASIC}|{_LITERAL})"
@@ -35,9 +34,9 @@ _TOKEN = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """`key = value`, by offsets: [start, end) is the value, `begin` the key. `path` is the whole of it."""
+class Entry(Value):
+    """`key = value`, by offsets: `begin` is that of the key, [start, end) is the value. `path` is the full
+    key."""
 
     path: Place
     begin: int
@@ -50,7 +49,7 @@ class Entry:
 
 @dataclass(slots=True)
 class Section:
-    """A `[header]` or `[[header]]` and what follows up to the next; the first one has no header."""
+    """A `[header]` or `[[header]]` and what follows up to the next one; the first section has no header."""
 
     path: Place
     begin: int
@@ -60,12 +59,12 @@ class Section:
 
     @property
     def end(self) -> int:
-        """Behind its last entry, or its header."""
+        """The offset after its last entry, or after its header."""
         return self.entries[-1].end if self.entries else self.after_header
 
 
 def sections_of(text: str) -> list[Section]:
-    """All sections of a text that is valid TOML."""
+    """All sections of a valid text."""
     sections = [Section((), 0, 1, 0)]
     counts: dict[Place, int] = {}
     at, line, counted = 0, 1, 0
@@ -82,7 +81,7 @@ def sections_of(text: str) -> list[Section]:
 
 
 class Lines:
-    """The line of each place in a text that is valid TOML."""
+    """The line of each place in a valid text."""
 
     def __init__(self, text: str) -> None:
         self._lines: dict[Place, int] = {}
@@ -97,7 +96,7 @@ class Lines:
                     self._lines.setdefault(entry.path[:length], entry.line)
 
     def of(self, path: Place) -> int | None:
-        """The line, from 1, that comes nearest to a place; None if nothing does."""
+        """The line, from 1, that is nearest to a place; None if there is none."""
         for length in range(len(path), 0, -1):
             if (found := self._lines.get(path[:length])) is not None:
                 return found
@@ -105,17 +104,19 @@ class Lines:
 
 
 def comments_of(text: str) -> Counter[str]:
-    """All comments of a text that is valid TOML, each as often as it stands there."""
+    """All comments of a valid text, with their number."""
     return Counter(token for token, _, _ in _tokens(text, 0) if token.startswith("#"))
 
 
 def parse_dotted(text: str) -> tuple[str, ...]:
-    """The parts of a key as it stands in a file."""
-    table: Any = tomllib.loads(f"{text} = 0")
+    """The parts of a key as a file has it. Raises `ValueError` for anything else."""
+    value: Any = tomllib.loads(f"{text} = 0")
     parts: list[str] = []
-    while isinstance(table, dict):
-        [(part, table)] = table.items()
+    while isinstance(value, dict) and len(value) == 1:
+        [(part, value)] = value.items()
         parts.append(part)
+    if value != 0:
+        raise ValueError(f"{text!r} is no key")
     return tuple(parts)
 
 
@@ -137,7 +138,7 @@ def _header(text: str, at: int, line: int, counts: dict[Place, int]) -> tuple[Se
 
 
 def _numbered(parts: tuple[str, ...], counts: dict[Place, int]) -> Place:
-    """A header below an array of tables means the last of them."""
+    """The path of a header: below an array of tables it means the last table of the array."""
     path: Place = ()
     for number, part in enumerate(parts):
         path = (*path, part)
@@ -155,7 +156,7 @@ def _entry(text: str, at: int, line: int, table: Place) -> tuple[Entry, int]:
 
 
 def _lines_at(text: str, places: list[int], at: int, line: int) -> Iterator[int]:
-    """The lines of places that go up, when `at` is in `line`."""
+    """The lines of ascending offsets; the offset `at` is in `line`."""
     for each in places:
         line += text.count("\n", at, each)
         at = each
@@ -176,7 +177,7 @@ def _skip_spaces(text: str, at: int) -> int:
 
 
 def _value(text: str, start: int) -> tuple[list[int], int]:
-    """Where the items of a list begin, and where the value ends."""
+    """The offsets of the items of a list, and of the end of the value."""
     depth, end, items, expecting = 0, start, list[int](), False
     for token, begin, after in _tokens(text, start):
         blank = token[0] in " \t\r\n#"

@@ -1,7 +1,7 @@
-"""The schema as a tree that can be walked: which keys there are, what each takes, and its name in the
-environment. Whatever asks "is there such a setting?" asks here, so that all answers are the same.
+"""The declared settings as a tree: which keys there are, what each takes, and its name in the environment.
 
-Nothing here recurses into what a file says: a hostile file cannot make it run deep or long.
+All lookups of settings are made here, so that they agree. Nothing here recurses into the content of a file: a
+hostile file cannot cause deep or long recursion.
 """
 
 from __future__ import annotations
@@ -9,23 +9,27 @@ from __future__ import annotations
 import difflib
 import json
 import re
-import tomllib
 import typing
-from dataclasses import MISSING, fields, is_dataclass
+from enum import StrEnum
 from functools import cache
 from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, assert_never
 
-from core.config_errors import ConfigError
-from core.config_schema import Config, Doc, ProjectMay
-from core.config_values import Kind, words_of
-from core.values import dataclass
+from msgspec import NODEFAULT, structs
+
+from core.base.setting import TEXT, Doc, Kind, OneOf, ProjectMay, choice
+from core.base.values import Value
+from core.config.errors import ConfigError
+from core.config.schema import Config
+from core.config.toml_lines import parse_dotted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LONGEST_SHOWN = 80
 """Characters of a key in a message."""
+MOST_PARTS = 20
+"""Parts of a key that a person types."""
 ANY_NAME = "NAME"
 """Stands in a key for the names that a person gives."""
 
@@ -33,37 +37,30 @@ Key: TypeAlias = tuple[str, ...]
 """A setting by the tables that lead to it: `("tools", "max_steps")`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One value. `words` say what it has to be; `required` that its table cannot be without it; `item` what
-    each value of a list is."""
+class Setting(Value):
+    """One value. `required` says that its table cannot be without it; `item` is what each value of a list
+    is, None if it is no list."""
 
-    words: str
-    doc: str
+    kind: Kind
+    doc: Doc
     default: Any = None
     required: bool = False
-    is_text: bool = False
-    adds_up: bool = False
-    secret: bool = False
     project_may: ProjectMay | None = None
-    example: Any = None
     item: Node | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Settings whose names are known. `doc` is what it is for; of those in `one_of` there can be one only."""
+class Table(Value):
+    """Settings whose names are known, read as a `type`. `doc` is what it is for."""
 
     doc: str
     children: dict[str, Node]
-    one_of: tuple[str, ...] = ()
+    type: type
+    one_of: OneOf | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(Value):
     """A table whose keys are names that the person gives."""
 
-    doc: str
     child: Node
 
 
@@ -71,22 +68,19 @@ Node: TypeAlias = Setting | Table | Named
 
 
 class NoSuchSetting(ConfigError):
-    """There is no setting of this name. `key` is as far as it goes, the unknown part last."""
-
-    def __init__(self, key: Key, known: list[str]) -> None:
-        super().__init__(no_setting(key, known))
-        self.key = key
+    """There is no setting of this name."""
 
 
 @cache
 def tree(kind: type = Config) -> Table:
-    """All settings, or those of another file that is read like them."""
-    return _table(kind)
+    """All settings, or those that another class declares."""
+    children = {each.name: _node(each.type, _default(each)) for each in structs.fields(kind)}
+    return Table((kind.__doc__ or "").strip(), children, kind, getattr(kind, "ONE_OF", None))
 
 
-def find(key: Key, kind: type = Config) -> Node:
-    """What stands at `key`. Raises `NoSuchSetting`."""
-    node: Node = tree(kind)
+def find(key: Key) -> Node:
+    """The node at `key`. Raises `NoSuchSetting`."""
+    node: Node = tree()
     for depth, part in enumerate(key):
         match node:
             case Table() if part in node.children:
@@ -95,21 +89,21 @@ def find(key: Key, kind: type = Config) -> Node:
                 node = node.child
             case Table() | Setting():
                 known = list(node.children) if isinstance(node, Table) else []
-                raise NoSuchSetting(key[: depth + 1], known)
+                raise NoSuchSetting(no_setting(key[: depth + 1], known))
             case _:
                 assert_never(node)
     return node
 
 
 def settings(node: Node | None = None, key: Key = ()) -> Iterator[tuple[Key, Setting]]:
-    """Every setting, in the schema's order; a name that the person gives is shown as `NAME`."""
+    """Every setting in the order of the declarations; `NAME` stands for names that a person gives."""
     match node if node is not None else tree():
         case Setting() as setting:
             yield key, setting
         case Table(_, children):
             for name, child in children.items():
                 yield from settings(child, (*key, name))
-        case Named(_, child):
+        case Named(child):
             yield from settings(child, (*key, ANY_NAME))
         case _ as unknown:
             assert_never(unknown)
@@ -118,55 +112,51 @@ def settings(node: Node | None = None, key: Key = ()) -> Iterator[tuple[Key, Set
 def parse_key(text: str) -> Key:
     """Read a dotted key as a person types it. Raises `ConfigError`.
 
-    `keys.pane.toggle_panel` needs no quotation marks: an id of a binding may have dots.
+    The ids of bindings contain dots: `keys.pane.toggle_panel` needs no quotation marks.
     """
     try:
-        table: Any = tomllib.loads(f"{text} = 0") if "\n" not in text and text.count(".") < 20 else {}
+        found = parse_dotted(text) if "\n" not in text and text.count(".") < MOST_PARTS else ()
     except (ValueError, RecursionError):
-        table = {}
-    found: list[str] = []
-    while isinstance(table, dict) and len(table) == 1:
-        [(part, table)] = table.items()
-        found.append(part)
-    if table != 0 or not found:
+        found = ()
+    if not found:
         raise ConfigError(f'{text!r} is no key: write it like tools.max_steps or models."a.b".effort.')
     for depth in range(1, len(found)):
-        node = find(tuple(found[:depth]))
+        node = find(found[:depth])
         if isinstance(node, Named) and isinstance(node.child, Setting):
             return (*found[:depth], ".".join(found[depth:]))
-    return tuple(found)
+    return found
 
 
 def dotted(key: Key) -> str:
-    """`key` as it is written in a file."""
+    """`key` as a file has it."""
     return ".".join(quoted(part) for part in key)
 
 
 def shown(key: Key) -> str:
-    """`key` for a message, shortened where somebody has written a novel."""
+    """`key` for a message, shortened."""
     text = dotted(key)
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
 def quoted(part: str) -> str:
-    """One part of a key, in quotation marks where it needs them."""
+    """One part of a key, in quotation marks if it needs them."""
     if re.fullmatch(r"[A-Za-z0-9_-]+", part):
         return part
     return json.dumps(part, ensure_ascii=not part.isprintable()).replace("\x7f", "\\u007f")
 
 
 def variable_of(key: Key) -> str:
-    """The environment variable that sets it: `CAESURA_TOOLS_MAX_STEPS`."""
+    """The environment variable of a setting, such as `CAESURA_TOOLS_MAX_STEPS`."""
     return "CAESURA_" + "_".join(re.sub(r"\W", "_", part).upper() for part in key)
 
 
 def nearest(name: str, known: list[str]) -> str | None:
-    """What `name` was probably meant to be."""
+    """The name that `name` was probably meant to be."""
     return next(iter(difflib.get_close_matches(name[:100], known, 1)), None)
 
 
 def no_setting(key: Key, known: list[str]) -> str:
-    """The complaint about a name that is none of those that are `known` where it stands."""
+    """The complaint about a name that is not among those `known` in its table."""
     return f"there is no setting {shown(key)!r}; {_hint(key[-1], known)}"
 
 
@@ -177,54 +167,42 @@ def _hint(name: str, known: list[str]) -> str:
     return f"there are {', '.join(known)}." if known else "it is a value of its own."
 
 
-def _table(kind: type) -> Table:
-    hints = typing.get_type_hints(kind, include_extras=True)
-    children = {each.name: _node(hints[each.name], _default(each)) for each in fields(kind)}
-    return Table((kind.__doc__ or "").strip(), children, getattr(kind, "ONE_OF", ()))
+def _default(field: structs.FieldInfo) -> Any:
+    """The default of a field; `NODEFAULT` if there is none."""
+    if field.default_factory is not NODEFAULT:
+        return field.default_factory()
+    return field.default
 
 
-def _default(field: Any) -> Any:
-    if field.default is not MISSING:
-        return field.default
-    return MISSING if field.default_factory is MISSING else field.default_factory()
+def _node(annotation: Any, default: Any, doc: Doc | None = None) -> Node:
+    bare, marks = _unwrapped(annotation)
+    doc = next((mark for mark in marks if isinstance(mark, Doc)), doc or Doc(""))
+    kind = next((mark for mark in marks if isinstance(mark, Kind)), None)
+    origin, item = typing.get_origin(bare), None
+    if kind is None and isinstance(bare, type) and issubclass(bare, Value):
+        return tree(bare)
+    if origin is dict:
+        return Named(_node(typing.get_args(bare)[1], None, doc))
+    if origin is tuple:
+        item = _node(typing.get_args(bare)[0], None)
+        words = item.kind.words if isinstance(item, Setting) else "a table"
+        kind = Kind(f"a list, of which each is {words}", tuple)
+    elif isinstance(bare, type) and issubclass(bare, StrEnum):
+        kind = choice(bare)
+    may = next((mark for mark in marks if isinstance(mark, ProjectMay)), None)
+    is_required = default is NODEFAULT
+    return Setting(kind or TEXT, doc, None if is_required else default, is_required, may, item)
 
 
-def _node(annotation: Any, default: Any) -> Node:
-    doc, may = Doc(""), None
-    bare, kinds = annotation, list[Kind]()
-    if typing.get_origin(annotation) is Annotated:
-        bare, *marks = typing.get_args(annotation)
-        doc = next((mark for mark in marks if isinstance(mark, Doc)), doc)
-        may = next((mark for mark in marks if isinstance(mark, ProjectMay)), None)
-        kinds = [mark for mark in marks if isinstance(mark, Kind)]
-    if is_dataclass(bare) and isinstance(bare, type) and not kinds:
-        return _table(bare)
-    if typing.get_origin(bare) is dict:
-        child = _node(typing.get_args(bare)[1], MISSING)
-        if isinstance(child, Setting):
-            child = Setting(child.words, doc.text, secret=doc.secret, is_text=True, example=doc.example)
-        return Named(doc.text, child)
-    return Setting(
-        words_of(annotation),
-        doc.text,
-        default=None if default is MISSING else default,
-        required=default is MISSING,
-        is_text=_is_text(bare),
-        adds_up=doc.adds_up,
-        secret=doc.secret,
-        project_may=may,
-        example=doc.example,
-        item=_node(typing.get_args(bare)[0], MISSING) if typing.get_origin(bare) is tuple else None,
-    )
-
-
-def _is_text(annotation: Any) -> bool:
-    """Whether its value is written as it is, without quotation marks, where there is no TOML around it."""
-    inner = [each for each in typing.get_args(annotation) if each is not NoneType]
-    if typing.get_origin(annotation) is Annotated:
-        return _is_text(inner[0])
-    if typing.get_origin(annotation) is tuple:
-        return False
-    if inner:
-        return _is_text(inner[0])
-    return isinstance(annotation, type) and issubclass(annotation, str)
+def _unwrapped(annotation: Any) -> tuple[Any, list[Any]]:
+    """The type itself, without None, and the marks around it."""
+    marks: list[Any] = []
+    while True:
+        arguments = typing.get_args(annotation)
+        if typing.get_origin(annotation) is Annotated:
+            marks += arguments[1:]
+            annotation = arguments[0]
+        elif NoneType in arguments:
+            annotation = next(each for each in arguments if each is not NoneType)
+        else:
+            return annotation, marks

@@ -1,10 +1,8 @@
-"""Folders whose `.caesura.toml` the person trusts, and what such a file may do before they do.
+"""Folders whose `.caesura.toml` the person trusts, and what such a file may do before that.
 
-They are kept in `trusted.toml` beside `config.toml`.
-
-Trust is for one folder and not for those in it: what somebody has put into `vendor/` is not theirs. It is
-given once, for whatever the file says later; the person is the only one who gives it, no file can. The file
-is never overwritten while it cannot be read. All of it blocks, and is for a thread.
+The folders are kept in `trusted.toml` beside `config.toml`. Trust is for one folder and not for those in it:
+`vendor/` may hold other people's files. It also covers later versions of the file. Only the person can give
+it, not a file. All of it blocks, and is for a thread.
 
 Not solved: a folder is known by its path alone, so another one that is put in its place is trusted as well.
 """
@@ -12,38 +10,35 @@ Not solved: a folder is known by its path alone, so another one that is put in i
 from __future__ import annotations
 
 import os
-import typing
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
-from core.config_errors import ConfigError
-from core.config_files import locked, read_document, write_document
-from core.config_layers import value_at
-from core.config_schema import ProjectMay
-from core.config_tree import Named, Setting, find, shown
-from core.config_validation import validated
-from core.folders import PROJECT_FILE, TRUSTED
-from core.values import dataclass
+from msgspec.structs import replace
+
+from core.base.folders import PROJECT_FILE, TRUSTED
+from core.base.setting import ProjectMay
+from core.base.values import Value
+from core.config.errors import ConfigError
+from core.config.layers import value_at
+from core.config.own_file import OwnFile
+from core.config.tree import Named, Setting, find, shown
 
 if TYPE_CHECKING:
-    from core.config_layers import Layer, Values
-    from core.config_schema import Config
-    from core.config_tree import Key
-
-_HEAD = "# Folders whose .caesura.toml is trusted, kept by `caesura config trust`.\n\n"
+    from core.config.layers import Layer, Values
+    from core.config.schema import Config
+    from core.config.tree import Key
 
 
-@dataclass(frozen=True, slots=True)
-class _Trusted:
-    __pydantic_config__: typing.ClassVar = {"extra": "forbid"}
-
+class _Trusted(Value):
     folders: tuple[str, ...] = ()
+
+
+_FILE = OwnFile(TRUSTED, _Trusted, "Folders whose .caesura.toml is trusted, kept by `caesura config trust`.")
 
 
 def is_trusted(path: Path, folder: Path) -> bool:
     """Whether `folder` is trusted. `path` is that of `config.toml`. Raises `ConfigError`."""
-    return os.path.realpath(folder) in validated(_Trusted, read_document(path.with_name(TRUSTED))).folders
+    return os.path.realpath(folder) in _FILE.read(path).folders
 
 
 def trust(path: Path, folder: Path) -> bool:
@@ -56,10 +51,10 @@ def distrust(path: Path, folder: Path) -> bool:
     return _change(path, folder, wanted=False)
 
 
-def harmless(layer: Layer, config: Config) -> tuple[Layer, tuple[str, ...]]:
-    """What of a project's file counts before its folder is trusted, and the keys of all the rest.
+def untrusted_subset(layer: Layer, config: Config) -> tuple[Layer, tuple[str, ...]]:
+    """The part of a project's file that counts before its folder is trusted, and the keys of the rest.
 
-    `config` is what holds without it: a bound may be made narrower and no wider.
+    `config` has the settings without the file: a bound may be lowered, not raised.
     """
     counts: Values = {}
     rest: dict[str, None] = {}
@@ -76,24 +71,17 @@ def _change(path: Path, folder: Path, *, wanted: bool) -> bool:
     real = os.path.realpath(folder)
     if wanted and not Path(real).is_dir():
         raise ConfigError(f"{folder} is no folder: trust the one in which the {PROJECT_FILE} is.")
-    with locked(path.with_name(TRUSTED)) as target:
-        document = read_document(target)
-        folders = validated(_Trusted, document).folders
-        if (real in folders) == wanted:
-            return False
-        others = [each for each in folders if each != real]
-        try:
-            content = _as_toml([*others, real] if wanted else others)
-        except UnicodeError as error:
-            raise ConfigError("The path of this folder is not UTF-8 text: it cannot be kept.") from error
-        write_document(target, content, document)
-    return True
 
+    def apply(trusted: _Trusted) -> dict[str, Any] | None:
+        if (real in trusted.folders) == wanted:
+            return None
+        others = [each for each in trusted.folders if each != real]
+        return {"folders": sorted([*others, real] if wanted else others)}
 
-def _as_toml(folders: list[str]) -> bytes:
-    import tomli_w
-
-    return (_HEAD + tomli_w.dumps({"folders": sorted(folders)}, multiline_strings=False)).encode()
+    try:
+        return _FILE.change(path, apply)
+    except UnicodeError as error:
+        raise ConfigError("The path of this folder is not UTF-8 text: it cannot be kept.") from error
 
 
 def _may(may: ProjectMay | None, value: object, own: Any) -> bool:
@@ -111,7 +99,7 @@ def _may(may: ProjectMay | None, value: object, own: Any) -> bool:
 
 
 def _to_name(key: Key) -> Key:
-    """As far as the first name that a person gives."""
+    """The key up to the first name that a person gives."""
     for length in range(1, len(key)):
         if isinstance(find(key[:length]), Named):
             return key[: length + 1]

@@ -1,9 +1,9 @@
 """Making compactions: before a request that would not fit, after one that did not, and for `/compact`.
 
-A compaction is one record beside the history; it is handed over whole or not at all, in one synchronous step
-after its request has ended, so that a stop or a failure changes nothing (C1). It must never loop: for each
-request of a turn there are two at most, one because it is long and one because the provider says so, and what
-does not help ends in a sentence for the user.
+A compaction is one record next to the history. It is handed over whole or not at all, in one synchronous step
+after its request has ended, so that a stop or a failure changes nothing (C1). It must never loop: each
+request of a turn causes two at most, one because it is long and one because the provider refuses it. If they
+do not help, the turn ends with a sentence for the user.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, assert_never
 
+from core.base.errors import CaesuraError
 from core.cancel import Cancelled
-from core.compaction_plan import Action, Trigger, decide
-from core.context import room_of, shown, summary_message, tokens_of
-from core.errors import CaesuraError
-from core.events import BackOffEnded, BackOffStarted, CompactionEnded, CompactionStarted, StopProof
-from core.model import BackedOff, BackingOff, Closing, FailureKind, Phase
-from core.operations import OperationKind
-from core.records import NOTHING_USED, Compaction
-from core.summary import Author, CompactionFailed, Material
-from core.values import dataclass
-from core.waits import BackOff
+from core.context.compaction_plan import decide
+from core.context.summary import CompactionFailed, Summarizer, SummaryInput
+from core.context.window import room_of, shown, summary_message, tokens_of
+from core.model.provider import BackedOff, BackingOff, FailureKind, Phase
+from core.operations.events import Action, BackOffEnded, CompactionEnded, CompactionStarted, Trigger
+from core.operations.operation import OperationKind
+from core.operations.stop_report import report_request
+from core.storage.records import NOTHING_USED, Compaction
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from core.cancel import CancelReason, CancelToken
-    from core.compaction_plan import Plan
-    from core.context import Context, Room
-    from core.messages import Message, Usage
-    from core.model import ModelError, ModelInfo, ModelProvider, ModelRequest, ToolSpec
-    from core.operations import Operation, Registry
-    from core.waits import Waits
+    from core.cancel import CancelToken
+    from core.context.compaction_plan import Plan
+    from core.context.window import Context, TokenBudget
+    from core.model.messages import Message, Usage
+    from core.model.provider import ModelError, ModelInfo, ModelProvider, ModelRequest, ToolSpec
+    from core.operations.backoffs import BackoffRegistry
+    from core.operations.events import BackOffStarted, StopReport
+    from core.operations.registry import Operation, Registry
 
 log = logging.getLogger(__name__)
 
@@ -43,94 +43,118 @@ TITLE = "compaction"
 
 
 class NothingToCompact(CaesuraError):
-    """The conversation is as short as a compaction would make it."""
+    """The conversation is already as short as a compaction would make it."""
 
 
 class ContextFull(CaesuraError):
     """The conversation does not fit, and no compaction can make it fit."""
 
 
-@dataclass(frozen=True, slots=True)
-class CompactionHome:
-    """What compactions need of their conversation.
+class CompactedRecord(Protocol):
+    """The conversation that is compacted."""
 
-    `context` gives the next request for what is pending, `info` what is known of the model, `request` makes a
-    request of messages and tools. `keep` makes a compaction part of the conversation and is synchronous;
-    `emit` tells of its begin and end and of its back-offs. `stragglers` keeps requests that were left behind,
-    `waits` the back-offs under way. `parent_id` is the call of the sub-agent whose conversation it is.
-    """
+    @property
+    def info(self) -> ModelInfo: ...
 
-    session_id: str
-    provider: ModelProvider
-    registry: Registry
-    context: Callable[[tuple[Message, ...]], Context]
-    info: Callable[[], ModelInfo]
-    request: Callable[[tuple[Message, ...], tuple[ToolSpec, ...]], ModelRequest]
-    keep: Callable[[Compaction], None]
-    emit: Callable[[CompactionStarted | CompactionEnded | BackOffStarted | BackOffEnded], None]
-    stragglers: set[asyncio.Task[Any]]
-    waits: Waits
-    parent_id: str | None = None
+    def context(self, pending: tuple[Message, ...]) -> Context:
+        """The next request with these messages after the history."""
+        ...
+
+    def request(self, messages: tuple[Message, ...], tools: tuple[ToolSpec, ...]) -> ModelRequest: ...
+
+    def keep_compaction(self, compaction: Compaction) -> None:
+        """Make it part of the conversation. Synchronous (C1)."""
+        ...
 
 
-class Fitter(Protocol):
+class CompactionServices(Protocol):
+    """Dependencies of a compaction: the services of a turn."""
+
+    @property
+    def session_id(self) -> str: ...
+
+    @property
+    def provider(self) -> ModelProvider: ...
+
+    @property
+    def registry(self) -> Registry: ...
+
+    @property
+    def emit(self) -> Callable[[CompactionStarted | CompactionEnded | BackOffStarted | BackOffEnded], None]:
+        """Publishes start and end, and back-offs."""
+        ...
+
+    @property
+    def abandoned_tasks(self) -> set[asyncio.Task[Any]]: ...
+
+    @property
+    def backoffs(self) -> BackoffRegistry: ...
+
+    @property
+    def parent_id(self) -> str | None:
+        """The call of the sub-agent whose conversation it is."""
+        ...
+
+
+class ContextGuard(Protocol):
     """Keeps the requests of one turn within the model's context window."""
 
     @property
-    def proof(self) -> StopProof | None:
-        """What is known of the end of the compaction that a stop of the turn has met."""
+    def stop_report(self) -> StopReport | None:
+        """The report of the compaction that was under way when the turn was stopped."""
         ...
 
     async def fit(self, pending: tuple[Message, ...]) -> None:
-        """Before each request: compact if it would not fit any more.
+        """Before each request: compact if it would no longer fit.
 
         Raises `ContextFull` and `CompactionFailed` when it cannot be sent, and `Cancelled`.
         """
         ...
 
-    async def make_room(self, error: ModelError, pending: tuple[Message, ...]) -> None:
-        """After a request failed with `error` and had shown nothing: when this returns, it is worth a retry.
+    async def compact_after_refusal(self, error: ModelError, pending: tuple[Message, ...]) -> None:
+        """After a request failed with `error` and had shown nothing: compact, so that it can be retried.
 
-        Raises `error` if that is not about the length, `ContextFull` if there is no room to be made or was
-        made for this request already, `CompactionFailed`, and `Cancelled`.
+        Raises `error` if that is not about the length, `ContextFull` if nothing can be compacted or was
+        already compacted for this request, `CompactionFailed`, and `Cancelled`.
         """
         ...
 
 
-class AsItIs:
-    """A fitter for a conversation that is never compacted."""
+class NoCompaction:
+    """The guard of a conversation that is never compacted."""
 
     @property
-    def proof(self) -> StopProof | None:
+    def stop_report(self) -> StopReport | None:
         return None
 
     async def fit(self, pending: tuple[Message, ...]) -> None:
         return None
 
-    async def make_room(self, error: ModelError, pending: tuple[Message, ...]) -> None:
+    async def compact_after_refusal(self, error: ModelError, pending: tuple[Message, ...]) -> None:
         raise error
 
 
-class TurnFitter:
-    """The fitter of one turn, which runs under `token`."""
+class TurnGuard:
+    """The guard of one turn, which runs under `token`."""
 
-    def __init__(self, home: CompactionHome, turn_id: int, token: CancelToken) -> None:
-        self._home = home
-        self._turn_id = turn_id
+    def __init__(
+        self, services: CompactionServices, record: CompactedRecord, turn_id: int, token: CancelToken
+    ) -> None:
+        self._record = record
         self._token = token
         self._failed = False
         self._refused_at: int | None = None
-        self._compactor = Compactor(home, token, turn_id)
+        self._compactor = Compactor(services, record, token, turn_id)
 
     @property
-    def proof(self) -> StopProof | None:
-        return self._compactor.proof
+    def stop_report(self) -> StopReport | None:
+        return self._compactor.stop_report
 
     async def fit(self, pending: tuple[Message, ...]) -> None:
         if self._token.cancelled:
-            # The request itself comes no further, and leaves the record of that stop (T9).
+            # The request itself stops here too, and writes the record of that stop (T9).
             return
-        context, room = self._home.context(pending), room_of(self._home.info())
+        context, room = self._record.context(pending), room_of(self._record.info)
         plan = decide(context, room, Trigger.AUTOMATIC)
         if room is None or plan.action is Action.NOTHING:
             return
@@ -145,157 +169,161 @@ class TurnFitter:
                 raise
             log.info("the turn goes on without a compaction: %s", error)
             return
-        if room.surely_exceeded(self._home.context(pending).tokens()):
-            raise _context_full(self._home)
+        if room.surely_exceeded(self._record.context(pending).tokens()):
+            raise _context_full(self._record)
 
-    async def make_room(self, error: ModelError, pending: tuple[Message, ...]) -> None:
+    async def compact_after_refusal(self, error: ModelError, pending: tuple[Message, ...]) -> None:
         if error.kind is not FailureKind.CONTEXT_TOO_LONG:
             raise error
         if self._token.cancelled:
-            # As in `fit`: the retry comes no further.
+            # As in `fit`: the retry stops here too.
             return
-        context = self._home.context(pending)
+        context = self._record.context(pending)
         if self._refused_at == len(context.steps):
-            raise _context_full(self._home) from error
+            raise _context_full(self._record) from error
         self._refused_at = len(context.steps)
-        room = room_of(self._home.info())
+        room = room_of(self._record.info)
         plan = decide(context, room, Trigger.REFUSED)
         await self._carry_out(plan, context, room, Trigger.REFUSED)
 
-    async def _carry_out(self, plan: Plan, context: Context, room: Room | None, trigger: Trigger) -> None:
+    async def _carry_out(
+        self, plan: Plan, context: Context, room: TokenBudget | None, trigger: Trigger
+    ) -> None:
         match plan.action:
             case Action.TRIM:
                 self._compactor.trim(plan, context, trigger)
             case Action.SUMMARISE:
                 await self._compactor.summarise(plan, context, room, trigger)
             case Action.FULL | Action.NOTHING:
-                raise _context_full(self._home)
+                raise _context_full(self._record)
             case _:
                 assert_never(plan.action)
 
 
-async def compact(home: CompactionHome, token: CancelToken, keep: str = "") -> Compaction:
-    """`/compact`, with what the person asks to keep. Under `token`, which Esc cancels (C2).
+async def compact(
+    services: CompactionServices, record: CompactedRecord, token: CancelToken, keep: str = ""
+) -> Compaction:
+    """Run `/compact`, with what the user asks to keep, under `token`, which Esc cancels (C2).
 
     Raises `CompactionFailed` when there is no summary, `NothingToCompact`, and `Cancelled`; then nothing has
     changed.
     """
-    context, room = home.context(()), room_of(home.info())
+    context, room = record.context(()), room_of(record.info)
     plan = decide(context, room, Trigger.ASKED)
     if plan.action is not Action.SUMMARISE:
         raise NothingToCompact("There is nothing to summarise: the latest step is always kept.")
-    return await Compactor(home, token).summarise(plan, context, room, Trigger.ASKED, keep)
+    return await Compactor(services, record, token).summarise(plan, context, room, Trigger.ASKED, keep)
 
 
 class Compactor:
     """Makes the compactions of one turn or of one `/compact`, under `token`."""
 
-    def __init__(self, home: CompactionHome, token: CancelToken, turn_id: int | None = None) -> None:
-        self._home = home
+    def __init__(
+        self,
+        services: CompactionServices,
+        record: CompactedRecord,
+        token: CancelToken,
+        turn_id: int | None = None,
+    ) -> None:
+        self._services = services
+        self._record = record
         self._token = token
         self._turn_id = turn_id
-        self.proof: StopProof | None = None
+        self.stop_report: StopReport | None = None
 
     def trim(self, plan: Plan, context: Context, trigger: Trigger) -> Compaction:
-        """Send older outputs of tools shortened from now on."""
+        """Send older tool outputs shortened from now on."""
         newest = context.newest
         summary = "" if newest is None else newest.summary
         steps = plan.trimmed - max(context.upto, context.trimmed)
-        self._home.emit(CompactionStarted(self._turn_id, "", plan.action, trigger, steps, context.tokens()))
+        self._services.emit(
+            CompactionStarted(self._turn_id, "", plan.action, trigger, steps, context.tokens())
+        )
         made = _made(context, plan, summary, NOTHING_USED)
-        self._home.keep(made)
+        self._record.keep_compaction(made)
         tokens = context.with_compaction(made).tokens()
-        self._home.emit(CompactionEnded(self._turn_id, "", plan.action, made.number, "", tokens))
+        self._services.emit(CompactionEnded(self._turn_id, "", plan.action, made.number, "", tokens))
         return made
 
     async def summarise(
-        self, plan: Plan, context: Context, room: Room | None, trigger: Trigger, keep: str = ""
+        self, plan: Plan, context: Context, room: TokenBudget | None, trigger: Trigger, keep: str = ""
     ) -> Compaction:
         """Have the model write a summary, and keep it. Raises `CompactionFailed` and `Cancelled`."""
-        home, before = self._home, context.tokens()
+        emit, before = self._services.emit, context.tokens()
         material = _material(context, plan, room, keep)
         author = self._author(len(material.steps))
         call_id = author.operation.call_id
         ended = partial(CompactionEnded, self._turn_id, call_id, plan.action)
         end = ended(None, "", before, error="The compaction did not come to its end.")
         steps = len(material.steps)
-        home.emit(CompactionStarted(self._turn_id, call_id, plan.action, trigger, steps, before))
+        emit(CompactionStarted(self._turn_id, call_id, plan.action, trigger, steps, before))
         try:
             summary = await author.write(material)
-            # No await from here to `keep`: no stop can fall between the two.
+            # No await from here to `keep_compaction`: no stop can fall between the two.
             made = _made(context, plan, summary.text, summary.usage)
-            home.keep(made)
+            self._record.keep_compaction(made)
             tokens = context.with_compaction(made).tokens()
             end = ended(made.number, summary.text, tokens, summary.usage, upto=made.upto)
         except CompactionFailed as error:
             end = ended(None, "", before, error.usage, str(error))
             raise
         except Cancelled as stop:
-            proof = _proof(stop.reason, author)
-            end = ended(None, "", before, proof=proof)
+            report = report_request(
+                stop.reason, author.operation, author.closed, attempt_failed=author.attempt_failed
+            )
+            end = ended(None, "", before, proof=report)
             if not self._token.cancelled:
                 raise CompactionFailed("The compaction was stopped.") from stop
-            self.proof = proof
+            self.stop_report = report
             raise
         finally:
             self._end_wait(call_id)
-            home.emit(end)
+            emit(end)
         return made
 
-    def _author(self, steps: int) -> Author:
-        home = self._home
-        operation = home.registry.open(
-            home.session_id,
+    def _author(self, steps: int) -> Summarizer:
+        services = self._services
+        operation = services.registry.open(
+            services.session_id,
             OperationKind.COMPACTION,
             TITLE,
             self._token,
-            parent_id=home.parent_id,
+            parent_id=services.parent_id,
             phase=Phase.COMPACTION,
             detail="1 step" if steps == 1 else f"{steps} steps",
         )
-        return Author(
-            home.provider,
+        return Summarizer(
+            services.provider,
             operation,
-            lambda said: home.request(said, ()),
-            home.stragglers,
-            partial(self._tell_wait, operation),
+            lambda messages: self._record.request(messages, ()),
+            services.abandoned_tasks,
+            partial(self._on_wait, operation),
         )
 
-    def _tell_wait(self, operation: Operation, delta: BackingOff | BackedOff) -> None:
-        call_id, home = operation.call_id, self._home
+    def _on_wait(self, operation: Operation, delta: BackingOff | BackedOff) -> None:
+        call_id, services = operation.call_id, self._services
         match delta:
-            case BackingOff(wait, attempt, attempts, failed, why):
-                self._end_wait(call_id)
+            case BackingOff():
                 operation.progress.say("waiting to try again")
-                home.waits.begin(call_id, BackOff(wait, why))
-                told = BackOffStarted(
-                    self._turn_id, call_id, wait.seconds, wait.until, attempt, attempts, failed, why
-                )
-                home.emit(told)
+                services.backoffs.begin(self._turn_id, call_id, delta, services.emit)
             case BackedOff():
                 self._end_wait(call_id)
             case _:
                 assert_never(delta)
 
     def _end_wait(self, call_id: str) -> None:
-        if self._home.waits.end(call_id):
-            self._home.emit(BackOffEnded(self._turn_id, call_id))
+        self._services.backoffs.end(self._turn_id, call_id, self._services.emit)
 
 
 def _made(context: Context, plan: Plan, summary: str, usage: Usage | None) -> Compaction:
     number = max((each.number for each in context.compactions), default=0) + 1
+    made_after = len(context.steps)
     return Compaction(
-        number,
-        plan.upto,
-        summary,
-        time.time(),
-        usage,
-        trimmed=plan.trimmed,
-        made_after=len(context.steps),
+        number, plan.upto, summary, time.time(), usage, trimmed=plan.trimmed, made_after=made_after
     )
 
 
-def _material(context: Context, plan: Plan, room: Room | None, keep: str) -> Material:
+def _material(context: Context, plan: Plan, room: TokenBudget | None, keep: str) -> SummaryInput:
     newest, upto = context.newest, context.upto
     before = newest.summary if newest is not None else ""
     trimmed = context.trimmed
@@ -303,22 +331,11 @@ def _material(context: Context, plan: Plan, room: Room | None, keep: str) -> Mat
     if newest is not None and upto:
         replaced += tokens_of((summary_message(context.steps, newest),))
     fits = None if room is None else room.full
-    return Material(before, context.steps[upto : plan.upto], keep, replaced, fits)
+    return SummaryInput(before, context.steps[upto : plan.upto], keep, replaced, fits)
 
 
-def _proof(reason: CancelReason, author: Author) -> StopProof:
-    closed, operation = author.closed, author.operation
-    if operation.state.live or (closed is not None and closed.how is Closing.UNCONFIRMED):
-        return StopProof(reason.source, None, None, unconfirmed=(operation.title,))
-    if closed is None:
-        # It ended before there was a connection to close.
-        return StopProof(reason.source, time.monotonic() - reason.at, None)
-    before = closed.how is Closing.NEVER_OPENED and author.attempt_failed
-    return StopProof(reason.source, closed.at - reason.at, Closing.NOT_OPEN if before else closed.how)
-
-
-def _context_full(home: CompactionHome) -> ContextFull:
+def _context_full(record: CompactedRecord) -> ContextFull:
     return ContextFull(
-        f"The conversation is too long for {home.info().model}, and compacting it makes no more room. Choose "
+        f"The conversation is too long for {record.info.model}, and compacting it makes no more room. Choose "
         "a model with a larger window, go back to an earlier prompt with /rewind, or start a new session."
     )

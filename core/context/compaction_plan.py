@@ -1,53 +1,34 @@
-"""What is to be done about a context that fills its model: nothing, trim old outputs, summarise old steps.
+"""Decides what to do about a context that fills its model: nothing, trim old outputs, summarize old steps.
 
-Decisions alone, from the figures of `core.context`; they must never wait, ask a model or change anything.
-What they plan always makes the next request shorter, so that nobody goes round in circles.
+Only decisions, from the figures of `core.context.window`; they must never wait, ask a model or change
+anything. A plan always makes the next request shorter, so that compactions cannot repeat without end.
 """
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from core.context import shown, tokens_of
-from core.values import dataclass
+from core.base.values import Value
+from core.context.window import shown, tokens_of
+from core.operations.events import Action, Trigger
 
 if TYPE_CHECKING:
-    from core.context import Context, Room
+    from core.context.window import Context, TokenBudget
 
 RECENT = 4
-"""Steps whose outputs are not trimmed as long as anything else can be done."""
-
+"""Recent steps, whose outputs are trimmed only if nothing else is left to do."""
 _KEPT = 0.2
-"""Of what there is room for: what the latest steps, which are kept as they are, may take."""
+"""Part of the budget that the latest steps, which are kept unchanged, may take."""
 _WORTH = 0.1
-"""Of the same: how much a summary that is not urgent has to replace."""
+"""Part of the budget that a summary must replace if it is not urgent."""
 _TRIM_TO = 0.6
-"""Of the same: what trimming has to come down to, or it would soon be due again."""
+"""Part of the budget to trim down to; with more, trimming would soon be due again."""
 _TRIM_WORTH = 0.05
 _SURE = 0.8
-"""What of the tokens that trimming saves is relied on; the estimate is rather too high."""
+"""Part of the saved tokens that is relied on; the estimate is rather too high."""
 
 
-class Trigger(StrEnum):
-    """What a compaction is made for."""
-
-    AUTOMATIC = "the context is nearly full"
-    REFUSED = "the provider found the request too long"
-    ASKED = "asked for"
-
-
-class Action(StrEnum):
-    """What is to be done about a context."""
-
-    NOTHING = "nothing"
-    TRIM = "trim"
-    SUMMARISE = "summarise"
-    FULL = "full"
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Value):
     """The compaction to make: `upto` and `trimmed` are those of its record."""
 
     action: Action
@@ -58,8 +39,8 @@ class Plan:
 NOTHING, FULL = Plan(Action.NOTHING), Plan(Action.FULL)
 
 
-def decide(context: Context, room: Room | None, trigger: Trigger) -> Plan:
-    """What is to be done about `context`. Without a known `room` nothing is done by itself."""
+def decide(context: Context, room: TokenBudget | None, trigger: Trigger) -> Plan:
+    """What to do about `context`. Without a known `room` nothing happens automatically."""
     used = context.tokens()
     if trigger is Trigger.AUTOMATIC and (room is None or used <= room.threshold):
         return NOTHING
@@ -73,13 +54,13 @@ def decide(context: Context, room: Room | None, trigger: Trigger) -> Plan:
         plan = _trim(context, used, len(context.steps), to=most)
     if plan is not None:
         return plan
-    # Where the estimate may be wrong the provider has the last word.
+    # Where the estimate may be wrong the provider decides.
     certain = trigger is Trigger.REFUSED or (room is not None and room.surely_exceeded(used))
     return FULL if certain else NOTHING
 
 
 def _trim(context: Context, used: int, trimmed: int, *, to: float) -> Plan | None:
-    """Trim before step `trimmed`, if that saves anything to speak of and comes down `to` these tokens."""
+    """Trim before step `trimmed`, if that saves enough and comes down `to` this number of tokens."""
     if trimmed <= max(context.upto, context.trimmed):
         return None
     behind = range(context.upto, trimmed)
@@ -90,7 +71,7 @@ def _trim(context: Context, used: int, trimmed: int, *, to: float) -> Plan | Non
 
 
 def _summarise(context: Context, most: int, *, worth: float = 0, asked: bool = False) -> Plan | None:
-    """Summarise all but the latest steps, if that is worth a request and what stays does fit."""
+    """Summarize all but the latest steps, if that is worth a request and the rest fits."""
     count, upto = len(context.steps), context.upto
     conversation = _tokens(context, range(upto, count), context.trimmed)
     budget = _KEPT * min(most, conversation)
@@ -110,7 +91,7 @@ def _summarise(context: Context, most: int, *, worth: float = 0, asked: bool = F
 
 
 def _first_kept(context: Context, budget: float) -> int:
-    """From which step on the latest ones fit into `budget`; the very last is kept in any case."""
+    """The first of the latest steps that fit into `budget`; the very last is always kept."""
     first = last = len(context.steps) - 1
     tokens = 0
     for number in range(last, context.upto - 1, -1):

@@ -1,9 +1,9 @@
-"""What is worth knowing of a workspace beyond one conversation, noted by a job after a turn.
+"""Facts about a workspace that are useful beyond one conversation, noted by a job after a turn.
 
-The model reads what the person and it itself have said since the last time, and answers with lines for the
-notes of the workspace. What tools have brought, pages and files of strangers, is not shown to it: the notes
-are told to every later conversation, so nobody but the two may have a say in them. An answer that is not in
-its form, and a consolidation that loses too much, change nothing.
+The model reads what the user and it have written since the last time, and answers with lines for the
+workspace's notes. Results of tools, such as pages and files of strangers, are not shown to it: every later
+conversation reads the notes, so only those two may write them. An answer in the wrong form, or a
+consolidation that loses too much, changes nothing.
 """
 
 from __future__ import annotations
@@ -12,34 +12,30 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
-from core.jobs import JobKind
-from core.memory_file import load_memory, merge_memory, shorten_memory
-from core.memory_notes import numbered, read_changes, read_consolidated
-from core.messages import AssistantMessage, ToolResults, UserMessage
-from core.model import ModelRequest
-from core.threads import run_in_thread
+from core.base.threads import run_in_thread
+from core.context.memory_file import load_memory, merge_memory, shorten_memory
+from core.context.memory_notes import numbered, read_changes, read_consolidated
+from core.model.messages import AssistantMessage, ToolResults, UserMessage
+from core.model.provider import ModelRequest
+from core.operations.jobs import JobKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from core.jobs import Asking, Jobs, Work
-    from core.messages import Message, Step
+    from core.model.messages import Message, Step
+    from core.operations.jobs import JobContext, Jobs, Work
 
 EVERY_TURNS = 3
-"""Facts are looked for after the first completed turn that says enough, and then after that many more."""
-
+"""Turns between searches for facts; the first follows the first completed turn with enough text."""
 ENOUGH_CHARACTERS = 400
-"""Of prompts and replies; less says nothing that is worth a request."""
-
+"""Minimum of prompts and replies; less is not worth a request."""
 SHOWN_CHARACTERS = 40_000
-"""Of a conversation, its latest part."""
-
+"""Maximum of a conversation, taken from its end."""
 MESSAGE_CHARACTERS = 8_000
 ARGUMENT_CHARACTERS = 200
-
 CONSOLIDATE_FROM = 8_000
-"""Characters of notes from which they are to be made shorter."""
+"""Characters of notes from which they are to be shortened."""
 
 _EXTRACT = """\
 You keep the notes of a workspace, which are told to the assistant in every later conversation there. You \
@@ -67,10 +63,10 @@ Answer with nothing but Markdown headings and lines that begin with "- "."""
 
 
 class Memory:
-    """Of one session: how far its conversation has been read, and when it is read again.
+    """The memory of one session: how far its conversation has been read, and when it is read again.
 
-    `folder` blocks: it is called in a thread. `noted` are the steps that need not be read, such as those of a
-    session that was opened again.
+    `folder` blocks: it is called in a thread. `noted` counts the steps that need not be read, such as those
+    of a reopened session.
     """
 
     def __init__(self, folder: Callable[[], Path], jobs: Jobs, *, noted: int = 0) -> None:
@@ -81,7 +77,7 @@ class Memory:
         self._consolidate_from = CONSOLIDATE_FROM
 
     def after_turn(self, history: Sequence[Step], model: str, api_base: str | None) -> bool:
-        """Look for facts now that a turn is completed, if it is time; whether a job was started."""
+        """Look for facts after a completed turn, if it is time. Returns whether a job was started."""
         self._noted = min(self._noted, len(history))
         self._turns += 1
         new = history[self._noted :]
@@ -94,10 +90,10 @@ class Memory:
         return started
 
     def _work(self, steps: tuple[Step, ...], upto: int, model: str, api_base: str | None) -> Work:
-        async def work(asking: Asking) -> None:
+        async def work(asking: JobContext) -> None:
             folder, text = await run_in_thread(self._read, name="notes")
             request = ModelRequest(model, (UserMessage(_shown(text, steps)),), _EXTRACT, api_base)
-            answer = await asking.ask(request)
+            answer = await asking.complete(request)
             self._noted = upto
             changes = read_changes(answer, text)
             check = asking.token.check
@@ -105,10 +101,10 @@ class Memory:
             text = await run_in_thread(merge, name="notes")
             if len(text) < self._consolidate_from:
                 return
-            # Not asked again for the same notes, however this ends.
+            # Not repeated for the same notes, however this ends.
             self._consolidate_from = max(CONSOLIDATE_FROM, len(text) * 5 // 4)
             request = ModelRequest(model, (UserMessage(text),), _CONSOLIDATE, api_base)
-            shorter = read_consolidated(await asking.ask(request), text)
+            shorter = read_consolidated(await asking.complete(request), text)
             await run_in_thread(
                 partial(shorten_memory, folder, shorter, read=text, check=check), name="notes"
             )
@@ -122,7 +118,7 @@ class Memory:
 
 
 def _said(steps: Iterable[Step]) -> int:
-    """Characters that the person and the model have said."""
+    """Characters that the user and the model have written."""
     return sum(
         len(message.text)
         for step in steps
@@ -132,7 +128,7 @@ def _said(steps: Iterable[Step]) -> int:
 
 
 def _shown(notes: str, steps: Iterable[Step]) -> str:
-    """The notes and the conversation as one JSON text, of which nothing that was said can break out."""
+    """The notes and the conversation as one JSON text, so that no message can escape its quotes."""
     said = [entry for step in steps for message in step.messages for entry in _entries(message)]
     room = SHOWN_CHARACTERS
     kept: list[dict[str, str]] = []

@@ -1,8 +1,8 @@
-"""The notes of a workspace on the disk: `memory.md`, which a person may edit and several Caesuras add to.
+"""The notes of a workspace on disk: `memory.md`, which a user may edit and several Caesuras add to.
 
-Everything here blocks, so it is for a thread. A file that was changed since it was read is never overwritten,
+All functions block: call them in a thread. A file that was changed since it was read is never overwritten,
 and nothing is ever read or written through a link. Not solved: an editor takes no lock, so a file that it
-writes in the microseconds between the last look and the replacing is replaced.
+writes in the microseconds between the last check and the replacement is replaced.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from core.atomic_files import replace_whole
-from core.errors import CaesuraError
-from core.file_locks import FileLock, LockHeld
-from core.folders import data_folder
+from core.base.atomic_files import replace_whole
+from core.base.errors import CaesuraError
+from core.base.file_locks import FileLock, LockHeld
+from core.base.folders import data_folder
+from core.base.regular_file import FileTooLarge, NotRegularFile, read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from core.memory_notes import Changes
+    from core.context.memory_notes import Changes
 
 NAME = "memory.md"
 BACKUP = "memory.md.bak"
@@ -33,15 +33,15 @@ LOCK_WAIT_S = 5.0
 
 
 class MemoryFileError(CaesuraError):
-    """The notes cannot be read or written: which file, why, and what to do."""
+    """The notes cannot be read or written; the text names the file, the reason, and what to do."""
 
 
 class MemoryChanged(MemoryFileError):
-    """The file is not the one any more that was read; it was left as it is."""
+    """The file has changed since it was read; it was left unchanged."""
 
 
 def memory_folder(workspace: Path) -> Path:
-    """The folder of data of a workspace; links to the same one lead to the same. It need not exist."""
+    """The data folder of a workspace; links to the same workspace give the same folder. It need not exist."""
     real = os.path.realpath(workspace)
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", os.path.basename(real)).strip("._")[:40]  # noqa: PTH119 - a str
     digest = hashlib.sha256(os.fsencode(real)).hexdigest()[:16]
@@ -55,19 +55,15 @@ def load_memory(folder: Path) -> str:
         if folder.is_symlink():
             raise MemoryFileError(f"{folder} is a link, so {NAME} is not read: put a folder in its place.")
         try:
-            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            content = read_regular(path, MOST_BYTES, follow=False)
         except FileNotFoundError:
             return ""
-        except OSError:
-            if path.is_symlink():
+        except NotRegularFile as error:
+            if error.is_link:
                 raise MemoryFileError(f"{path} is a link, so it is not read: put a file there.") from None
-            raise
-        with os.fdopen(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise MemoryFileError(f"{path} is no ordinary file: remove it.")
-            content = file.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
-        raise MemoryFileError(f"{path} is larger than {MOST_BYTES // 1000} kB: shorten it.")
+            raise MemoryFileError(f"{path} is no ordinary file: remove it.") from None
+        except FileTooLarge:
+            raise MemoryFileError(f"{path} is larger than {MOST_BYTES // 1000} kB: shorten it.") from None
     try:
         return content.decode()
     except UnicodeDecodeError as error:
@@ -75,9 +71,9 @@ def load_memory(folder: Path) -> str:
 
 
 def save_memory(folder: Path, text: str, *, read: str) -> None:
-    """Write the notes as the person wants them; `read` is what `load_memory` gave before.
+    """Write the notes as the user wants them; `read` is the text that `load_memory` returned before.
 
-    Raises `MemoryChanged` if there is something else by now, `MemoryFileError` when it cannot be written.
+    Raises `MemoryChanged` if the file has changed since, `MemoryFileError` when it cannot be written.
     """
     if len(text.encode()) > MOST_BYTES:
         raise MemoryFileError(f"The notes are larger than {MOST_BYTES // 1000} kB: shorten them.")
@@ -86,10 +82,10 @@ def save_memory(folder: Path, text: str, *, read: str) -> None:
 
 
 def merge_memory(folder: Path, changes: Changes, *, read: str, check: Callable[[], None]) -> str:
-    """Apply `changes`, which were made for the text `read`; the notes as they are then.
+    """Apply `changes`, which were made for the text `read`. Returns the notes as they are then.
 
-    If the file has been changed meanwhile, what is to be added is added and nothing is replaced. `check` is
-    called at the last moment, and what it raises leaves the file as it was. Raises `MemoryFileError`.
+    If the file has changed meanwhile, additions are applied and nothing is replaced. `check` is called at the
+    last moment, and what it raises leaves the file unchanged. Raises `MemoryFileError`.
     """
     with _alone(folder):
         for left in reversed(range(TRIES)):
@@ -108,9 +104,9 @@ def merge_memory(folder: Path, changes: Changes, *, read: str, check: Callable[[
 
 
 def shorten_memory(folder: Path, text: str, *, read: str, check: Callable[[], None]) -> None:
-    """Put `text` in the place of `read`, which is kept as `memory.md.bak`.
+    """Replace `read` by `text`, and keep `read` as `memory.md.bak`.
 
-    Raises `MemoryChanged` if there is something else by now, whatever `check` raises, and `MemoryFileError`.
+    Raises `MemoryChanged` if the file has changed since, whatever `check` raises, and `MemoryFileError`.
     """
     with _alone(folder):
         if load_memory(folder) != read:
@@ -137,7 +133,7 @@ def _changed(folder: Path) -> MemoryChanged:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """One Caesura at a time, in a folder that is there and no link."""
+    """Lock the folder, which must exist and be no link, against other Caesuras."""
     with _told(folder / NAME, "written"):
         if folder.is_symlink():
             raise MemoryFileError(f"{folder} is a link, so {NAME} is not written: put a folder in its place.")
@@ -153,7 +149,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _told(path: Path, done: str) -> Iterator[None]:
-    """What the system refuses, as a sentence."""
+    """Turn errors of the system into a sentence."""
     try:
         yield
     except (OSError, UnicodeEncodeError, LockHeld) as error:

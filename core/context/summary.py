@@ -1,25 +1,26 @@
-"""One summary, written by the model in one operation: what it is asked, and which answers are none.
+"""One summary, written by the model in one operation: the request, and which answers are not accepted.
 
-It must never touch a history: what it brings is a text or an error, and a stop or a failure brings nothing
-(C1). The conversation is handed over as a text in a single prompt, so that no call in it needs a tool and no
-reply of another model needs to be taken back.
+It must never touch a history: it returns a text or an error, and a stop or a failure returns nothing (C1).
+The conversation is sent as a text in a single prompt, so that no call in it needs a tool and no provider has
+to accept a reply of another model.
 
-Not solved: a refusal in the words of a normal answer is taken for a summary; `/uncompact` takes it back.
+Not solved: a refusal phrased like a normal answer is taken for a summary; `/uncompact` reverts it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from dataclasses import field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, assert_never
 
+from msgspec.structs import replace
+
+from core.base.errors import CaesuraError
+from core.base.values import Value
 from core.cancel import Cancelled, CancelReason, Cause
-from core.context import shortened, text_tokens, without_reminder
-from core.errors import CaesuraError
-from core.messages import AssistantMessage, FinishReason, Text, ToolCall, ToolResults, UserMessage
-from core.model import (
+from core.context.window import shortened, text_tokens, without_reminder
+from core.model.messages import AssistantMessage, FinishReason, Text, ToolCall, ToolResults, UserMessage
+from core.model.provider import (
     BackedOff,
     BackingOff,
     Closed,
@@ -35,26 +36,23 @@ from core.model import (
     TextDelta,
     ToolCallDelta,
 )
-from core.operations import OperationState
-from core.supervision import Graces, supervise
-from core.values import dataclass
+from core.operations.supervise import Graces, supervise_operation
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Sequence
 
     from core.cancel import CancelToken
-    from core.messages import Message, Step, ToolResult, Usage
-    from core.model import ModelProvider, ModelRequest
-    from core.operations import Operation
+    from core.model.messages import Message, Step, ToolResult, Usage
+    from core.model.provider import ModelProvider, ModelRequest
+    from core.operations.registry import Operation
 
 log = logging.getLogger(__name__)
 
 GRACES = Graces(first=3.0, forced=0.5)
-"""How long a stopped summary is waited for before it is left behind (U10), in seconds."""
-
+"""How long to wait for a stopped summary before it is abandoned (U10), in seconds."""
 ATTEMPTS = 3
-"""Requests for one summary; each but the first because the one before was too long for the model."""
-
+"""Requests for one summary; each but the first because the previous one was too long for the model."""
 _QUOTED = 2_000
 _SAY_EVERY = 500
 
@@ -92,9 +90,9 @@ _NOTHING_CHANGED = "The conversation is as it was: try /compact again, choose an
 
 
 class CompactionFailed(CaesuraError):
-    """No summary came of it, and nothing has changed.
+    """No summary was made, and nothing has changed.
 
-    `usage` is what the provider counted for it all the same; None if it counted nothing.
+    `usage` is what the provider counted nevertheless; None if it counted nothing.
     """
 
     def __init__(self, what: str, usage: Usage | None = None, *, then: str = _NOTHING_CHANGED) -> None:
@@ -102,12 +100,11 @@ class CompactionFailed(CaesuraError):
         self.usage = usage
 
 
-@dataclass(frozen=True, slots=True)
-class Material:
-    """What is to be summarised: an earlier summary, the steps behind it, and what the person asks to keep.
+class SummaryInput(Value):
+    """The input of a summary: an earlier summary, the steps after it, and what the user asks to keep.
 
-    `most_tokens` is what all of it takes in a request: a summary that is longer helps nobody. `fits` is what
-    the request for it may take, None where nobody knows.
+    `most_tokens` is what all of it takes in a request: a longer summary is useless. `fits` is what the
+    request for the summary may take, None if that is not known.
     """
 
     before: str
@@ -117,65 +114,55 @@ class Material:
     fits: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(Value):
     text: str
     usage: Usage | None
 
 
 @dataclass(slots=True)
-class Author:
-    """Has one summary written. `request` makes a request of messages, `operation` is the summary's own.
+class Summarizer:
+    """Has the model write one summary. `request` makes a request from messages; `operation` is the summary's
+    own.
 
-    `on_wait` hears of its back-offs. `closed` is the proof of a stop, once it is there; `attempt_failed` says
-    whether something was sent, and refused, before.
+    `on_wait` is called for its back-offs. `closed` is the report of a stop, once there is one;
+    `attempt_failed` is true if an earlier request was sent and refused.
     """
 
     provider: ModelProvider
     operation: Operation
     request: Callable[[tuple[Message, ...]], ModelRequest]
-    stragglers: set[asyncio.Task[Any]]
+    abandoned_tasks: set[asyncio.Task[Any]]
     on_wait: Callable[[BackingOff | BackedOff], None]
     closed: Closed | None = field(default=None, init=False)
     attempt_failed: bool = field(default=False, init=False)
 
-    async def write(self, material: Material) -> Summary:
+    async def write(self, material: SummaryInput) -> Summary:
         """Ask until there is a summary, `ATTEMPTS` times at most. Ends when the request really has ended.
 
         Raises `CompactionFailed`, and `Cancelled` when the operation was stopped.
         """
-        work = asyncio.create_task(self._write(material), name=f"work of {self.operation.call_id}")
-        work.add_done_callback(partial(_on_done, self.operation))
-        token = self.operation.token
-        done = await supervise(work, token, GRACES, self.stragglers)
-        # Also if it has finished: what came after a stop was dropped, so that is no summary (P3).
-        token.check()
-        if not done or work.cancelled():
-            raise RuntimeError("the request for a summary was cancelled, but nobody had asked for a stop")
-        return work.result()
+        return await supervise_operation(
+            self.operation, lambda: self._write(material), GRACES, self.abandoned_tasks
+        )
 
-    async def _write(self, material: Material) -> Summary:
-        with self.operation as operation:
-            operation.start(Phase.COMPACTION)
-            with operation.token.bind():
-                dropped = _first_drop(material)
-                for _ in range(ATTEMPTS):
-                    try:
-                        return await self._ask(material, dropped)
-                    except ModelError as error:
-                        further = _halved(material, dropped)
-                        if error.kind is not FailureKind.CONTEXT_TOO_LONG or further == dropped:
-                            raise CompactionFailed(
-                                f"The conversation could not be summarised: {error}"
-                            ) from error
-                        dropped = further
-                raise CompactionFailed("The conversation is too long for this model even to be summarised.")
+    async def _write(self, material: SummaryInput) -> Summary:
+        self.operation.start(Phase.COMPACTION)
+        dropped = _first_drop(material)
+        for _ in range(ATTEMPTS):
+            try:
+                return await self._request(material, dropped)
+            except ModelError as error:
+                further = _halved(material, dropped)
+                if error.kind is not FailureKind.CONTEXT_TOO_LONG or further == dropped:
+                    raise CompactionFailed(f"The conversation could not be summarised: {error}") from error
+                dropped = further
+        raise CompactionFailed("The conversation is too long for this model even to be summarised.")
 
-    async def _ask(self, material: Material, dropped: int) -> Summary:
+    async def _request(self, material: SummaryInput, dropped: int) -> Summary:
         operation = self.operation
         operation.progress.say(f"summarising {len(material.steps) - dropped} steps")
         asked = self.request((UserMessage(transcript(material, dropped)),))
-        # Its own token, for an answer that is too long ends the request and no more.
+        # A token of its own, so that an answer that is too long ends only the request.
         token = operation.token.child(f"request of {operation.call_id}")
         answer = _Answer(self, token, material.most_tokens)
         try:
@@ -194,7 +181,7 @@ class Author:
 class _Answer:
     """A summary while it grows. After a stop nothing is added any more."""
 
-    author: Author
+    author: Summarizer
     token: CancelToken
     most_tokens: int
     pieces: list[str] = field(default_factory=list)
@@ -214,11 +201,9 @@ class _Answer:
                     self.author.on_wait(delta)
             case FailedOver():
                 self.author.attempt_failed = True
-            case ReasoningDelta() | ToolCallDelta() | PhaseChanged():
-                # The phase of all of it is the compaction; and no tool was offered.
-                pass
-            case ParametersDropped():
-                # The conversation's own request says so.
+            case ReasoningDelta() | ToolCallDelta() | PhaseChanged() | ParametersDropped():
+                # The phase of the whole is the compaction, no tool was offered, and the conversation's own
+                # request reports dropped parameters.
                 pass
             case _:
                 assert_never(delta)
@@ -229,12 +214,12 @@ class _Answer:
         if self.characters - self.said >= _SAY_EVERY:
             self.said = self.characters
             self.author.operation.progress.say(f"{self.characters:,} characters so far")
-        # A token is hardly ever more than some characters: the exact count is taken once, at the end.
+        # A token is rarely longer than a few characters: the exact count is taken once, at the end.
         if self.characters > 10 * self.most_tokens:
             self.token.cancel(CancelReason(Cause.CLIENT, "its length", remind=False))
 
     def summary(self, finished: Finished, dropped: int) -> Summary:
-        """The whole of it. Raises `CompactionFailed` for what is no summary."""
+        """The complete summary. Raises `CompactionFailed` if the answer is not a summary."""
         match finished.reason:
             case FinishReason.STOP | FinishReason.OTHER:
                 pass
@@ -256,8 +241,8 @@ class _Answer:
         return Summary(text, finished.usage)
 
 
-def _first_drop(material: Material) -> int:
-    """How many of the oldest steps are left out from the start, so that no request is made in vain."""
+def _first_drop(material: SummaryInput) -> int:
+    """How many of the oldest steps to leave out from the start, so that no request is sent in vain."""
     if material.fits is None:
         return 0
     dropped = 0
@@ -269,14 +254,14 @@ def _first_drop(material: Material) -> int:
     return dropped
 
 
-def _halved(material: Material, dropped: int) -> int:
-    """Half of what is left is left out as well; one step at least stays."""
+def _halved(material: SummaryInput, dropped: int) -> int:
+    """Leave out half of the remaining steps as well; at least one stays."""
     left = len(material.steps) - dropped
     return dropped + left // 2
 
 
-def transcript(material: Material, dropped: int = 0) -> str:
-    """The prompt: the conversation as a text, without the `dropped` oldest of its steps."""
+def transcript(material: SummaryInput, dropped: int = 0) -> str:
+    """The prompt: the conversation as a text, without its `dropped` oldest steps."""
     parts = ["<conversation>"]
     if material.before:
         parts.append(f"[Summary of what was said before]\n{material.before}")
@@ -311,11 +296,3 @@ def _called(call: ToolCall) -> str:
 def _resulted(result: ToolResult) -> str:
     text = shortened(without_reminder(result), _QUOTED, "characters left out")
     return f"[Result of {result.name}: {result.status}]\n{text}"
-
-
-def _on_done(operation: Operation, work: asyncio.Task[Summary]) -> None:
-    """The end of the work's task, also of one that was cancelled before its first step (S9)."""
-    if operation.state.live:
-        operation.end(OperationState.CANCELLED)
-    if not work.cancelled():
-        work.exception()  # looked at, for who waited for it may be gone

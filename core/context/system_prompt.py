@@ -1,4 +1,4 @@
-"""What a model is told about where it is, before everything else."""
+"""The system prompt: tells a model about its environment."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from core.project_notes import ProjectNotes
+    from core.context.project_notes import ProjectNotes
 
 SYSTEM_PROMPT = """\
 You are Caesura, an assistant in a person's terminal. Your tools act on the person's own computer, in the \
@@ -23,7 +23,7 @@ unless you are asked to. What should go on running after its call is started wit
 """
 
 MEMORY_CHARACTERS = 12_000
-"""Of notes that a model is told; what goes beyond it is left out, at the end of a line."""
+"""Maximum of notes that a model receives; the rest is left out, at the end of a line."""
 
 _MEMORY = """
 # What you know of this workspace
@@ -49,17 +49,16 @@ _CUT = "[There are more notes, which are left out here: the person can shorten t
 
 
 def system_prompt(workspace: Path, memory: str = "", project: ProjectNotes | None = None) -> str:
-    """The system prompt of a session in `workspace`. `memory` are the notes kept from earlier conversations,
-    `project` what the project's own files say."""
-    system = os.uname().sysname
-    told = SYSTEM_PROMPT.format(folder=workspace, system=system)
+    """The system prompt of a session in `workspace`. `memory` holds the notes from earlier conversations,
+    `project` the project's own files."""
+    told = SYSTEM_PROMPT.format(folder=workspace, system=os.uname().sysname)
     return told + _project_section(project) + _memory_section(memory)
 
 
 def _project_section(project: ProjectNotes | None) -> str:
     if project is None or not project.notes:
         return ""
-    # A file cannot end its own section and speak as somebody else.
+    # A file cannot end its own section and pose as another speaker.
     texts = (
         f'<file path="{note.path}">\n{note.text.replace("</file>", "(/file)")}\n</file>'
         for note in project.notes
@@ -68,7 +67,7 @@ def _project_section(project: ProjectNotes | None) -> str:
 
 
 def _memory_section(memory: str) -> str:
-    # What a note says stays a note.
+    # A note's text cannot end the section of notes.
     notes = memory.replace("<notes>", "(notes)").replace("</notes>", "(/notes)").strip()
     if not notes:
         return ""

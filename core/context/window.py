@@ -1,22 +1,25 @@
-"""What of a conversation the next request holds, and how much of the model's window that fills.
+"""The part of a conversation that the next request holds, and how much of the model's window it fills.
 
-All of it is a function of the steps and of the compactions beside them: the same history always gives the
-same messages, so that a provider's cache of them holds, and what is sent changes with a compaction only. It
-must never change a step, and never cut between a call and its result: a compaction ends with a whole step
-(C3).
+All of it is a function of the steps and the compactions: the same history always gives the same messages, so
+that a provider's cache of them holds, and only a compaction changes what is sent. It must never change a
+step, and never cut between a call and its result: a compaction ends with a whole step (C3).
 
-Not solved: the tokens of what the provider has not counted yet are estimated by its characters, since the
-tokenizers of most models are not public.
+Not solved: tokens that the provider has not counted yet are estimated from the number of characters, since
+the tokenizers of most models are not public.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, assert_never
 
-from core.messages import (
+from msgspec.structs import replace
+
+from core.base.values import Value
+from core.model.messages import (
+    OUTPUT_SO_FAR,
+    REMINDER,
     AssistantMessage,
     Reasoning,
     ResultStatus,
@@ -25,75 +28,66 @@ from core.messages import (
     ToolResults,
     UserMessage,
 )
-from core.results import REMINDER
-from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from core.messages import Message, Part, Step, ToolResult
-    from core.model import ModelInfo, ToolSpec
-    from core.records import Compaction
+    from core.model.messages import Message, Part, Step, ToolResult
+    from core.model.provider import ModelInfo, ToolSpec
+    from core.storage.records import Compaction
 
 OUTPUT_KEPT = 3_000
 """Characters that are kept of a trimmed output, two thirds of them from its beginning."""
-
 PROMPT_KEPT = 8_000
-"""The same of the prompt that is being worked on when the conversation before it is summarised."""
-
+"""The same for the current prompt when the conversation before it is summarized."""
 _NOTE_ROOM = 200
-"""What the note about the gap may take: nothing is cut that would not become shorter by it."""
-
+"""Maximum length of the note about the gap: text is cut only if that makes it shorter."""
 _ASCII_PER_TOKEN = 3.5
 _OTHER_BYTES_PER_TOKEN = 2.5
-"""Of UTF-8: an accented letter counts 0.8 tokens, a Chinese character 1.2, an emoji 1.6."""
+"""UTF-8 bytes per token: an accented letter counts 0.8 tokens, a Chinese character 1.2, an emoji 1.6."""
 _MESSAGE_TOKENS = 8
-"""What a message, a call or a result takes beside its text."""
+"""Tokens of a message, a call or a result besides its text."""
 
 _RESERVE = 16_000
 _RESERVED_PART = 1 / 8
 _FULL_AT = 0.85
 _SURELY_FULL = 1.25
 
-_OUTPUT = "\n\nOutput so far:\n"
-"""Where `core.results` begins to quote what a stopped call had written."""
 
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """What fits into a model, in tokens: its window, and what of that is kept free for the reply."""
+class TokenBudget(Value):
+    """Token limits of a model: its window, and the part kept free for the reply."""
 
     window: int
     reserve: int
 
     @property
     def full(self) -> int:
-        """How long a request may be."""
+        """Maximum length of a request."""
         return self.window - self.reserve
 
     @property
     def threshold(self) -> int:
-        """Where room is made before it is needed; the distance covers what the estimate gets wrong."""
+        """The length from which space is freed early; the margin covers errors of the estimate."""
         return int(_FULL_AT * self.full)
 
     def surely_exceeded(self, tokens: int) -> bool:
-        """Whether an estimate is so far off the window that the provider need not be asked."""
+        """Whether an estimate exceeds the window so far that asking the provider is needless."""
         return tokens > _SURELY_FULL * self.window
 
 
-def room_of(info: ModelInfo) -> Room | None:
-    """The room of a model, None when its window is not known."""
+def room_of(info: ModelInfo) -> TokenBudget | None:
+    """The token budget of a model, None when its window is not known."""
     if info.context_window is None:
         return None
     wanted = min(_RESERVE if info.max_output is None else info.max_output, _RESERVE)
-    return Room(info.context_window, min(wanted, int(_RESERVED_PART * info.context_window)))
+    return TokenBudget(info.context_window, min(wanted, int(_RESERVED_PART * info.context_window)))
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """The next request: what was said, how it is compacted, and what is asked now.
+class Context(Value):
+    """The next request: the conversation, its compactions, and the new messages.
 
-    `pending` is what no step holds yet, `overhead` the tokens of the system prompt and of the tools.
+    `pending` are the messages that no step holds yet, `overhead` the tokens of the system prompt and the
+    tools.
     """
 
     steps: tuple[Step, ...]
@@ -108,19 +102,19 @@ class Context:
 
     @property
     def upto(self) -> int:
-        """How many steps a summary stands for."""
+        """How many steps the summary replaces."""
         return 0 if (newest := self.newest) is None else newest.upto
 
     @property
     def trimmed(self) -> int:
-        """Before which step outputs are sent shortened."""
+        """The step before which outputs are sent shortened."""
         return 0 if (newest := self.newest) is None else min(newest.trimmed, len(self.steps))
 
     def messages(self) -> tuple[Message, ...]:
         return (*visible(self.steps, self.compactions), *self.pending)
 
     def tokens(self) -> int:
-        """How long the next request is: by the provider's last count, and an estimate of what came since."""
+        """The length of the next request: the provider's last count, and an estimate of what came since."""
         measured = self._measured()
         if measured is None:
             return self.overhead + tokens_of(self.messages())
@@ -136,9 +130,9 @@ class Context:
         return replace(self, compactions=(*self.compactions, compaction))
 
     def _measured(self) -> tuple[int, int] | None:
-        """The latest step that the provider counted when the compaction of now was in force, and its tokens.
+        """The latest step that the provider counted under the current compaction, and its tokens.
 
-        A later compaction that was undone held from some step on, nobody knows until which.
+        A later compaction that was undone held from some step on; which one is not known.
         """
         newest = self.newest
         number = 0 if newest is None else newest.number
@@ -153,13 +147,13 @@ class Context:
 
 
 def live(steps: Sequence[Step], compactions: Iterable[Compaction]) -> Compaction | None:
-    """The newest compaction that was not undone, and that these steps are enough for: a fork has fewer."""
+    """The newest compaction that was not undone and whose steps are all here: a fork has fewer."""
     usable = (each for each in compactions if not each.undone and each.upto <= len(steps))
     return max(usable, key=lambda each: each.number, default=None)
 
 
 def visible(steps: Sequence[Step], compactions: Iterable[Compaction]) -> tuple[Message, ...]:
-    """The messages of the next request, for `core.messages.sendable`: the summary, and all behind it."""
+    """The messages of the next request, for `core.model.messages.sendable`: the summary, and all after it."""
     newest = live(steps, compactions)
     if newest is None:
         return tuple(message for step in steps for message in step.messages)
@@ -171,7 +165,7 @@ def visible(steps: Sequence[Step], compactions: Iterable[Compaction]) -> tuple[M
 
 
 def summary_message(steps: Sequence[Step], compaction: Compaction) -> UserMessage:
-    """The summary as the model gets it, with the prompt it is working on if that is not behind it."""
+    """The summary as the model gets it, with the current prompt if no later message contains it."""
     count = compaction.upto
     replaced = "The first step of it is" if count == 1 else f"The first {count} steps of it are"
     parts = [
@@ -187,7 +181,7 @@ def summary_message(steps: Sequence[Step], compaction: Compaction) -> UserMessag
 
 
 def _prompt_at_work(steps: Sequence[Step], upto: int) -> UserMessage | None:
-    """The last prompt before `upto` if its turn goes on behind it: then it is in no message that is sent."""
+    """The last prompt before `upto` if its turn continues after it: no message that is sent contains it."""
     if upto >= len(steps) or any(isinstance(message, UserMessage) for message in steps[upto].messages):
         return None
     before = (message for step in reversed(steps[:upto]) for message in reversed(step.messages))
@@ -216,23 +210,20 @@ def _trimmed_result(result: ToolResult) -> ToolResult:
 
 
 def without_reminder(result: ToolResult) -> str:
-    """The text of a result without the reminder of its stop, which is told once and not for ever (S8)."""
+    """The text of a result without the reminder of its stop, which is sent only once (S8)."""
     if result.status not in (ResultStatus.STOPPED, ResultStatus.NOT_STARTED):
         return result.text
-    told, begin, output = result.text.partition(_OUTPUT)
+    told, begin, output = result.text.partition(OUTPUT_SO_FAR)
     return told.removesuffix(f" {REMINDER}") + begin + output
 
 
 def shortened(text: str, kept: int, note: str) -> str:
-    """`text` without its middle if it is longer than `kept` characters; the note tells how many are gone."""
+    """`text` without its middle if it is longer than `kept` characters, with a `note` of what is missing."""
     if len(text) <= kept + _NOTE_ROOM:
         return text
     tail = kept // 3
     head = kept - tail
     return f"{text[:head]}\n[… {len(text) - kept:,} {note} …]\n{text[-tail:]}"
-
-
-# -- tokens --
 
 
 def tokens_of(messages: Iterable[Message]) -> int:
@@ -241,7 +232,7 @@ def tokens_of(messages: Iterable[Message]) -> int:
 
 
 def overhead_tokens(system: str | None, tools: Iterable[ToolSpec]) -> int:
-    """What a request takes beside its messages, as an estimate."""
+    """An estimate of the tokens of a request besides its messages."""
     texts = [system or "", *(f"{tool.name}{tool.description}{tool.parameters}" for tool in tools)]
     return sum(text_tokens(text) + _MESSAGE_TOKENS for text in texts)
 

@@ -4,35 +4,32 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
-from core.errors import CaesuraError
-from core.events import Answer, AnswerKind, Notice, Question, QuestionAsked, QuestionClosed
-from core.model import Phase
-from core.permissions import Denied, Verdict
-from core.threads import run_in_thread
-from core.values import dataclass
+from msgspec import field
+
+from core.base.errors import CaesuraError
+from core.base.threads import run_in_thread
+from core.base.values import Value
+from core.model.provider import Phase
+from core.operations.events import Answer, AnswerKind, Notice, Question, QuestionAsked, QuestionClosed
+from core.operations.unkilled import UnkilledProcesses
+from core.permissions.policy import Denied, Verdict
 
 if TYPE_CHECKING:
-    from core.access import Access, Workspace
-    from core.events import Event, Shown
-    from core.operations import Operation
-    from core.permissions import Decision, Permissions
-    from core.processes import Survivor
-    from core.questions import Questions
+    from core.engine.questions import Questions
+    from core.operations.events import Event, Shown
+    from core.operations.registry import Operation
+    from core.permissions.access import Access, Workspace
+    from core.permissions.policy import Decision, Permissions
 
 Preview = Callable[[], Awaitable["Shown | None"]]
 """What the call would do; asked for only when the person is."""
 
 
-async def no_preview() -> Shown | None:
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
+class CallPolicy(Value):
     """What calls need of their session, the same for all turns: who may do what, and whom to ask.
 
     `call_ids` are all that the session has seen: an id never comes twice in one conversation (H4).
@@ -42,38 +39,34 @@ class Desk:
     permissions: Permissions
     questions: Questions
     call_ids: set[str] = field(default_factory=set)
-    survivors: dict[int, Survivor] = field(default_factory=dict)
-    """Processes that refused to end, by their id."""
+    unkilled: UnkilledProcesses = field(default_factory=UnkilledProcesses)
 
 
+@dataclass(eq=False)
 class Approval:
-    """That of one call. `asked` tells whether the person is being asked, or was when a stop came."""
+    """The approval of one call. `asked`: the person is being asked, or was when a stop came."""
 
-    def __init__(
-        self, desk: Desk, emit: Callable[[Event], None], turn_id: int, operation: Operation, agent: str
-    ) -> None:
-        self._desk = desk
-        self._emit = emit
-        self._turn_id = turn_id
-        self._operation = operation
-        self._agent = agent
-        self._open_id = ""
-        self.asked = False
+    policy: CallPolicy
+    emit: Callable[[Event], None]
+    turn_id: int
+    operation: Operation
+    agent: str
+    asked: bool = False
+    _open_id: str = ""
 
-    async def permit(self, name: str, access: Access, preview: Preview = no_preview) -> None:
+    async def permit(self, name: str, access: Access, preview: Preview | None = None) -> None:
         """Return if the tool may do this. Raises `Denied`, `Cancelled`, and what the preview raises.
 
         The rules and the mode that count are those at the end of all this: they are looked at again when
         they have changed meanwhile.
         """
         shown: Shown | None = None
-        previewed = False
         while True:
-            version = self._desk.permissions.version
+            version = self.policy.permissions.version
             decision = await self._decide(name, access)
-            if decision.verdict is Verdict.ASK and not previewed:
-                shown, previewed = await preview(), True
-            if version == self._desk.permissions.version:
+            if decision.verdict is Verdict.ASK and preview is not None:
+                shown, preview = await preview(), None
+            if version == self.policy.permissions.version:
                 break
         match decision.verdict:
             case Verdict.ALLOW:
@@ -88,27 +81,27 @@ class Approval:
     def close(self, answer: Answer | None = None) -> None:
         """The question is open no more; without an answer, because of a stop."""
         if self._open_id:
-            self._emit(QuestionClosed(self._turn_id, self._open_id, answer))
+            self.emit(QuestionClosed(self.turn_id, self._open_id, answer))
             self._open_id = ""
 
     async def _decide(self, name: str, access: Access) -> Decision:
-        decide = partial(self._desk.permissions.decide, name, access)
+        decide = partial(self.policy.permissions.decide, name, access)
         return await run_in_thread(decide, name="permission")
 
     async def _ask(self, name: str, access: Access, decision: Decision, shown: Shown | None) -> None:
         question = Question(
             ask_id=uuid.uuid4().hex[:12],
-            call_id=self._operation.call_id,
+            call_id=self.operation.call_id,
             tool=name,
-            title=self._operation.detail,
+            title=self.operation.detail,
             why=decision.why,
             rule="" if decision.offered is None else str(decision.offered),
             preview=shown,
-            agent=self._agent,
+            agent=self.agent,
         )
 
         refused: list[Decision] = []
-        """What the rules say by now, where that is no: then nobody has answered."""
+        """What the rules say by now, if they deny it: then no person has answered."""
 
         async def again() -> Answer | None:
             now = await self._decide(name, access)
@@ -123,33 +116,33 @@ class Approval:
                 case _:
                     assert_never(now.verdict)
 
-        self._operation.token.check()
-        self._operation.enter(Phase.WAITING_FOR_APPROVAL)
+        self.operation.token.check()
+        self.operation.phase = Phase.WAITING_FOR_APPROVAL
         self.asked, self._open_id = True, question.ask_id
-        self._emit(QuestionAsked(self._turn_id, question))
+        self.emit(QuestionAsked(self.turn_id, question))
         answer = None
         try:
-            answer = await self._desk.questions.ask(question, self._operation.token, again)
+            answer = await self.policy.questions.ask(question, self.operation.token, again)
         finally:
             self.close(answer)
         self.asked = False
         if refused and answer.kind is AnswerKind.DENY:
             raise Denied(refused[-1].why)
-        await self._heed(answer, decision)
+        await self._apply_answer(answer, decision)
 
-    async def _heed(self, answer: Answer, decision: Decision) -> None:
+    async def _apply_answer(self, answer: Answer, decision: Decision) -> None:
         match answer.kind:
             case AnswerKind.DENY:
                 raise Denied("The user did not allow this call.", answer.words)
             case AnswerKind.SESSION | AnswerKind.ALWAYS if decision.offered is not None:
                 always = answer.kind is AnswerKind.ALWAYS
                 try:
-                    remember = partial(self._desk.permissions.remember, decision.offered, always=always)
+                    remember = partial(self.policy.permissions.remember, decision.offered, always=always)
                     await run_in_thread(remember, name="keep a rule")
                 except CaesuraError as error:
                     # It counts for the session all the same.
-                    self._emit(Notice(str(error)))
-                await self._desk.questions.reconsider()
+                    self.emit(Notice(str(error)))
+                await self.policy.questions.reconsider()
             case AnswerKind.ONCE | AnswerKind.SESSION | AnswerKind.ALWAYS:
                 pass
             case _:

@@ -11,26 +11,26 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from core.cancel import Cancelled, CancelReason, Cause
-from core.errors import CaesuraError
-from core.events import StopProof
-from core.messages import ToolResult
-from core.operations import OperationState
-from core.permissions import Denied
-from core.results import Told, completed, denied, failed, not_started, stopped
-from core.supervision import END_OF_PROGRAM
+from core.base.errors import CaesuraError
+from core.cancel import END_OF_PROGRAM, Cancelled, CancelReason, Cause
+from core.engine.results import CallOutcome, completed, denied, failed, not_started, stopped
+from core.model.messages import ToolResult
+from core.operations.operation import OperationState
+from core.operations.stop_report import report_stop
+from core.permissions.policy import Denied
 
 if TYPE_CHECKING:
-    from core.approval import Approval
     from core.cancel import CancelToken, Registration
-    from core.operations import Operation
-    from core.tools.base import ToolOutput
+    from core.engine.approval import Approval
+    from core.engine.tool import ToolOutput
+    from core.operations.events import StopReport
+    from core.operations.registry import Operation
 
 log = logging.getLogger(__name__)
 
 
 class Call:
-    """`told` is its result, from the moment that it has one; it never changes after.
+    """`outcome` is its result, from the moment that it has one; it never changes after.
 
     `turn` is the token of its turn, by which a stop of the call alone is told from one of the turn.
     """
@@ -41,7 +41,7 @@ class Call:
         self.name = name
         self.arguments = ""
         self.title = ""
-        self.told: Told | None = None
+        self.outcome: CallOutcome | None = None
         self.began_at: float | None = None
         self.ended_at: float | None = None
         self.done = asyncio.Event()
@@ -56,9 +56,9 @@ class Call:
     @property
     def result(self) -> ToolResult:
         """What goes back to the model. Raises `RuntimeError` while the call has not ended."""
-        if self.told is None:
+        if self.outcome is None:
             raise RuntimeError(f"the call {self.call_id} was asked for its result before its end")
-        return ToolResult(self.call_id, self.name, self.told.status, self.told.text)
+        return ToolResult(self.call_id, self.name, self.outcome.status, self.outcome.text)
 
     @property
     def seconds(self) -> float | None:
@@ -67,7 +67,7 @@ class Call:
             return None
         return (self.ended_at or time.monotonic()) - self.began_at
 
-    def outcome(self, work: asyncio.Task[ToolOutput]) -> Told:
+    def outcome_of(self, work: asyncio.Task[ToolOutput]) -> CallOutcome:
         """What came of it. A result that is there counts, also in the tick of a stop (S6)."""
         error = None if work.cancelled() else work.exception()
         if not work.cancelled() and error is None:
@@ -80,36 +80,33 @@ class Call:
             log.info("call %s failed while it was being stopped: %r", self.call_id, error)
         return self.unstarted() if self.began_at is None else self.stopped()
 
-    def failure(self, error: BaseException | None) -> Told:
-        """It could not do what was asked; an error of ours is told in general words and kept in the log."""
+    def failure(self, error: BaseException | None) -> CallOutcome:
+        """It could not do what was asked; an unexpected error is described in general and kept in the log."""
         if isinstance(error, CaesuraError):
             return failed(str(error), self.operation.progress)
         log.error("the tool %s failed unexpectedly", self.name, exc_info=error)
         effects = "it did not run" if self.began_at is None else "its effects are unknown"
         return failed(f"The tool {self.name} failed inside Caesura; {effects}.", self.operation.progress)
 
-    def unstarted(self, otherwise: CancelReason | None = None) -> Told:
+    def unstarted(self, otherwise: CancelReason | None = None) -> CallOutcome:
         """It never began: because of a stop, its own or `otherwise` that of the reply, or of a failure."""
         reason = self.operation.token.reason or otherwise
         alone = reason is not otherwise and self._alone(reason)
         proof = None if reason is None else self.proof(reason)
         return not_started(reason, alone=alone, asked=self.approval.asked, proof=proof)
 
-    def stopped(self, *, unconfirmed: bool = False) -> Told:
+    def stopped(self, *, unconfirmed: bool = False) -> CallOutcome:
         """It ran and was stopped; `unconfirmed` when it was not waited for any longer."""
         reason = self.operation.token.reason or CancelReason(Cause.QUIT, END_OF_PROGRAM)
         seconds = self.seconds or 0.0
         proof = self.proof(reason, unconfirmed=unconfirmed)
         return stopped(reason, seconds, self.operation.progress, alone=self._alone(reason), proof=proof)
 
-    def proof(self, reason: CancelReason, *, unconfirmed: bool = False) -> StopProof:
+    def proof(self, reason: CancelReason, *, unconfirmed: bool = False) -> StopReport:
         """What is known of the end of it and of all that it had started (E6)."""
         progress = self.operation.progress
         named = (*((self.title or self.name,) if unconfirmed else ()), *progress.unconfirmed)
-        ended = progress.ended
-        at = self.ended_at or time.monotonic()
-        after = None if named or ended.alive else max(0.0, at - reason.at)
-        return StopProof(reason.source, after, None, named, ended.processes, ended.alive)
+        return report_stop(reason, self.ended_at or time.monotonic(), unconfirmed=named, ended=progress.ended)
 
     def _alone(self, reason: CancelReason | None) -> bool:
         """Whether this call was stopped by itself and not with its turn."""

@@ -1,8 +1,8 @@
 """One turn from its prompt to its outcome: ask the model, run the calls, commit the step, repeat.
 
 Each turn runs in a task of its own, asks the model in a second one and runs each call in a third, so that a
-provider or a tool which ignores its token can be left behind (U10): what it still says falls into a closed
-turn and is dropped. The outcome is decided in one place, once, and after it nothing of the turn changes the
+provider or a tool which ignores its token can be left behind (U10): what it still sends comes after the turn
+and is dropped. The outcome is decided in one place, once, and after it nothing of the turn changes the
 session (U8).
 """
 
@@ -11,22 +11,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from core.cancel import Cancelled, CancelReason, Cause, shielded
-from core.costs import Budget, BudgetReached
-from core.errors import CaesuraError
-from core.events import Outcome, TurnEnded, TurnStopping
-from core.journal import NotSaved
-from core.messages import Step
-from core.model import ModelError
-from core.proof import proof_of
-from core.step import RunningStep
-from core.supervision import END_OF_PROGRAM, Graces, supervise
+from msgspec.structs import replace
+
+from core.base.errors import CaesuraError
+from core.cancel import END_OF_PROGRAM, Cancelled, CancelReason, Cause, shielded
+from core.engine.step import RunningStep
+from core.model.costs import BudgetReached, check_budget
+from core.model.messages import Step
+from core.model.provider import ModelError
+from core.operations.events import Outcome, TurnEnded, TurnStopping
+from core.operations.stop_report import report_stop
+from core.operations.supervise import Graces, supervise
+from core.storage.journal import NotSaved
 
 if TYPE_CHECKING:
-    from core.turn import Surroundings, Turn
+    from core.engine.turn import Turn, TurnServices
 
 log = logging.getLogger(__name__)
 
@@ -41,44 +42,44 @@ class LimitReached(CaesuraError):
     """The turn has asked the model as often as it may, and is not done."""
 
 
-async def run_turn(turn: Turn, around: Surroundings) -> None:
+async def run_turn(turn: Turn, services: TurnServices) -> None:
     """Run `turn` to its end and emit `TurnEnded`, also when its task is cancelled from outside (U4)."""
     loop = asyncio.get_running_loop()
 
     def announce(reason: CancelReason) -> None:
         stopping = TurnStopping(turn.turn_id, reason.source)
-        loop.call_soon_threadsafe(lambda: None if turn.over else around.emit(stopping))
+        loop.call_soon_threadsafe(lambda: None if turn.over else services.emit(stopping))
 
-    run = _Run(turn, around)
+    run = _Run(turn, services)
     error: Exception | None = None
     stop = turn.token.on_cancel(announce)
     try:
         await run.steps()
-    except Exception as failure:  # noqa: BLE001 - every failure of a turn is its outcome, told in one place
+    except Exception as failure:  # noqa: BLE001 - every failure of a turn is its outcome, published in one place
         error = failure
     finally:
         stop.close()
         ended = run.conclude(error)
         try:
-            # Durable before it is told; a disk that fails takes nothing back (U6).
+            # Durable before it is published; a disk that fails takes nothing back (U6).
             ended = await run.save_end(ended)
         finally:
-            around.emit(ended)
+            services.emit(ended)
 
 
-def close_unrun(turn: Turn, around: Surroundings) -> None:
-    """Say the last word on a turn whose task was cancelled before its first step (U4)."""
+def close_unrun(turn: Turn, services: TurnServices) -> None:
+    """Publish the end of a turn whose task was cancelled before its first step (U4)."""
     if not turn.closed:
-        around.emit(_Run(turn, around).conclude(None))
+        services.emit(_Run(turn, services).conclude(None))
 
 
 class _Run:
     """The steps of one turn, and the decision how it ended."""
 
-    def __init__(self, turn: Turn, around: Surroundings) -> None:
+    def __init__(self, turn: Turn, services: TurnServices) -> None:
         self._turn = turn
-        self._around = around
-        self._fitter = around.make_fitter(turn)
+        self._services = services
+        self._guard = services.make_guard(services, turn)
         self._step: RunningStep | None = None
         self._saved: list[RunningStep] = []
         self._text: list[str] = []
@@ -94,7 +95,7 @@ class _Run:
             count += 1
             # A turn that is stopped already comes no further than the check within the stream's operation,
             # which leaves the record of that stop (T9).
-            step = await self._ask()
+            step = await self._complete()
             if step.calls.all:
                 await step.run_calls()
             self._commit(step)
@@ -102,25 +103,25 @@ class _Run:
                 await self._save()
                 turn.token.check()
 
-    async def _ask(self) -> RunningStep:
+    async def _complete(self) -> RunningStep:
         """One reply. The request is made to fit first, and once more if the provider finds it too long."""
         pending = () if self._turn.kept else (self._turn.message,)
         self._step = None
-        await self._fitter.fit(pending)
+        await self._guard.fit(pending)
         while True:
-            self._step = step = RunningStep(self._turn, self._around, self._on_loaded)
+            self._step = step = RunningStep(self._turn, self._services, self._on_loaded)
             try:
-                await step.ask()
+                await step.complete()
             except ModelError as error:
                 if step.reply.started or step.operation.token.cancelled:
                     raise
-                await self._fitter.make_room(error, pending)
+                await self._guard.compact_after_refusal(error, pending)
             else:
                 return step
 
     def _check_limits(self, count: int) -> None:
         """Raises `LimitReached` or `BudgetReached`; a turn that is stopped as well was stopped (U6)."""
-        limits = self._around.limits()
+        limits = self._services.limits()
         if limits.steps is not None and count >= limits.steps and self._turn.kept:
             steps = "1 step" if count == 1 else f"{count} steps"
             raise LimitReached(f"The turn has taken {steps}, as many as it may: /continue goes on.")
@@ -132,29 +133,30 @@ class _Run:
         self._set_deadline()
         self._turn.token.check()
         self._check_budget()
-        self._around.record.write_begin()
+        self._services.record.write_begin()
 
     def _check_budget(self) -> None:
-        if (dollars := self._around.limits().dollars) is not None:
-            Budget(dollars).check(self._around.record.spending)
+        if (dollars := self._services.limits().dollars) is not None:
+            check_budget(dollars, self._services.record.spending)
 
     def _set_deadline(self) -> None:
         """U9: the deadline cancels the work, and what that work ends with is the outcome.
 
         Set at the start and again when the tools are loaded, for the settings are read then.
         """
-        seconds = self._around.limits().seconds
+        seconds = self._services.limits().seconds
         if seconds is None or self._deadline is not None:
             return
         turn, reason = self._turn, f"the deadline of {seconds:g} s"
-        left = turn.started_at + seconds - time.monotonic()
-        if seconds <= 0 or left <= 0:
+
+        def expire() -> None:
             turn.token.cancel(CancelReason(Cause.DEADLINE, reason))
-            return
-        loop = asyncio.get_running_loop()
-        self._deadline = loop.call_later(
-            left, lambda: turn.token.cancel(CancelReason(Cause.DEADLINE, reason))
-        )
+
+        left = turn.started_at + seconds - time.monotonic()
+        if left <= 0:
+            expire()
+        else:
+            self._deadline = asyncio.get_running_loop().call_later(left, expire)
 
     def _commit(self, step: RunningStep) -> None:
         """Make the step part of the history. Synchronous: no stop can fall between its parts (H3, U6)."""
@@ -162,7 +164,7 @@ class _Run:
         kept, self._turn.kept = self._turn.kept, True
         self._turn.committed = finished is not None and not step.calls.all
         try:
-            self._around.record.commit(
+            self._services.record.commit(
                 self._turn.turn_id, Step(messages, finished.usage if finished else None)
             )
         except BaseException:
@@ -174,15 +176,15 @@ class _Run:
 
     async def _save(self) -> None:
         """Wait for the disk before the next step. A stop does not wait for one that hangs."""
-        saving = asyncio.create_task(self._around.record.saved(), name="save of a step")
-        if await supervise(saving, self._turn.token, SAVE_GRACES, self._around.stragglers):
+        saving = asyncio.create_task(self._services.record.saved(), name="save of a step")
+        if await supervise(saving, self._turn.token, SAVE_GRACES, self._services.abandoned_tasks):
             saving.result()
 
     async def save_end(self, ended: TurnEnded) -> TurnEnded:
-        """Wait until the end is durable; what is to be told then."""
+        """Wait until the end is durable; return it as it is published."""
         try:
             with shielded(LAST_SAVE_S):
-                await self._around.record.saved()
+                await self._services.record.saved()
         except NotSaved as error:
             log.error("turn %d is not saved: %s", self._turn.turn_id, error)
             return replace(ended, unsaved=str(error))
@@ -196,18 +198,20 @@ class _Run:
         for step in (*self._saved[-1:], *((self._step,) if self._step is not None else ())):
             reason = self._turn.token.reason
             met = (call.operation for call in step.calls.all if call.operation.token.reason is reason)
-            if reason is None or not (self._fitter.proof or any(operation.recorded for operation in met)):
+            if reason is None or not (
+                self._guard.stop_report or any(operation.recorded for operation in met)
+            ):
                 # Else the stop met a compaction or calls, and they have left its records.
                 step.operation.settle()
         self._turn.closed = True
-        self._around.record.end(ended)
+        self._services.record.end(ended)
         return ended
 
     def _conclude(self, error: Exception | None) -> TurnEnded:
-        """Decide the outcome, keep or roll back, and gather the proof (H1, H2, U6, U7)."""
+        """Decide the outcome, keep or roll back, and report the stop (H1, H2, U6, U7)."""
         turn, step = self._turn, self._step
         if turn.committed:
-            return TurnEnded(turn.turn_id, Outcome.COMPLETED, self._said())
+            return TurnEnded(turn.turn_id, Outcome.COMPLETED, self._text_of_turn())
         unsaved: Exception | None = None
         if step is not None:
             step.calls.abandon(step.arguments(), step.operation.token.reason)
@@ -216,26 +220,25 @@ class _Run:
                     self._commit(step)
                 except Exception as failure:  # noqa: BLE001 - not saved is an outcome as well; it must still come (U4)
                     unsaved = failure
-        text = self._said() if unsaved is None or step is None else self._said(step)
-        returned = None if turn.kept else turn.prompt.text
+        text = self._text_of_turn(None if unsaved is None else step)
+        returned = None if turn.kept else turn.prompt
+        outcome, sentence, proof = Outcome.ERROR, None, None
         if unsaved is not None:
-            return TurnEnded(
-                turn.turn_id, Outcome.ERROR, text, error=_sentence(unsaved), returned_prompt=returned
-            )
-        reason = self._reason(step, error)
-        if reason is not None:
+            sentence = _sentence(unsaved)
+        elif (reason := self._reason(step, error)) is not None:
             if error is not None and not isinstance(error, Cancelled):
                 log.info("turn %d failed while it was being stopped", turn.turn_id, exc_info=error)
             outcome = Outcome.TIMEOUT if reason.cause is Cause.DEADLINE else Outcome.CANCELLED
             last = step or (self._saved[-1] if self._saved else None)
-            proof = self._fitter.proof or proof_of(reason, last)
-            return TurnEnded(turn.turn_id, outcome, text, proof=proof, returned_prompt=returned)
-        return TurnEnded(
-            turn.turn_id, _outcome(error), text, error=_sentence(error), returned_prompt=returned
-        )
+            proof = self._guard.stop_report
+            if proof is None:
+                proof = report_stop(reason, time.monotonic()) if last is None else last.report(reason)
+        else:
+            outcome, sentence = _outcome(error), _sentence(error)
+        return TurnEnded(turn.turn_id, outcome, text, sentence, proof, returned)
 
-    def _said(self, unsaved: RunningStep | None = None) -> str:
-        """What the model said in this turn, whole or partial, its steps a paragraph apart."""
+    def _text_of_turn(self, unsaved: RunningStep | None = None) -> str:
+        """The text of the model in this turn, whole or partial, its steps a paragraph apart."""
         texts = (*self._text, *((unsaved.message().text,) if unsaved is not None else ()))
         return "\n\n".join(text for text in texts if text)
 

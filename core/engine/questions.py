@@ -7,25 +7,23 @@ must never answer by itself, and never let an answer allow anything once the cal
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from core.values import dataclass
+from core.base.values import Value
 
 if TYPE_CHECKING:
     from core.cancel import CancelToken
-    from core.events import Answer, Question
+    from core.operations.events import Answer, Question
+
+log = logging.getLogger(__name__)
 
 Again = Callable[[], Awaitable["Answer | None"]]
 """What the rules and the mode answer to a question by now; None if it is still the person's to answer."""
 
 
-async def _still_asks() -> Answer | None:
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class _Pending:
+class _Pending(Value):
     question: Question
     token: CancelToken
     again: Again
@@ -40,14 +38,14 @@ class Questions:
     """The open questions of one session. All of it belongs to the session's event loop.
 
     Tokens may be cancelled from any thread nevertheless: from then on their questions are not open any more.
-    `on_change` is called whenever a question has come or gone, so that a front end shows what is open.
     """
 
-    def __init__(self, on_change: Callable[[], object] = lambda: None) -> None:
+    def __init__(self) -> None:
         self._pending: dict[str, _Pending] = {}
-        self._on_change = on_change
+        self.tasks: set[asyncio.Task[None]] = set()
+        """The tasks of `reconsider_soon` that have not ended."""
 
-    async def ask(self, question: Question, token: CancelToken, again: Again = _still_asks) -> Answer:
+    async def ask(self, question: Question, token: CancelToken, again: Again) -> Answer:
         """Wait for the answer; `again` lets `reconsider` answer when rules have changed meanwhile.
 
         A refusal is returned like any answer. Raises `core.cancel.Cancelled` when the token closes the
@@ -60,12 +58,10 @@ class Questions:
         pending = _Pending(question, token, again, asyncio.get_running_loop().create_future())
         self._pending[question.ask_id] = pending
         try:
-            self._on_change()
             with token.bind():
                 await pending.answered
         finally:
             del self._pending[question.ask_id]
-            self._on_change()
         answer = pending.answered.result()
         if answer.kind.allows:
             token.check()
@@ -80,13 +76,21 @@ class Questions:
         return True
 
     async def reconsider(self) -> None:
-        """Have the rules answer what they can, in the order of asking: after a rule or the mode has changed.
-
-        The person stays free to answer meanwhile; who comes first counts.
-        """
+        """Have the rules answer what they can, in the order of asking. The first answer to each counts."""
         for pending in list(self._pending.values()):
             if pending.open and (answer := await pending.again()) is not None:
                 self.answer(pending.question.ask_id, answer)
+
+    def reconsider_soon(self) -> None:
+        """`reconsider` in a task of its own. A failure is logged."""
+        task = asyncio.create_task(self.reconsider(), name="open questions are decided again")
+        self.tasks.add(task)
+        task.add_done_callback(self._on_reconsidered)
+
+    def _on_reconsidered(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("open questions could not be decided again", exc_info=error)
 
     @property
     def open(self) -> tuple[Question, ...]:

@@ -7,68 +7,83 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
+from core.base.values import Value
 from core.cancel import Cause
-from core.events import Shown
-from core.messages import ResultStatus, ToolResult
-from core.values import dataclass
+from core.model.messages import OUTPUT_SO_FAR, REMINDER, ResultStatus
+from core.operations.events import Shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pydantic import ValidationError
+
     from core.cancel import CancelReason
-    from core.events import StopProof
-    from core.permissions import Denied
-    from core.progress import Progress
-    from core.tools.base import ToolOutput
-
-REMINDER = "Do not run it again unless the user asks for it."
-"""Part of the result of a call that was stopped alone and not by time: the one reminder of it (S8)."""
+    from core.engine.tool import ToolOutput
+    from core.operations.events import StopReport
+    from core.operations.progress import Progress
+    from core.permissions.policy import Denied
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class CallOutcome(Value):
     """What became of a call: `text` for the model, `shown` for the person."""
 
     status: ResultStatus
     text: str
     shown: Shown
-    proof: StopProof | None = None
+    proof: StopReport | None = None
 
 
-def completed(output: ToolOutput) -> Told:
+def completed(output: ToolOutput) -> CallOutcome:
     """It ran to its end; `output.failed` says that this was a bad one."""
     status = ResultStatus.FAILED if output.failed else ResultStatus.COMPLETED
-    return Told(status, output.text or "(no output)", output.shown)
+    return CallOutcome(status, output.text or "(no output)", output.shown)
 
 
-def failed(error: str, progress: Progress | None = None) -> Told:
+def failed(error: str, progress: Progress | None = None) -> CallOutcome:
     """It could not do what was asked, or broke."""
     output = progress.text() if progress is not None else ""
     text = f"Failed: {error}"
-    return Told(ResultStatus.FAILED, _with_output(text, output), Shown(_with_output(error, output)))
+    return CallOutcome(ResultStatus.FAILED, _with_output(text, output), Shown(_with_output(error, output)))
 
 
-def denied(error: Denied, progress: Progress | None) -> Told:
-    """A person or a rule said no: before it ran, or, with `progress`, to something that it asked for then."""
-    words = f' The user says: "{error.words}".' if error.words else ""
-    if progress is None:
-        text = f"Denied, it did not run: {error}{words}"
-        return Told(ResultStatus.DENIED, text, Shown(f"{error}{words}"))
-    text = f"Denied on its way, it ran until then: {error}{words}"
-    output = progress.text()
-    return Told(
-        ResultStatus.DENIED, _with_output(text, output), Shown(_with_output(f"{error}{words}", output))
+def no_such_tool(name: str, tools: Iterable[str]) -> CallOutcome:
+    known = ", ".join(sorted(tools)) or "none"
+    return failed(f"There is no tool {name!r}. The tools are: {known}.")
+
+
+def no_json_object(name: str) -> CallOutcome:
+    return failed(f"The arguments of {name} are no JSON object. Call it again with valid JSON.")
+
+
+def invalid_arguments(name: str, error: ValidationError) -> CallOutcome:
+    problems = "; ".join(
+        f"{'.'.join(str(part) for part in problem['loc']) or 'arguments'}: {problem['msg']}"
+        for problem in error.errors(include_url=False, include_input=False)
     )
+    return failed(f"The arguments of {name} are not valid: {problems}. Call it again with these mended.")
 
 
-def not_started(reason: CancelReason | None, *, alone: bool, asked: bool, proof: StopProof | None) -> Told:
+def denied(error: Denied, progress: Progress | None) -> CallOutcome:
+    """A person or a rule said no: before it ran, or, with `progress`, to something that it asked for then."""
+    why = f"{error}{_words(error.words)}"
+    if progress is None:
+        return CallOutcome(ResultStatus.DENIED, f"Denied, it did not run: {why}", Shown(why))
+    text, output = f"Denied on its way, it ran until then: {why}", progress.text()
+    return CallOutcome(ResultStatus.DENIED, _with_output(text, output), Shown(_with_output(why, output)))
+
+
+def not_started(
+    reason: CancelReason | None, *, alone: bool, asked: bool, proof: StopReport | None
+) -> CallOutcome:
     """A stop came before it began. `asked`: while the person was being asked for permission."""
     when = " while the user was asked for permission" if asked else ""
     text = f"Not started: {_who(reason, alone=alone)}{when}, before it began.{_request(reason, alone=alone)}"
-    return Told(ResultStatus.NOT_STARTED, text, Shown(text), proof)
+    return CallOutcome(ResultStatus.NOT_STARTED, text, Shown(text), proof)
 
 
 def stopped(
-    reason: CancelReason, seconds: float, progress: Progress, *, alone: bool, proof: StopProof | None
-) -> Told:
+    reason: CancelReason, seconds: float, progress: Progress, *, alone: bool, proof: StopReport | None
+) -> CallOutcome:
     """It ran and was stopped: how long, what it had said, what it may have done."""
     if progress.changed:
         effects = f"It had begun to change: {', '.join(map(str, progress.changed))}."
@@ -81,16 +96,7 @@ def stopped(
     output = progress.text()
     who, request = _who(reason, alone=alone), _request(reason, alone=alone)
     text = f"Stopped after {seconds:.1f} s: {who}. {effects}{request}"
-    return Told(ResultStatus.STOPPED, _with_output(text, output), Shown(output), proof)
-
-
-def died(call_id: str, name: str, *, ran: bool) -> ToolResult:
-    """Caesura itself was killed before the call had ended; `ran` says whether it had begun."""
-    if ran:
-        text = "Stopped: Caesura itself was killed while this ran. What it had done by then is unknown."
-        return ToolResult(call_id, name, ResultStatus.STOPPED, text)
-    text = "Not started: Caesura itself was killed before it began, as far as could be written down."
-    return ToolResult(call_id, name, ResultStatus.NOT_STARTED, text)
+    return CallOutcome(ResultStatus.STOPPED, _with_output(text, output), Shown(output), proof)
 
 
 def _who(reason: CancelReason | None, *, alone: bool) -> str:
@@ -110,9 +116,19 @@ def _who(reason: CancelReason | None, *, alone: bool) -> str:
 def _request(reason: CancelReason | None, *, alone: bool) -> str:
     if reason is None or not alone or reason.cause in (Cause.DEADLINE, Cause.QUIT):
         return ""
-    words = f' The user says: "{reason.words}".' if reason.words else ""
-    return words + (f" {REMINDER}" if reason.remind else "")
+    return user_request(reason)
+
+
+def user_request(reason: CancelReason | None) -> str:
+    """What the user has said with a stop, and the reminder not to try again (S8)."""
+    if reason is None:
+        return ""
+    return _words(reason.words) + (f" {REMINDER}" if reason.remind else "")
+
+
+def _words(words: str) -> str:
+    return f' The user says: "{words}".' if words else ""
 
 
 def _with_output(text: str, output: str) -> str:
-    return f"{text}\n\nOutput so far:\n{output}" if output.strip() else text
+    return f"{text}{OUTPUT_SO_FAR}{output}" if output.strip() else text

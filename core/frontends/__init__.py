@@ -1,0 +1,4 @@
+"""Commands without a screen: `caesura run`, `sessions`, `config`, `doctor`.
+
+Imports everything of core but `tools`.
+"""

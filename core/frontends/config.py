@@ -1,87 +1,84 @@
-"""The front end without a screen for settings: `caesura config` and what stands behind it.
+"""`caesura config`: show, explain and change the settings without a screen.
 
-It needs no model and no key, and must import no screen library. What was asked for goes to standard output,
-all else to standard error. Nothing that a stranger's file says reaches a terminal as a control sequence. It
-asks nothing and waits for nobody, except for the editor that `edit` starts.
+It needs no model and no key, and must import no screen library. Results go to standard output, messages to
+standard error. No control sequence of a file reaches the terminal. It asks no question and waits for nothing
+but the editor that `edit` starts.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 import subprocess
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
-from core.config import ConfigError, find_project_file, load_config
-from core.config_edit import Edited, set_value, unset_value
-from core.config_errors import what_to_do
-from core.config_layers import BY_DEFAULT, LayerKind, value_at
-from core.config_manual import manual, plain, value_lines, value_text
-from core.config_sources import read_value
-from core.config_tree import NoSuchSetting, Setting, dotted, find, parse_key
-from core.errors import CaesuraError
-from core.file_locks import make_private_folder
+from core.base.errors import CaesuraError, what_to_do
+from core.base.file_locks import make_private_folder
+from core.base.folders import find_project_file
+from core.base.output import OutputMissing, check_output, write_messages, write_output
+from core.base.sanitize import printable
+from core.base.values import Value
+from core.config.edit import Edited, set_value, unset_value
+from core.config.errors import ConfigError
+from core.config.layers import BY_DEFAULT, LayerKind, value_at
+from core.config.load import load_config
+from core.config.manual import manual, plain, value_lines, value_text
+from core.config.sources import read_value
+from core.config.tree import NoSuchSetting, Setting, dotted, find, parse_key
+from core.config.trust import distrust, trust
 from core.frontends.headless import ExitCode
-from core.sanitize import printable
-from core.trust import distrust, trust
-from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from core.config import Loaded
-    from core.config_schema import Config
+    from core.config.load import Loaded
+    from core.config.schema import Config
 
 
-@dataclass(frozen=True, slots=True)
-class Show:
-    """All values that hold, with where they come from."""
+class Show(Value):
+    """Print all values in force, with their origins."""
 
 
-@dataclass(frozen=True, slots=True)
-class Manual:
-    """Every setting that there is."""
+class Manual(Value):
+    """Print every setting with its meaning."""
 
 
-@dataclass(frozen=True, slots=True)
-class Get:
+class Get(Value):
+    """Print a value."""
+
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Set:
-    """`value` is TOML, or text as it is."""
+class Set(Value):
+    """Change a value of the person's file. `value` is TOML, or text without quotation marks."""
 
     key: str
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unset:
+class Unset(Value):
+    """Remove a value from the person's file."""
+
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class ShowPath:
-    """Where the person's file is, or would be."""
+class ShowPath(Value):
+    """Print the path of the person's file."""
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """The person's file in their editor."""
+class Edit(Value):
+    """Open the person's file in their editor."""
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """Whether all layers can be used."""
+class Check(Value):
+    """Check all layers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """The folder of the project's file, or the current one; with `remove`, no longer."""
+class Trust(Value):
+    """Trust the folder of the project's file, or the current one; with `remove`, no longer."""
 
     remove: bool = False
 
@@ -96,47 +93,38 @@ def run_config(
     check: Callable[[Config], object] = lambda _: None,
     environment: Mapping[str, str] = os.environ,
 ) -> int:
-    """Do what `command` says; the exit code. Blocking.
+    """Run `command` and return its exit code. Blocks.
 
-    `path` is that of `config.toml`, `workspace` the current folder. `check` looks at what only others know of
-    the settings, such as the names of keys, and raises `CaesuraError`.
+    `path` is that of `config.toml`, `workspace` the current folder. `check` checks what only the screen knows
+    of the settings, such as the names of keys, and raises `CaesuraError`.
     """
-    if sys.stdout is None:
-        _say("Standard output is closed: send it to a file, a pipe or a terminal.")
-        return ExitCode.USAGE
     try:
-        code = _Doing(path, workspace, check, environment).do(command)
-        sys.stdout.flush()
-        return code
+        check_output()
+        return _Runner(path, workspace, check, environment).run(command)
+    except OutputMissing as error:
+        write_messages(str(error))
+        return ExitCode.USAGE
     except NoSuchSetting as error:
         text = str(error)
-        _say(f"{text[0].upper()}{text[1:]} `caesura config manual` lists all.")
+        write_messages(f"{text[0].upper()}{text[1:]} `caesura config manual` lists all.")
         return ExitCode.USAGE
     except CaesuraError as error:
-        _say(str(error))
+        write_messages(str(error))
         return ExitCode.FAILED
     except BrokenPipeError:
-        # Else the interpreter complains when it flushes at its end.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OUTPUT_CLOSED
-    except OSError as error:
-        _say(f"Standard output takes nothing more ({error.strerror}): send it somewhere else.")
-        return ExitCode.FAILED
 
 
-class _Doing:
-    """One command, and what it is done with."""
+@dataclass(eq=False)
+class _Runner:
+    """Runs one command."""
 
-    def __init__(
-        self, path: Path, workspace: Path, check: Callable[[Config], object], environment: Mapping[str, str]
-    ) -> None:
-        self._path = path
-        self._workspace = workspace
-        self._check = check
-        self._environment = environment
+    path: Path
+    workspace: Path
+    check: Callable[[Config], object]
+    environment: Mapping[str, str]
 
-    def do(self, command: ConfigCommand) -> ExitCode:
+    def run(self, command: ConfigCommand) -> ExitCode:
         match command:
             case Show():
                 return self._show()
@@ -147,10 +135,10 @@ class _Doing:
             case Set(key, value):
                 return self._set(key, value)
             case Unset(key):
-                edited = unset_value(self._path, parse_key(key), self._check)
-                return self._tell(edited, key)
+                edited = unset_value(self.path, parse_key(key), self.check)
+                return self._print_changed(edited, key)
             case ShowPath():
-                return _print([str(self._path)])
+                return _print([str(self.path)])
             case Edit():
                 return self._edit()
             case Check():
@@ -161,18 +149,18 @@ class _Doing:
                 assert_never(command)
 
     def _load(self) -> Loaded:
-        return load_config(self._path, self._workspace, environment=self._environment)
+        return load_config(self.path, self.workspace, environment=self.environment)
 
     def _show(self) -> ExitCode:
         loaded = self._load()
-        _say(*loaded.errors, *loaded.notices)
+        write_messages(*loaded.errors, *loaded.notices)
         return _print(value_lines(loaded))
 
     def _get(self, name: str) -> ExitCode:
         key = parse_key(name)
         find(key)
         loaded = self._load()
-        _say(*loaded.errors)
+        write_messages(*loaded.errors)
         value = value_at(loaded.config, key)
         if value is None:
             raise ConfigError(f"{dotted(key)} is not set.")
@@ -183,70 +171,72 @@ class _Doing:
 
     def _set(self, name: str, text: str) -> ExitCode:
         key = parse_key(name)
-        return self._tell(set_value(self._path, key, read_value(key, text), self._check), name)
+        return self._print_changed(set_value(self.path, key, read_value(key, text), self.check), name)
 
-    def _tell(self, edited: Edited, name: str) -> ExitCode:
-        """What holds now, which another layer may decide."""
+    def _print_changed(self, edited: Edited, name: str) -> ExitCode:
+        """Print the value in force, which another layer may decide."""
         if edited.backup is not None:
-            _say(f"The comments that could not be kept in {edited.path} are in {edited.backup}.")
+            write_messages(f"The comments that could not be kept in {edited.path} are in {edited.backup}.")
         key = parse_key(name)
         loaded = self._load()
-        _say(*loaded.errors)
+        write_messages(*loaded.errors)
         origin = loaded.origins.get(key, BY_DEFAULT)
         if origin.layer not in (LayerKind.USER, LayerKind.DEFAULT):
-            _say(f"{edited.path} was changed, but {origin} sets {dotted(key)} too, and goes before it.")
+            write_messages(
+                f"{edited.path} was changed, but {origin} sets {dotted(key)} too, and goes before it."
+            )
         node = find(key)
         if not isinstance(node, Setting):
             return ExitCode.COMPLETED
         value = value_at(loaded.config, key)
         if value is None:
             return _print([f"{dotted(key)} is not set"])
-        return _print([f"{dotted(key)} = {'...' if node.secret else value_text(value)}  # {origin}"])
+        return _print([f"{dotted(key)} = {'...' if node.doc.secret else value_text(value)}  # {origin}"])
 
     def _edit(self) -> ExitCode:
-        editor = self._environment.get("VISUAL") or self._environment.get("EDITOR")
+        editor = self.environment.get("VISUAL") or self.environment.get("EDITOR")
         if not editor:
             raise ConfigError(
-                f"No editor is named: set EDITOR, as in EDITOR=nano, or open {self._path} yourself."
+                f"No editor is named: set EDITOR, as in EDITOR=nano, or open {self.path} yourself."
             )
         try:
-            make_private_folder(self._path.parent)
+            make_private_folder(self.path.parent)
         except OSError as error:
             raise ConfigError(
-                f"{self._path.parent} could not be made: {error.strerror}. {what_to_do(error)}"
+                f"{self.path.parent} could not be made: {error.strerror}. {what_to_do(error)}"
             ) from error
         try:
-            done = subprocess.run([*shlex.split(editor), str(self._path)], check=False)
+            done = subprocess.run([*shlex.split(editor), str(self.path)], check=False)
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else error
             raise ConfigError(
                 f"The editor {editor!r} could not be started: {why}. Set EDITOR to one that there is, "
-                f"or open {self._path} yourself."
+                f"or open {self.path} yourself."
             ) from error
         if done.returncode:
-            _say(f"The editor ended with {done.returncode}.")
+            write_messages(f"The editor ended with {done.returncode}.")
         return self._check_all()
 
     def _check_all(self) -> ExitCode:
         loaded = self._load()
         errors = list(loaded.errors)
         try:
-            self._check(loaded.config)
+            self.check(loaded.config)
         except CaesuraError as error:
             errors.append(str(error))
-        _say(*errors, *loaded.notices)
+        write_messages(*errors, *loaded.notices)
         if errors:
             return ExitCode.FAILED
         return _print(["All settings can be used."])
 
     def _trust(self, *, remove: bool) -> ExitCode:
-        project = find_project_file(self._workspace)
-        folder = self._workspace if project is None else project.parent
+        project = find_project_file(self.workspace)
+        folder = self.workspace if project is None else project.parent
         if remove:
-            changed = distrust(self._path, folder)
+            changed = distrust(self.path, folder)
             return _print([f"{folder} is {'no longer' if changed else 'not'} trusted."])
         counts = self._load().untrusted
-        changed = trust(self._path, folder)
+        changed = trust(self.path, folder)
         lines = [f"{folder} is trusted {'from now on' if changed else 'already'}."]
         if project is None:
             lines.append("There is no .caesura.toml yet; one that comes will count.")
@@ -256,13 +246,6 @@ class _Doing:
 
 
 def _print(lines: Iterable[str]) -> ExitCode:
-    for line in lines:
-        print(printable(line))
+    text = "".join(f"{printable(line)}\n" for line in lines)
+    write_output(text, sys.stdout.encoding or "utf-8")
     return ExitCode.COMPLETED
-
-
-def _say(*sentences: str) -> None:
-    # Where nobody listens, the exit code still tells.
-    with contextlib.suppress(OSError):
-        for sentence in sentences:
-            print(f"caesura: {printable(sentence)}", file=sys.stderr, flush=True)

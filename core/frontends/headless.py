@@ -1,28 +1,29 @@
-"""The front end without a screen: a prompt in, the reply on standard output, a code at exit.
+"""`caesura run`: takes one prompt, writes the reply to standard output and returns an exit code.
 
-Nothing but the reply is ever written to standard output; what else there is to say goes to standard error.
-It works without a terminal and must never import a screen library. Writing happens in threads, so that a
-reader who is slow, or stopped, cannot hold up a stop (Q1, Q4), not even one that comes when the reply is
-complete and only its writing is left.
+Only the reply is written to standard output; messages go to standard error. It works without a terminal and
+must never import a screen library. Writing happens in threads, so that a slow or stopped reader cannot hold
+up a stop (Q1, Q4), even one that comes when only the writing is left.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
-import queue
 import signal
 import sys
-import threading
-from dataclasses import asdict
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, assert_never
 
-from core.cancel import CancelReason, Cause
-from core.costs import Spending
-from core.events import (
+import msgspec
+from msgspec.structs import asdict
+
+from core.base.output import LAST_MESSAGES_S, OutputThread
+from core.base.sanitize import PrintableStream, printable
+from core.cancel import END_OF_PROGRAM, CancelReason, Cause
+from core.model.costs import Spend
+from core.operations.backoffs import describe
+from core.operations.events import (
     Answer,
     AnswerKind,
     BackOffStarted,
@@ -37,25 +38,16 @@ from core.events import (
     TextArrived,
     TurnEnded,
 )
-from core.sanitize import PrintableStream, printable
-from core.waits import in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from core.session import Session
-
-LAST_WORDS_S = 1.0
-"""How long the end of the reply may take to be written after a stop, and what is said on standard error at
-any end; a reader who is gone takes no more."""
-
+    from core.session.session import Session
 
 NOBODY = "There is nobody to ask here: do it without this, or say what you would have done."
-"""What a model is told whose call would have needed an answer."""
+"""The answer to a call that asks a question."""
 
 
 class ExitCode(IntEnum):
-    """What `caesura run` ends with; one that signal n has stopped or hurried ends with 128 + n."""
+    """The exit codes of `caesura run`. After a signal n the code is 128 + n."""
 
     COMPLETED = 0
     FAILED = 1
@@ -71,46 +63,8 @@ class Output(StrEnum):
     JSON = "json"
 
 
-class _Writer:
-    """Writes to a descriptor from a thread of its own; `on_closed`, in the loop, says that nobody reads it.
-
-    The thread is a daemon: one that is stuck in a write ends with the process.
-    """
-
-    def __init__(self, fd: int, name: str, on_closed: Callable[[], object] = lambda: None) -> None:
-        self._fd = fd
-        self._on_closed = on_closed
-        self._loop = asyncio.get_running_loop()
-        self._finished: asyncio.Future[None] = self._loop.create_future()
-        self._texts: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        threading.Thread(target=self._run, name=name, daemon=True).start()
-
-    def write(self, text: str) -> None:
-        self._texts.put(text)
-
-    def finish(self) -> asyncio.Future[None]:
-        """Nothing more will come; the result is done when all is written or nobody reads any more."""
-        self._texts.put(None)
-        return self._finished
-
-    def _run(self) -> None:
-        try:
-            while (text := self._texts.get()) is not None:
-                rest = memoryview(text.encode("utf-8", "replace"))
-                while rest:
-                    rest = rest[os.write(self._fd, rest) :]
-        except OSError:
-            self._tell(self._on_closed)
-        self._tell(self._finished.set_result, None)
-
-    def _tell(self, callback: Callable[..., object], *arguments: object) -> None:
-        # A closed loop has nobody left to tell.
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(callback, *arguments)
-
-
 class Headless:
-    """Runs one prompt through a session and says how it ended."""
+    """Runs one prompt in a session."""
 
     def __init__(self, session: Session, output: Output) -> None:
         self._session = session
@@ -119,22 +73,22 @@ class Headless:
         self._ended: TurnEnded | None = None
         self._signal: signal.Signals | None = None
         self._output_closed = False
-        self._hurried: asyncio.Future[None] = self._loop.create_future()
-        to_terminal = os.isatty(sys.stdout.fileno())
-        self._printable = PrintableStream() if to_terminal else None
+        self._signalled: asyncio.Future[None] = self._loop.create_future()
+        self._printable = PrintableStream() if os.isatty(sys.stdout.fileno()) else None
         self._last = "\n"
         self._paragraph = ""
         self._running: dict[str, str] = {}
-        self._writer = _Writer(sys.stdout.fileno(), "standard output", self._on_output_closed)
-        self._errors = _Writer(sys.stderr.fileno(), "standard error")
+        self._writer = OutputThread(sys.stdout.fileno(), "standard output", self._on_output_closed)
+        self._errors = OutputThread(sys.stderr.fileno(), "standard error")
 
     async def run(self, prompt: str) -> int:
-        """The exit code. Raises `core.session.SessionError` for a prompt that is none."""
+        """Run the prompt and return the exit code. Raises `core.session.session.SessionError` if it is
+        empty."""
         signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         for number in signals:
             self._loop.add_signal_handler(number, self._on_signal, number)
         unsubscribe = self._session.subscribe(self._on_event)
-        # Its prices and its window; asked first, so that it is known before the reply has an end.
+        # Prices and window of the model, requested first so that they are known when the reply ends.
         self._session.model.describe_soon()
         try:
             self._session.submit(prompt)
@@ -143,26 +97,26 @@ class Headless:
             unsubscribe()
         self._write_end()
         await self._wait_written()
-        # Only now: on a terminal the two must not mix.
-        self._say_end()
-        await asyncio.wait({self._errors.finish()}, timeout=LAST_WORDS_S)
+        # After the reply, because on a terminal the two must not mix.
+        self._write_end_message()
+        await asyncio.wait({self._errors.finish()}, timeout=LAST_MESSAGES_S)
         for number in signals:
             self._loop.remove_signal_handler(number)
         return self._exit_code()
 
     async def _wait_written(self) -> None:
-        """Wait for a reader as long as it takes, but from a signal on for `LAST_WORDS_S` at most."""
+        """Wait until all is written; after a signal for `LAST_MESSAGES_S` at most."""
         written = self._writer.finish()
-        await asyncio.wait({written, self._hurried}, return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.wait({written}, timeout=LAST_WORDS_S)
+        await asyncio.wait({written, self._signalled}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({written}, timeout=LAST_MESSAGES_S)
 
-    def _hurry(self) -> None:
-        if not self._hurried.done():
-            self._hurried.set_result(None)
+    def _stop_waiting(self) -> None:
+        if not self._signalled.done():
+            self._signalled.set_result(None)
 
     def _on_signal(self, number: signal.Signals) -> None:
-        """Q1: the first stops as a key would, a second one skips the grace."""
-        self._hurry()
+        """The first signal stops as a key does, a second one skips the grace (Q1)."""
+        self._stop_waiting()
         if self._signal is None:
             self._signal = number
             self._session.stop(CancelReason(Cause.SIGNAL, number.name))
@@ -171,7 +125,7 @@ class Headless:
 
     def _on_output_closed(self) -> None:
         self._output_closed = True
-        self._hurry()
+        self._stop_waiting()
         self._session.stop(CancelReason(Cause.CLIENT, "standard output was closed"))
 
     def _on_event(self, event: Event) -> None:
@@ -185,21 +139,23 @@ class Headless:
                 self._running[event.call_id] = title
             case CallEnded(name=name, status=status):
                 title = self._running.pop(event.call_id, event.title)
-                self._say(f"{name} {title}: {status}")
+                self._write_message(f"{name} {title}: {status}")
             case QuestionAsked(question=question):
-                # Nobody is there to answer; after this listener the question is open.
-                self._loop.call_soon(self._session.answer, question.ask_id, Answer(AnswerKind.DENY, NOBODY))
+                # No person can answer. The question is open only after this listener has returned.
+                self._loop.call_soon(
+                    self._session.questions.answer, question.ask_id, Answer(AnswerKind.DENY, NOBODY)
+                )
             case Notice(text=text):
-                self._say(text)
+                self._write_message(text)
             case BackOffStarted() | ModelFailedOver() | ParametersLeftOut():
-                self._say(in_words(event))
+                self._write_message(describe(event))
             case TurnEnded():
                 self._ended = event
             case _:
                 pass
 
     def _write(self, text: str) -> None:
-        """A terminal gets no control sequence of the model's; a file gets the reply as it is."""
+        """A terminal gets no control sequences of the model; a file gets the reply as it is."""
         self._write_shown(text if self._printable is None else self._printable.feed(text))
 
     def _write_shown(self, shown: str) -> None:
@@ -210,9 +166,9 @@ class Headless:
         assert self._ended is not None
         match self._output:
             case Output.JSON:
-                # Escapes say the same to a program and nothing to a terminal.
+                # JSON escapes mean the same to a program and are harmless on a terminal.
                 escaped = self._printable is not None
-                told = asdict(self._ended) | self._figures()
+                told = msgspec.to_builtins(self._ended) | self._figures()
                 self._writer.write(json.dumps(told, ensure_ascii=escaped) + "\n")
             case Output.TEXT:
                 if self._printable is not None:
@@ -223,33 +179,34 @@ class Headless:
                 assert_never(self._output)
 
     def _figures(self) -> dict[str, object]:
-        """Where to go on, and what the turn has used and cost (H6); None where that is not known."""
-        session = self._session
-        spent = session.record.spent_in(session.record.turns[-1].turn) if session.record.turns else Spending()
+        """The session, and what the turn has used and cost (H6); None for what is not known."""
+        session, record = self._session, self._session.record
+        spent = record.spent_in(record.turns[-1].turn) if record.turns else Spend()
+        steps = record.plain_steps
         return {
             "session": session.session_id,
-            "model": session.history[-1].model if session.history else session.choice.model,
-            "usage": None if spent == Spending() else asdict(spent.usage),
+            "model": steps[-1].model if steps else session.model.choice.model,
+            "usage": None if spent == Spend() else asdict(spent.usage),
             "cost": spent.dollars,
         }
 
-    def _say_end(self) -> None:
+    def _write_end_message(self) -> None:
         assert self._ended is not None
         proof = self._ended.proof
         if self._ended.error is not None:
-            self._say(self._ended.error)
+            self._write_message(self._ended.error)
         elif proof is not None:
             after = "" if proof.after_s is None else f" after {proof.after_s * 1000:.1f} ms"
             how = "" if proof.closing is None else f", connection {proof.closing}"
-            self._say(f"{self._ended.outcome} by {proof.source}{after}{how}")
+            self._write_message(f"{self._ended.outcome} by {proof.source}{after}{how}")
         if self._ended.unsaved is not None:
-            self._say(self._ended.unsaved)
+            self._write_message(self._ended.unsaved)
 
-    def _say(self, text: str) -> None:
+    def _write_message(self, text: str) -> None:
         self._errors.write(f"caesura: {printable(text)}\n")
 
     def _exit_code(self) -> int:
-        """A signal counts for a complete reply too: it may have cut what was left to write."""
+        """A signal counts after a complete reply too: it may have cut the output."""
         assert self._ended is not None
         if self._output_closed:
             return ExitCode.OUTPUT_CLOSED
@@ -269,8 +226,8 @@ class Headless:
 
 
 async def run_prompt(session: Session, prompt: str, output: Output) -> int:
-    """Run `prompt` in a session and close that; the exit code."""
+    """Run `prompt` in a session, close the session and return the exit code."""
     try:
         return await Headless(session, output).run(prompt)
     finally:
-        await session.aclose(CancelReason(Cause.QUIT, "end of the program"))
+        await session.aclose(CancelReason(Cause.QUIT, END_OF_PROGRAM))

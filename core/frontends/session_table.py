@@ -7,18 +7,18 @@ title comes last in its line, so that letters whose width a terminal sees otherw
 from __future__ import annotations
 
 import time
-import unicodedata
 from typing import TYPE_CHECKING
 
-from core.costs import format_dollars
-from core.sanitize import printable
-from core.sessions import title_of
-from core.values import dataclass
+from core.base.cells import beginning, cell_width
+from core.base.sanitize import printable
+from core.base.values import Value
+from core.model.costs import format_dollars
+from core.session.archive import title_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from core.records import Hit, SessionInfo
+    from core.storage.records import SearchMatch, SessionInfo
 
 LEAST_TITLE = 24
 """Columns that are kept for a title before anything else is shown of a session but its id."""
@@ -26,10 +26,10 @@ LEAST_TITLE = 24
 MOST_FOLDER = 30
 _GAP = "  "
 _INDENT = "    "
+_MINUTES = "%Y-%m-%d %H:%M"
 
 
-@dataclass(frozen=True, slots=True)
-class Columns:
+class Columns(Value):
     """`width` of the terminal in columns; so many characters of an id tell all sessions apart; whether each
     line says in which folder the session works."""
 
@@ -53,33 +53,25 @@ def session_lines(infos: Sequence[SessionInfo], columns: Columns) -> Iterator[st
 def session_records(infos: Iterable[SessionInfo]) -> Iterator[str]:
     """Id, time, steps, cost, state, folder and title with tabs between them, in full."""
     for info in infos:
-        yield "\t".join(
-            (
-                *(info.session_id, _time(info.updated_at), str(info.steps), format_dollars(info.cost)),
-                *(_state(info), _line(info.workspace), title_of(info)),
-            )
-        )
+        figures = (info.session_id, _time(info.updated_at), str(info.steps), format_dollars(info.cost))
+        yield "\t".join((*figures, _state(info), _line(info.workspace), title_of(info)))
 
 
-def hit_lines(hits: Iterable[Hit], columns: Columns) -> Iterator[str]:
+def hit_lines(hits: Iterable[SearchMatch], columns: Columns) -> Iterator[str]:
     """Two lines for each: the session, and below it what surrounds the words."""
     for hit in hits:
         info = hit.info
-        head = (info.session_id[: columns.id_length], _date(info.updated_at), title_of(info))
+        head = (info.session_id[: columns.id_length], _time(info.updated_at, _MINUTES), title_of(info))
         yield fitted(_GAP.join(head), columns.width)
         yield fitted(_INDENT + _line(hit.snippet), columns.width)
 
 
-def hit_records(hits: Iterable[Hit]) -> Iterator[str]:
+def hit_records(hits: Iterable[SearchMatch]) -> Iterator[str]:
     """Id, time, number of the step, folder, title and surroundings with tabs between them, in full."""
     for hit in hits:
         info = hit.info
-        yield "\t".join(
-            (
-                *(info.session_id, _time(info.updated_at), str(hit.step)),
-                *(_line(info.workspace), title_of(info), _line(hit.snippet)),
-            )
-        )
+        place = (info.session_id, _time(info.updated_at), str(hit.step), _line(info.workspace))
+        yield "\t".join((*place, title_of(info), _line(hit.snippet)))
 
 
 _ID, _CHANGED, _STEPS, _COST, _STATE, _FOLDER, _TITLE = range(7)
@@ -90,7 +82,7 @@ _BY_IMPORTANCE = (_CHANGED, _STATE, _FOLDER, _STEPS, _COST)
 def _cells_of(info: SessionInfo, columns: Columns) -> tuple[str, ...]:
     return (
         info.session_id[: columns.id_length],
-        _date(info.updated_at),
+        _time(info.updated_at, _MINUTES),
         str(info.steps),
         format_dollars(info.cost),
         _state(info),
@@ -103,9 +95,8 @@ def _state(info: SessionInfo) -> str:
     return "in use" if info.in_use else "crashed" if info.crashed else ""
 
 
-def _shown_columns(table: Iterable[tuple[str, ...]], columns: Columns) -> list[int]:
+def _shown_columns(rows: Sequence[tuple[str, ...]], columns: Columns) -> list[int]:
     """Those that leave room for a title, in their order; the state only if there is one to tell."""
-    rows = list(table)
     wanted = [_CHANGED, _STEPS, _COST]
     if any(row[_STATE] for row in rows):
         wanted.append(_STATE)
@@ -126,54 +117,24 @@ def _padded(name: int, text: str, width: int) -> str:
     return blanks + text if name in (_STEPS, _COST) else text + blanks
 
 
-def cell_width(text: str) -> int:
-    """How many columns a printable text takes, rather one too many."""
-    return len(text) if text.isascii() else sum(map(_character_width, text))
-
-
-def _character_width(character: str) -> int:
-    if character == "\ufe0f":
-        # The sign that makes an emoji wide where a terminal knows it.
-        return 1
-    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
 def fitted(text: str, width: int) -> str:
     """The beginning of a line that fits, with an ellipsis for what is missing."""
     text = text.rstrip()
     if cell_width(text) <= width:
         return text
-    return _beginning(text, max(0, width - 1)) + "…"
+    return beginning(text, max(0, width - 1)) + "…"
 
 
 def _end_of(text: str, width: int) -> str:
-    return text if cell_width(text) <= width else "…" + _beginning(text[::-1], width - 1)[::-1]
-
-
-def _beginning(text: str, width: int) -> str:
-    for place, character in enumerate(text):
-        width -= _character_width(character)
-        if width < 0:
-            return text[:place]
-    return text
+    return text if cell_width(text) <= width else "…" + beginning(text[::-1], width - 1)[::-1]
 
 
 def _line(text: str) -> str:
     return " ".join(printable(text).split())
 
 
-def _date(at: float) -> str:
-    """Of this place's clock."""
-    return _local(at, "%Y-%m-%d %H:%M")
-
-
-def _time(at: float) -> str:
-    return _local(at, "%Y-%m-%dT%H:%M:%S%z")
-
-
-def _local(at: float, form: str) -> str:
+def _time(at: float, form: str = "%Y-%m-%dT%H:%M:%S%z") -> str:
+    """By this place's clock."""
     try:
         return time.strftime(form, time.localtime(at))
     except (OverflowError, OSError, ValueError):

@@ -1,6 +1,6 @@
-"""What `caesura keys` can be asked for: plain values, made by the command line and obeyed by a front end.
+"""Requests of `caesura keys`: plain values, made by the command line and carried out by a front end.
 
-A key itself is in none of them: it is typed, or piped in, where nobody can look on.
+None of them holds a key: it is typed or piped in, where it is not displayed.
 """
 
 from __future__ import annotations
@@ -8,38 +8,34 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TypeAlias
 
-from core.values import dataclass
+from core.base.values import Value
 
 
 class KeyPlace(StrEnum):
-    """Where a key is kept. The file is for those who ask for it: it is not encrypted."""
+    """Where a key is stored. The file is used only on request: it is not encrypted."""
 
     KEYRING = "keyring"
     FILE = "file"
 
 
-@dataclass(frozen=True, slots=True)
-class ListKeys:
-    """Every place where a key is, and never the key."""
+class ListKeys(Value):
+    """List every place that holds a key, never the key."""
 
 
-@dataclass(frozen=True, slots=True)
-class SetKey:
+class SetKey(Value):
     """In all of these `name` is a provider's, or that of an environment variable."""
 
     name: str
     place: KeyPlace = KeyPlace.KEYRING
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveKey:
+class RemoveKey(Value):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class TryKey:
-    """One cheap request with the key of `name`, or with that of each provider there is a key for. `model` and
-    `api_base` say whom to ask, where that is not the provider's usual model at its own address."""
+class TryKey(Value):
+    """One cheap request with the key of `name`, or with that of each provider that has one. `model` and
+    `api_base` are used instead of the provider's usual model and address, if given."""
 
     name: str | None = None
     model: str | None = None

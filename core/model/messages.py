@@ -1,4 +1,4 @@
-"""Messages and their parts: the only shape that is stored and that models are sent.
+"""Messages and their parts: the only form that is stored and sent to models.
 
 All of it is frozen and JSON-able. A message never changes after it was committed (H3).
 """
@@ -6,19 +6,20 @@ All of it is frozen and JSON-able. A message never changes after it was committe
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, assert_never
 
-from core.values import dataclass
+from msgspec.structs import replace
+
+from core.base.values import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
 class FinishReason(StrEnum):
-    """Why a reply ended, in the provider's view."""
+    """Why a reply ended, as the provider reports it."""
 
     STOP = "stop"
     LENGTH = "length"
@@ -27,8 +28,15 @@ class FinishReason(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(
+    Record,
+    rename={
+        "input_tokens": "input",
+        "output_tokens": "output",
+        "cached_tokens": "cached",
+        "reasoning_tokens": "reasoning",
+    },
+):
     """Tokens of one request as the provider counted them (H6)."""
 
     input_tokens: int
@@ -45,22 +53,19 @@ class Usage:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(Record, tag="text"):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Reasoning:
-    """What the model thought aloud. `signature` goes back to the provider with it, unread."""
+class Reasoning(Record, tag="reasoning"):
+    """The model's reasoning. `signature` goes back to the provider with it, unread."""
 
     text: str
     signature: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """A call the model asked for. `arguments` is the JSON text as it came, valid or not."""
+class ToolCall(Record, tag="call", rename={"call_id": "id"}):
+    """A call the model requested. `arguments` is the JSON text as received, valid or not."""
 
     call_id: str
     name: str
@@ -70,13 +75,11 @@ class ToolCall:
 Part = Text | Reasoning | ToolCall
 
 
-@dataclass(frozen=True, slots=True)
-class UserMessage:
+class UserMessage(Record, tag_field="role", tag="user"):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class AssistantMessage:
+class AssistantMessage(Record, tag_field="role", tag="assistant"):
     """One reply. `interrupted` marks a reply that a stop, a deadline or a failure cut short (H2)."""
 
     parts: tuple[Part, ...]
@@ -94,7 +97,7 @@ class AssistantMessage:
 
 
 class ResultStatus(StrEnum):
-    """What became of a call, told truthfully to the model and on its card (H5)."""
+    """The result of a call, reported truthfully to the model and on its card (H5)."""
 
     COMPLETED = "completed"
     FAILED = "failed"
@@ -103,9 +106,8 @@ class ResultStatus(StrEnum):
     NOT_STARTED = "not started"
 
 
-@dataclass(frozen=True, slots=True)
-class ToolResult:
-    """The one result of one call (H4). `text` is what the model is told; it says the status by itself."""
+class ToolResult(Record, rename={"call_id": "id"}):
+    """The one result of one call (H4). `text` is what the model receives; it states the status by itself."""
 
     call_id: str
     name: str
@@ -113,9 +115,8 @@ class ToolResult:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class ToolResults:
-    """The results of all calls of the reply before it, in their order (H4)."""
+class ToolResults(Record, tag_field="role", tag="tool"):
+    """The results of all calls of the preceding reply, in their order (H4)."""
 
     results: tuple[ToolResult, ...]
 
@@ -123,10 +124,9 @@ class ToolResults:
 Message = UserMessage | AssistantMessage | ToolResults
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Record):
     """The unit of commit (H3): the prompt that led to a reply if it was the first, the reply, the results of
-    its calls, and what it cost.
+    its calls, and its usage.
 
     `usage` is None when the provider reported none.
     """
@@ -140,19 +140,24 @@ class Step:
         return next((said.model for said in self.messages if isinstance(said, AssistantMessage)), "")
 
 
+REMINDER = "Do not run it again unless the user asks for it."
+"""Part of the result of a call that was stopped individually and not by time: its one reminder (S8)."""
+
+OUTPUT_SO_FAR = "\n\nOutput so far:\n"
+"""Separates, in a result, what happened from what the call had printed by then."""
+
 STOPPED_NOTE = "[The reply above was stopped before its end.]"
-"""What the model is told in the next prompt after an interrupted reply (H2)."""
+"""Tells the model about the stop in the next prompt after an interrupted reply (H2)."""
 
 UNREADABLE_KEPT = 2_000
-"""How many characters of arguments that are no JSON object go back to the model."""
+"""Characters of invalid arguments (not a JSON object) that go back to the model."""
 
 
 def sendable(messages: Iterable[Message]) -> tuple[Message, ...]:
-    """What of a conversation is sent, in a form that every provider accepts (H4).
+    """The part of a conversation that is sent, in a form that every provider accepts (H4).
 
-    Reasoning that the provider has not signed is left out, so are replies that are blank without it; prompts
-    that come to stand next to each other are joined, an interrupted reply is said to be one, and arguments
-    that are no JSON object are quoted in one.
+    Leaves out reasoning that the provider has not signed, and replies that are blank without it. Joins
+    adjacent prompts, marks an interrupted reply, and quotes arguments that are not a JSON object in one.
     """
     sent: list[Message] = []
     note = ""
@@ -177,7 +182,7 @@ def sendable(messages: Iterable[Message]) -> tuple[Message, ...]:
 
 
 def read_arguments(text: str) -> dict[str, object] | None:
-    """The arguments of a call; no text is no arguments. None for what is not one JSON object."""
+    """The arguments of a call; empty for empty text. None if the text is not one JSON object."""
     try:
         read = json.loads(text) if text.strip() else {}
     except (ValueError, RecursionError):
@@ -187,9 +192,9 @@ def read_arguments(text: str) -> dict[str, object] | None:
 
 @lru_cache(maxsize=4_096)
 def _acceptable(message: AssistantMessage) -> AssistantMessage:
-    """`message` without blank text and reasoning that its provider would not take back, its calls in JSON.
+    """`message` without blank text and reasoning that its provider would reject, its calls as JSON.
 
-    Remembered, for a message is sent again with every step that follows and its arguments may be long.
+    Cached, because a message is sent again with every later step and its arguments may be long.
     """
     keep: list[Part] = []
     for part in message.parts:

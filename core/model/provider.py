@@ -1,28 +1,26 @@
-"""What the engine knows of a language model: a request goes in, deltas come out, a token stops it.
+"""The engine's interface to language models: a request goes in, deltas come out, a token stops it.
 
-Providers implement `ModelProvider`; the engine sees nothing else of them. A provider *emits*
-its deltas into a callback instead of yielding them, so that no async generator holds a cancel scope open.
+Providers implement `ModelProvider`; the engine uses nothing else of them. A provider *emits* its deltas into
+a callback instead of yielding them, so that no async generator holds a cancel scope open.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from core.errors import CaesuraError
-from core.values import dataclass
+from core.base.errors import CaesuraError
+from core.base.values import Record, Value
+from core.model.messages import FinishReason, Message, Usage
 
 if TYPE_CHECKING:
     from core.cancel import CancelToken
-    from core.messages import FinishReason, Message, Usage
 
 
 class Phase(StrEnum):
-    """How far an operation has got, as a stop's record names it (T9)."""
+    """How far an operation has got, as the record of a stop names it (T9)."""
 
     BEFORE_REQUEST = "before request"
     CONNECTING = "connecting"
@@ -35,9 +33,8 @@ class Phase(StrEnum):
     IN_CALL = "in call"
 
 
-@dataclass(frozen=True, slots=True)
-class ToolSpec:
-    """A tool as the model is told of it. `parameters` is the JSON Schema of one object, as JSON text."""
+class ToolSpec(Record, forbid_unknown_fields=True):
+    """A tool as described to the model. `parameters` is the JSON Schema of one object, as JSON text."""
 
     name: str
     description: str
@@ -45,7 +42,7 @@ class ToolSpec:
 
 
 class Effort(StrEnum):
-    """How long a model that reasons may do so before it answers."""
+    """How long a reasoning model may reason before it answers."""
 
     NONE = "none"
     MINIMAL = "minimal"
@@ -54,11 +51,10 @@ class Effort(StrEnum):
     HIGH = "high"
 
 
-@dataclass(frozen=True, slots=True)
-class Parameters:
-    """How a model is to answer; None leaves it to the provider. `max_output` counts tokens.
+class Parameters(Record, forbid_unknown_fields=True):
+    """Parameters of a model's reply; None leaves it to the provider. `max_output` counts tokens.
 
-    A model that does not take one of them is asked without it, and `ParametersDropped` says so.
+    A parameter that a model does not take is left out of the request, and `ParametersDropped` reports it.
     """
 
     effort: Effort | None = None
@@ -66,23 +62,13 @@ class Parameters:
     top_p: float | None = None
     max_output: int | None = None
 
-    def or_else(self, others: Parameters) -> Parameters:
-        """Those of `others` where there is none here."""
-        return Parameters(
-            others.effort if self.effort is None else self.effort,
-            others.temperature if self.temperature is None else self.temperature,
-            others.top_p if self.top_p is None else self.top_p,
-            others.max_output if self.max_output is None else self.max_output,
-        )
-
 
 AS_IT_IS = Parameters()
 
 
-@dataclass(frozen=True, slots=True)
-class ModelChoice:
-    """Which model answers, and where. `model` is litellm's name, or that of a model or a route of the
-    person's own settings; `api_base` None is the usual address."""
+class ModelChoice(Value):
+    """Which model answers, and at which address. `model` is litellm's name, or that of a model or a route of
+    the user's own settings. `api_base` is None for the usual address."""
 
     model: str
     api_base: str | None = None
@@ -90,15 +76,14 @@ class ModelChoice:
     parameters: Parameters = AS_IT_IS
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRequest:
+class ModelRequest(Record, forbid_unknown_fields=True):
     """One request to a model.
 
     `model` is litellm's name for it, provider prefix included. `messages` is what is sent, already well
     formed (H4). `timeout_s` bounds the silence between two chunks and the wait for headers, in seconds.
-    `streaming` is false for a model that only answers in one piece; a stop closes its connection as well.
-    The model may call `tools`. `key_name` names the environment variable, or the entry of the keyring, that
-    holds the key, where it is not the provider's usual one; the key itself is never here.
+    `streaming` is false for a model that answers only as a whole; a stop closes its connection as well. The
+    model may call `tools`. `key_name` names the environment variable or keyring entry that holds the key, if
+    it is not the provider's usual one; the key itself is never here.
     """
 
     model: str
@@ -113,22 +98,20 @@ class ModelRequest:
     api_version: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TextDelta:
+class TextDelta(Record, tag="text"):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReasoningDelta:
+class ReasoningDelta(Record, tag="reasoning"):
     """Reasoning as the model shows it, with the provider's signature for it, which is sent back unread."""
 
     text: str
     signature: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCallDelta:
-    """A piece of a tool call. `index` tells the calls of one reply apart; `call_id` and `name` come once."""
+class ToolCallDelta(Record, tag="call", rename={"call_id": "id"}):
+    """A piece of a tool call. `index` identifies the call within the reply; `call_id` and `name` come
+    once."""
 
     index: int
     arguments: str
@@ -136,17 +119,16 @@ class ToolCallDelta:
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PhaseChanged:
+class PhaseChanged(Record, tag="phase"):
     phase: Phase
 
 
 class Closing(StrEnum):
-    """How the provider's connection of a stopped request came to its end.
+    """How the provider's connection of a stopped request ended.
 
-    `FINISHED`: the reply had come to its own end when the stop arrived. `KILLED`: the model process did not
-    confirm in time, so it was killed and the kernel closed its sockets. `UNCONFIRMED`: nobody can say.
-    `NOT_OPEN`: attempts before had failed, and none was under way.
+    `FINISHED`: the reply had ended by itself when the stop arrived. `KILLED`: the model process did not
+    confirm in time, so it was killed and the kernel closed its sockets. `UNCONFIRMED`: it is not known.
+    `NOT_OPEN`: earlier attempts had failed, and none was under way.
     """
 
     NEVER_OPENED = "never opened"
@@ -157,9 +139,8 @@ class Closing(StrEnum):
     UNCONFIRMED = "unconfirmed"
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """The proof of a stop: the last delta of a stopped stream. `at` is `time.monotonic()` of the close."""
+class Closed(Value):
+    """The report of a stop: the last delta of a stopped stream. `at` is `time.monotonic()` of the close."""
 
     how: Closing
     at: float
@@ -168,85 +149,71 @@ class Closed:
 class Wait:
     """One back-off under way. `skip` ends it at once, from any thread, and the next attempt follows.
 
-    A stop needs nothing of it: the wait ends through the token, and no attempt follows (R2).
+    A stop does not use it: the wait ends through the token, and no attempt follows (R2).
     """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.until = time.monotonic() + seconds
-        self._skipped = threading.Event()
+        self.skipped = False
         self._on_skip: Callable[[], object] = lambda: None
 
-    @property
-    def skipped(self) -> bool:
-        return self._skipped.is_set()
-
     def skip(self) -> None:
-        self._skipped.set()
+        self.skipped = True
         self._on_skip()
 
     def on_skip(self, callback: Callable[[], object]) -> None:
-        """Call this when it is skipped, in that thread; at once if it is already."""
+        """Call `callback` when the wait is skipped, in that thread; at once if it already was."""
         self._on_skip = callback
         if self.skipped:
             callback()
 
 
-@dataclass(frozen=True, slots=True)
-class BackingOff:
+class BackingOff(Value):
     """The provider waits before it tries again. `attempt` is the number of the next one, from 2, of at most
-    `attempts`; `failed` is the model that has failed and `why` the reason in words. The wait is over when
-    `BackedOff` comes, or the reply itself, or the end."""
+    `attempts`; `failed` is the model that failed and `why` the reason as text. The wait is over when
+    `BackedOff`, the reply or the end comes."""
 
-    wait: Wait = field(compare=False)
+    wait: Wait
     attempt: int
     attempts: int
     failed: str
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class BackedOff:
+class BackedOff(Value):
     """The wait is over and the next attempt begins."""
 
 
-@dataclass(frozen=True, slots=True)
-class FailedOver:
-    """`model` is asked now, because `failed` could not answer; `why` is the reason in words."""
+class FailedOver(Value):
+    """`model` is used from now on, because `failed` could not answer; `why` is the reason as text."""
 
     failed: str
     model: str
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class ParametersDropped:
-    """`model` is asked without these parameters, which it does not take."""
+class ParametersDropped(Record, tag="dropped"):
+    """`model` does not take these parameters, so they are left out of the request."""
 
     model: str
     names: tuple[str, ...]
 
 
-Delta = (
-    TextDelta
-    | ReasoningDelta
-    | ToolCallDelta
-    | PhaseChanged
-    | BackingOff
-    | BackedOff
-    | FailedOver
-    | ParametersDropped
-    | Closed
-)
+ContentDelta = TextDelta | ReasoningDelta | ToolCallDelta
+"""The parts of a reply."""
+
+Delta = ContentDelta | PhaseChanged | BackingOff | BackedOff | FailedOver | ParametersDropped | Closed
+"""What a provider emits while a request is under way."""
+
 Emit = Callable[[Delta], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(Value):
     """The normal end of a reply. `usage` is None when the provider sent none: it is never invented (H6).
 
-    `model` is what the server calls itself; `answered_by` the name under which it was asked, where that is
-    another than the request's.
+    `model` is what the server calls itself; `answered_by` is the name under which it was requested, if it
+    differs from the request's.
     """
 
     reason: FinishReason
@@ -256,7 +223,7 @@ class Finished:
 
 
 class FailureKind(StrEnum):
-    """Why a request failed, by what the user can do about it."""
+    """Why a request failed, grouped by what the user can do about it."""
 
     NO_KEY = "no key"
     WRONG_KEY = "wrong key"
@@ -278,8 +245,8 @@ class FailureKind(StrEnum):
 class ModelError(CaesuraError):
     """A request failed. `message` is one sentence for the user with what to do next.
 
-    `detail` is the library's own words, for the log alone: it may hold addresses, never keys.
-    `retry_after_s` is what the server asked for, in seconds, uncapped.
+    `detail` is the library's own text, for the log alone: it may hold addresses, never keys. `retry_after_s`
+    is what the server asked for, in seconds, uncapped.
     """
 
     def __init__(
@@ -298,14 +265,13 @@ class ModelError(CaesuraError):
         self.retry_after_s = retry_after_s
 
 
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """What the catalogue knows of a model; None where it does not know. Prices in dollars per token.
+class ModelInfo(Record, omit_defaults=True, forbid_unknown_fields=True):
+    """What the catalog knows of a model; None where it does not know. Prices in dollars per token.
 
-    A cached or a reasoning token without a price of its own costs what other tokens of the input or of the
-    output cost. For a prompt of more than `long_prompt` tokens the `long_` prices hold, where there are any.
-    `efforts` is true for a model that takes an `Effort`, `vision` for one that sees pictures. `members` are
-    the models behind a route, of which the route has the least limits, and no prices where theirs differ.
+    A cached or a reasoning token without a price of its own costs as much as other tokens of the input or
+    output. For a prompt of more than `long_prompt` tokens the `long_` prices hold, if any. `efforts` is true
+    for a model that takes an `Effort`, `vision` for one that accepts images. `members` are the models behind
+    a route; the route has their lowest limits, and no prices where theirs differ.
     """
 
     model: str
@@ -326,7 +292,7 @@ class ModelInfo:
     members: tuple[ModelInfo, ...] = ()
 
     def of(self, model: str) -> ModelInfo:
-        """What is known of the member of this name; of all of it if there is none."""
+        """What is known of the member of this name; of the whole if there is none."""
         return next((member for member in self.members if member.model == model), self)
 
 
@@ -334,18 +300,16 @@ class ModelProvider(Protocol):
     async def stream(self, request: ModelRequest, token: CancelToken, emit: Emit) -> Finished:
         """Send `request` and emit its deltas until its end.
 
-        Raises `ModelError` when the request fails and `core.cancel.Cancelled` when `token` ends it; then
-        the last delta emitted is `Closed`. The token is checked before anything is sent (R1, T3).
+        Raises `ModelError` when the request fails and `core.cancel.Cancelled` when `token` ends it; then the
+        last delta emitted is `Closed`. The token is checked before anything is sent (R1, T3).
         """
-        ...
 
     async def describe(self, model: str) -> ModelInfo:
-        """What is known of a model; never raises for one that is not known."""
-        ...
+        """What is known of a model; never raises for an unknown one."""
 
 
 class OfferKind(StrEnum):
-    """Where a model that can be chosen comes from: the person's settings, or the catalogue."""
+    """The source of an offered model: the user's settings, or the catalog."""
 
     ROUTE = "route"
     NAMED = "named"
@@ -353,10 +317,9 @@ class OfferKind(StrEnum):
     CATALOG = "catalog"
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A model that can be chosen, under the name `info.model`. `usable` is true when a key for it was found
-    in the environment, or none is needed; false when there is none there, and None where nobody looked."""
+class Offer(Value):
+    """A model that can be chosen, under the name `info.model`. `usable` is true if a key for it was found in
+    the environment or none is needed, false if none was found there, and None if it was not checked."""
 
     info: ModelInfo
     kind: OfferKind
@@ -364,8 +327,7 @@ class Offer:
 
 
 class Catalog(Protocol):
-    """Knows what models there are."""
+    """Lists the available models."""
 
     async def offers(self) -> tuple[Offer, ...]:
-        """All that can be chosen, the person's own first. Never raises; bounded in time; asks no server."""
-        ...
+        """All that can be chosen, the user's own first. Never raises; bounded in time; asks no server."""

@@ -1,19 +1,20 @@
-"""How a person without settings comes to a model: what can be found, what can be chosen, and who does it.
+"""How a user without settings gets a model: what can be found and chosen, and the interface that does it.
 
-Values, and the protocol between the screen of the first start and what looks, tests and keeps. Nothing here
-reads or writes anything. A key is never part of a value: it goes into `Setup.take_key` and is named by its
-provider from then on.
+Values, and the protocol between the screen of the first start and the code that searches, tests and saves.
+Nothing here reads or writes anything. A key is never part of a value: `Setup.take_key` receives it, and from
+then on its provider's name identifies it.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from core.model import ModelChoice
-from core.model_settings import ServerAddress
-from core.values import dataclass
+from msgspec.structs import replace
+
+from core.base.values import Value
+from core.model.provider import ModelChoice
+from core.model.settings import ServerAddress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,13 +22,12 @@ if TYPE_CHECKING:
     from core.cancel import CancelToken
 
 KEY_LIMIT = 4096
-"""Characters of the longest key that is taken."""
+"""Maximum length of an accepted key, in characters."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyedProvider:
-    """A provider that wants a key. `name` is litellm's, `variable` the environment's usual name for the key,
-    `model` the one that is asked when nobody has named another, with its prefix."""
+class KeyedProvider(Value):
+    """A provider that needs a key. `name` is litellm's, `variable` the usual environment variable of the key,
+    `model` the default model, with its prefix."""
 
     name: str
     title: str
@@ -35,33 +35,30 @@ class KeyedProvider:
     model: str
 
 
-@dataclass(frozen=True, slots=True)
-class EnvironmentKey:
-    """A key of `provider` stands in the environment under `variable`."""
+class EnvironmentKey(Value):
+    """A key of `provider` is in the environment under `variable`."""
 
     provider: KeyedProvider
     variable: str
 
 
 class KeyHome(StrEnum):
-    """Where a key is kept that a person has entered."""
+    """Where a key that the user entered is stored."""
 
     KEYRING = "keyring"
     FILE = "file"
     THIS_RUN = "this run"
 
 
-@dataclass(frozen=True, slots=True)
-class StoredKey:
-    """A key of `provider` has been kept before, in the keyring or in the file of keys."""
+class StoredKey(Value):
+    """A key of `provider` is already stored, in the keyring or in the file of keys."""
 
     provider: KeyedProvider
     home: KeyHome
 
 
-@dataclass(frozen=True, slots=True)
-class LocalServer:
-    """A server on this machine that answered. `name` is what settings call it; `models` are those that can
+class LocalServer(Value):
+    """A server on this machine that answered. `name` is its name in settings; `models` are those that can
     hold a conversation, by the server's own names, which may be anything."""
 
     name: str
@@ -74,15 +71,13 @@ class LocalServer:
 Found = EnvironmentKey | StoredKey | LocalServer
 
 
-@dataclass(frozen=True, slots=True)
-class DemoChosen:
-    """The built-in demo model. Nothing of it is kept, so that the next start asks again."""
+class DemoChosen(Value):
+    """The built-in demo model. It is not saved, so that the next start asks again."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelChosen:
-    """A model as it is asked now, and as settings name it: `setting`, with `server` as `[providers.NAME]`
-    under the name before the slash where it is not one of the known providers."""
+class ModelChosen(Value):
+    """A model as it is used now, and as settings name it: `setting`, with `server` as `[providers.NAME]`
+    under the name before the slash if it is not one of the known providers."""
 
     choice: ModelChoice
     setting: str
@@ -94,7 +89,7 @@ class ModelChosen:
 
     @property
     def by_name(self) -> ModelChosen:
-        """The same as the settings have it, once they do: a server of theirs gets no key but its own."""
+        """The same model once settings hold it: a server of the settings gets only its own key."""
         return replace(self, choice=replace(self.choice, model=self.setting, api_base=None))
 
 
@@ -106,7 +101,7 @@ def model_of(provider: KeyedProvider) -> ModelChosen:
 
 
 def model_on(server: LocalServer, model: str) -> ModelChosen:
-    """`model` of `server`, asked by a protocol under which no key of another provider is ever sent there."""
+    """`model` of `server`, over a protocol under which no key of another provider is ever sent there."""
     return ModelChosen(
         ModelChoice(f"{server.protocol}/{model}", server.api_base),
         f"{server.name}/{model}",
@@ -114,20 +109,8 @@ def model_on(server: LocalServer, model: str) -> ModelChosen:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """What one request with a key has shown: `failure` is a sentence, empty if the model answered."""
-
-    failure: str = ""
-
-    @property
-    def passed(self) -> bool:
-        return not self.failure
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """Whether something was kept: `failure` says in a sentence why not, `note` what one should know if it
+class Kept(Value):
+    """Whether something was saved: `failure` is a sentence why not, `note` a remark for the user if it
     was."""
 
     failure: str = ""
@@ -150,42 +133,36 @@ def fault_of_key(text: str) -> str:
 
 
 class Setup(Protocol):
-    """What the first start asks for. All of it runs in the event loop and none of it blocks it."""
+    """Operations of the first start. All of them run in the event loop and none blocks it."""
 
     @property
     def providers(self) -> tuple[KeyedProvider, ...]:
-        """Whose key can be entered, the most common first."""
-        ...
+        """The providers whose key can be entered, the most common first."""
 
     def present(self) -> tuple[Found, ...]:
-        """What is there without looking: keys in the environment."""
-        ...
+        """What is available without a search: keys in the environment."""
 
     async def look(self, on_found: Callable[[Found], object]) -> None:
-        """Look for everything else at once and tell of each thing when it is found; each place has 3 s.
+        """Search everything else at once and report each result when it is found; each place has 3 s.
 
-        Nothing leaves this machine, and no key goes anywhere. Never raises for what is not there, broken or
+        Nothing leaves this machine, and no key is sent anywhere. Never raises for what is missing, broken or
         hostile.
         """
-        ...
 
     def take_key(self, provider: str, value: str) -> None:
         """Hold this key of `provider` for this run, for its requests and for `keep_key`."""
-        ...
 
     def drop_key(self, provider: str) -> None:
-        """Forget what `take_key` was given, unless `keep_key` has kept it."""
-        ...
+        """Discard the key given to `take_key`, unless `keep_key` has stored it."""
 
-    async def test(self, chosen: ModelChosen, token: CancelToken) -> Trial:
-        """Send one small request. Raises `core.cancel.Cancelled` when `token` ends it; then the connection is
-        closed."""
-        ...
+    async def test(self, chosen: ModelChosen, token: CancelToken) -> str:
+        """Send one small request. The result is a sentence why it failed, empty if the model answered.
+
+        Raises `core.cancel.Cancelled` when `token` ends it; then the connection is closed.
+        """
 
     async def keep_key(self, provider: str, home: KeyHome) -> Kept:
-        """Put the key that was taken where the next start finds it. Bounded in time."""
-        ...
+        """Store the key given to `take_key` for the next start. Bounded in time."""
 
     async def save(self, chosen: ModelChosen) -> Kept:
         """Write the choice into the settings."""
-        ...

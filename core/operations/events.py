@@ -1,6 +1,6 @@
-"""What a session tells its front ends: a closed union of small frozen values.
+"""The events of a session: a closed union of small frozen values.
 
-They can be stored and sent: no event carries a live object. Begin and end come in pairs, and the end always
+They can be stored and sent: no event carries a live object. Start and end come in pairs, and the end always
 comes: after each `TurnStarted` exactly one `TurnEnded` with the same id (U4).
 """
 
@@ -9,13 +9,30 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from core.values import dataclass
+from core.base.values import Record, Value
+from core.model.provider import Closing
 
 if TYPE_CHECKING:
-    from core.compaction_plan import Action, Trigger
-    from core.messages import ResultStatus, Usage
-    from core.model import Closing, Effort, ModelInfo
-    from core.permissions import Mode
+    from core.model.messages import ResultStatus, Usage
+    from core.model.provider import Effort, ModelInfo
+    from core.permissions.policy import Mode
+
+
+class Trigger(StrEnum):
+    """Why a compaction is made."""
+
+    AUTOMATIC = "the context is nearly full"
+    REFUSED = "the provider found the request too long"
+    ASKED = "asked for"
+
+
+class Action(StrEnum):
+    """What to do about a context."""
+
+    NOTHING = "nothing"
+    TRIM = "trim"
+    SUMMARISE = "summarise"
+    FULL = "full"
 
 
 class Outcome(StrEnum):
@@ -37,14 +54,13 @@ class Status(StrEnum):
     STOPPING = "stopping"
 
 
-@dataclass(frozen=True, slots=True)
-class StopProof:
+class StopReport(Record):
     """What is known of the end of a stopped turn or call (E6).
 
-    `source` is the key, signal or command. `after_s` is the time from the request to the confirmed end of all
-    that was alive, in seconds; None while something has not confirmed it. `closing` is None when no request
-    was under way. `unconfirmed` names what had not ended when it was given up, `alive` the processes that
-    refused, each with its id and name; `processes` counts those that ended.
+    `source` is the key, signal or command. `after_s` is the time in seconds from the request to the confirmed
+    end of all that was running; None while something has not confirmed it. `closing` is None when no request
+    was under way. `unconfirmed` names what had not ended when the wait was given up. `alive` lists the
+    processes that did not end, each with its id and name; `processes` counts those that ended.
     """
 
     source: str
@@ -56,23 +72,22 @@ class StopProof:
 
 
 class ShownKind(StrEnum):
-    """How a result is drawn for the person."""
+    """How a result is drawn for the user."""
 
     TEXT = "text"
     DIFF = "diff"
     MARKDOWN = "markdown"
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What the person sees of a call's result, or of what it is going to do."""
+class Shown(Record):
+    """What the user sees of a call's result, or of what the call is going to do."""
 
     text: str
     kind: ShownKind = ShownKind.TEXT
 
 
 class AnswerKind(StrEnum):
-    """What a person says to a question. Only the first three allow anything."""
+    """The user's answer to a question. Only the first three allow anything."""
 
     ONCE = "once"
     SESSION = "session"
@@ -84,20 +99,18 @@ class AnswerKind(StrEnum):
         return self is not AnswerKind.DENY
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Value):
     """`words` go to the model with a denial."""
 
     kind: AnswerKind
     words: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """May this call do that? Answered by id: `Session.answer(ask_id, answer)`.
+class Question(Value):
+    """A question whether a call is allowed. Answer it by id: `Session.questions.answer(ask_id, answer)`.
 
-    `title` is what it does on one line, `why` says why it is asked. `rule` is what "for the session" and
-    "always" would allow, in words; empty where they are not offered. `agent` names the sub-agent that asks.
+    `title` describes the call on one line, `why` gives the reason for asking. `rule` describes what "for the
+    session" and "always" would allow; empty if they are not offered. `agent` names the sub-agent that asks.
     """
 
     ask_id: str
@@ -110,9 +123,8 @@ class Question:
     agent: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class TurnStarted:
-    """`started_at` is `time.monotonic()`. A `continued` turn takes up one that was stopped."""
+class TurnStarted(Value):
+    """`started_at` is `time.monotonic()`. A `continued` turn resumes one that was stopped."""
 
     turn_id: int
     prompt: str
@@ -120,32 +132,25 @@ class TurnStarted:
     continued: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TurnStopping:
-    """The turn was asked to end, `source` says by what; it has not ended yet."""
+class TurnStopping(Value):
+    """The turn was asked to end and has not ended yet. `source` is the cause."""
 
     turn_id: int
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class TextArrived:
+class TextArrived(Value):
     turn_id: int
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReasoningArrived:
+class ReasoningArrived(Value):
     turn_id: int
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class CallNamed:
-    """The model has named a call: it is queued, and can be stopped, from now on (S1, S4).
-
-    `parent_id` is the call of the sub-agent that it belongs to.
-    """
+class CallNamed(Value):
+    """A call is queued and can be stopped (S1, S4). `parent_id` is the call of its sub-agent, if any."""
 
     turn_id: int
     call_id: str
@@ -153,21 +158,19 @@ class CallNamed:
     parent_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CallStarted:
-    """The call's arguments are read: `title` is what it does on one line. It may still be asked about."""
+class CallStarted(Value):
+    """The call's arguments are read: `title` describes it on one line. A question may still follow."""
 
     turn_id: int
     call_id: str
     title: str
 
 
-@dataclass(frozen=True, slots=True)
-class CallEnded:
-    """The last word on a call, once for each `CallNamed` (H5).
+class CallEnded(Value):
+    """The last event of a call, once for each `CallNamed` (H5).
 
-    `arguments` is their JSON text as it came. `seconds` counts from its start, None if it never ran. `proof`
-    is that of its stop, if it was stopped.
+    `arguments` is the JSON text as received. `seconds` counts from its start, None if it never ran. `proof`
+    is the report of its stop, if it was stopped.
     """
 
     turn_id: int
@@ -178,47 +181,43 @@ class CallEnded:
     shown: Shown
     arguments: str
     seconds: float | None = None
-    proof: StopProof | None = None
+    proof: StopReport | None = None
     parent_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class QuestionAsked:
+class QuestionAsked(Value):
     turn_id: int
     question: Question
 
 
-@dataclass(frozen=True, slots=True)
-class QuestionClosed:
-    """`answer` is None when a stop has closed it, which is no denial (E4)."""
+class QuestionClosed(Value):
+    """`answer` is None when a stop has closed the question; that is not a denial (E4)."""
 
     turn_id: int
     ask_id: str
     answer: Answer | None
 
 
-@dataclass(frozen=True, slots=True)
-class ModeChanged:
+class ModeChanged(Value):
     mode: Mode
 
 
-@dataclass(frozen=True, slots=True)
-class BackgroundEnded:
-    """A background command is over. `shown` is its output, `proof` that of its stop, if it was stopped."""
+class BackgroundEnded(Value):
+    """A background command has ended. `shown` is its output, `proof` the report of its stop, if it was
+    stopped."""
 
     call_id: str
     title: str
     exit_code: int | None
     shown: Shown
-    proof: StopProof | None = None
+    proof: StopReport | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CompactionStarted:
-    """`turn_id` is None for `/compact`; `call_id` is its operation's, empty for one that only trims.
+class CompactionStarted(Value):
+    """`turn_id` is None for `/compact`. `call_id` is its operation's id, empty if outputs are only trimmed.
 
-    `steps` are the steps that are summarised, or those of which outputs are trimmed; `tokens` estimates the
-    context before.
+    `steps` counts the steps that are summarized, or whose outputs are trimmed; `tokens` estimates the context
+    before.
     """
 
     turn_id: int | None
@@ -229,12 +228,11 @@ class CompactionStarted:
     tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class CompactionEnded:
-    """The last word on a compaction, once for each `CompactionStarted`.
+class CompactionEnded(Value):
+    """The last event of a compaction, once for each `CompactionStarted`.
 
-    `number` is that of its record; None means that nothing has changed, and then `proof` is that of its stop
-    or `error` a sentence for the user. `upto` counts the steps that the summary stands for. `tokens`
+    `number` is that of its record. None means that nothing has changed; then `proof` is the report of its
+    stop or `error` a sentence for the user. `upto` counts the steps that the summary replaces. `tokens`
     estimates the context now. `usage` is what the provider counted for the request, None if it counted
     nothing or the request was stopped.
     """
@@ -247,18 +245,17 @@ class CompactionEnded:
     tokens: int
     usage: Usage | None = None
     error: str | None = None
-    proof: StopProof | None = None
+    proof: StopReport | None = None
     upto: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class BackOffStarted:
-    """A request failed before it had shown anything, and is made again in `seconds`, at `until` of
-    `time.monotonic()`: `Session.retry_now` makes it at once, a stop ends the wait and makes none (R2).
+class BackOffStarted(Value):
+    """A request failed before it had shown anything, and is repeated in `seconds`, at `until` of
+    `time.monotonic()`. `Session.backoffs.skip_all` repeats it at once; a stop ends the wait (R2).
 
     `call_id` is that of the request's operation. The next attempt is number `attempt` of at most `attempts`;
-    `model` is what has failed, and `why` says why, in words. `turn_id` is None for a compaction that was
-    asked for.
+    `model` is the one that failed and `why` the reason as text. `turn_id` is None for a compaction that the
+    user requested.
     """
 
     turn_id: int | None
@@ -271,17 +268,15 @@ class BackOffStarted:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class BackOffEnded:
-    """The last word on a back-off, once for each `BackOffStarted`, whatever ended it."""
+class BackOffEnded(Value):
+    """The last event of a back-off, once for each `BackOffStarted`, however it ended."""
 
     turn_id: int | None
     call_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class ModelFailedOver:
-    """`model` is asked now, because `failed` could not answer."""
+class ModelFailedOver(Value):
+    """`model` is used from now on, because `failed` could not answer."""
 
     turn_id: int
     failed: str
@@ -289,27 +284,24 @@ class ModelFailedOver:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class ParametersLeftOut:
-    """`model` is asked without these parameters, which it does not take. Told once for each model."""
+class ParametersLeftOut(Value):
+    """`model` does not take these parameters, so requests leave them out. Emitted once for each model."""
 
     turn_id: int
     model: str
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ModelSwitched:
-    """Another model answers, or the same in another way, from the next turn on."""
+class ModelSwitched(Value):
+    """Another model, or the same one with other settings, answers from the next turn on."""
 
     model: str
     effort: Effort | None
 
 
-@dataclass(frozen=True, slots=True)
-class StepCommitted:
-    """`usage` is this step's, None if the provider reported none; `total` the session's so far. `model` is
-    the one that answered, where a route was asked; else empty."""
+class StepCommitted(Value):
+    """`usage` is this step's, None if the provider reported none; `total` is the session's so far. `model` is
+    the one that answered if the request went to a route; else empty."""
 
     turn_id: int
     usage: Usage | None
@@ -317,49 +309,45 @@ class StepCommitted:
     model: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class TurnEnded:
-    """The last word on a turn.
+class TurnEnded(Value):
+    """The last event of a turn.
 
     `error` is a sentence for the user. `returned_prompt` is set when nothing of the turn was kept (H1): it
-    goes back to an empty composer. Not so the prompt of `/continue`, which nobody wrote. `text` is what of
-    the reply was kept, whole or partial. `unsaved` says why the end is not in the file, if it is not.
-    `changed` names the files that tools of ours have changed in it, or set out to, and that can be put back.
+    returns to an empty composer. The prompt of `/continue` does not, since the user did not write it. `text`
+    is what was kept of the reply, whole or partial. `unsaved` is the reason why the end is not in the file,
+    if it is not. `changed` names the files that our tools changed, or were about to change, and that can be
+    restored.
     """
 
     turn_id: int
     outcome: Outcome
     text: str
     error: str | None = None
-    proof: StopProof | None = None
+    proof: StopReport | None = None
     returned_prompt: str | None = None
     unsaved: str | None = None
     changed: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class QueueChanged:
+class QueueChanged(Value):
     """Prompts that wait for the running turn; `paused` when a stop has made them wait for the user."""
 
     prompts: tuple[str, ...]
     paused: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Titled:
-    """The session has a title, or another one."""
+class Titled(Value):
+    """The session has a new title."""
 
     title: str
 
 
-@dataclass(frozen=True, slots=True)
-class ModelDescribed:
+class ModelDescribed(Value):
     info: ModelInfo
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """A sentence for the person about the session itself: a setting that could not be used, a rule that could
+class Notice(Value):
+    """A sentence for the user about the session itself: a setting that could not be used, a rule that could
     not be kept."""
 
     text: str

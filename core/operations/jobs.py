@@ -2,7 +2,7 @@
 
 Each job is an operation under a token that no turn owns: Esc never reaches it, its own stop control, its
 deadline and the end of the program do (C4). One runs at a time, the others wait for it, listed. A job must
-never hold up anything, be told as the failure of a turn, or change anything once it was stopped.
+never delay anything, be reported as the failure of a turn, or change anything once it was stopped.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, assert_never
 
+from core.base.errors import CaesuraError
+from core.base.values import Value
 from core.cancel import Cancelled, CancelReason, CancelToken, Cause
-from core.errors import CaesuraError
-from core.messages import FinishReason
-from core.model import (
+from core.model.messages import FinishReason
+from core.model.provider import (
     BackedOff,
     BackingOff,
     Closed,
@@ -33,14 +34,13 @@ from core.model import (
     TextDelta,
     ToolCallDelta,
 )
-from core.operations import OperationKind, OperationState
-from core.supervision import Graces, supervise
-from core.values import dataclass
+from core.operations.operation import OperationKind, OperationState
+from core.operations.supervise import Graces, start_operation, supervise
 
 if TYPE_CHECKING:
-    from core.messages import Usage
-    from core.model import ModelProvider, ModelRequest
-    from core.operations import Operation, Registry
+    from core.model.messages import Usage
+    from core.model.provider import ModelProvider, ModelRequest
+    from core.operations.registry import Operation, Registry
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ DEADLINE_S = 120.0
 """What a job may take, all its requests together; it can be extended in the panel like any deadline."""
 
 MOST_CHARACTERS = 200_000
-"""Of one answer, its reasoning included: a model that cannot stop talking is stopped."""
+"""Characters of one answer, its reasoning included; a longer one is stopped."""
 
 NEWER = "a newer one of its kind"
 
@@ -64,22 +64,21 @@ class JobKind(StrEnum):
 
 
 class JobError(CaesuraError):
-    """A job could not be done. For the log: nobody waits for it."""
+    """A job could not be done. For the log, because nothing waits for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asking:
+class JobContext(Value):
     """What the work of a job has at hand. `token` is the job's: for threads, which no cancel reaches.
 
-    `ask` makes one request and returns the text of the answer. It raises `ModelError`, `JobError` for an
+    `complete` makes one request and returns the text of the answer. It raises `ModelError`, `JobError` for an
     answer that is cut, and `Cancelled`.
     """
 
     token: CancelToken
-    ask: Callable[[ModelRequest], Awaitable[str]]
+    complete: Callable[[ModelRequest], Awaitable[str]]
 
 
-Work: TypeAlias = Callable[[Asking], Awaitable[None]]
+Work: TypeAlias = Callable[[JobContext], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -91,11 +90,11 @@ class _Job:
 
 
 class Jobs:
-    """Those of one session. Cancelling `token` ends them all, and no other can be started from then on.
+    """The jobs of one session. Cancelling `token` ends them all, and no other can be started from then on.
 
-    `spend` is told the usage of each request as its provider counted it (H6), which model was asked and which
-    one answered, unless the job was stopped before. `stragglers` keeps what did not end within its grace.
-    With `enabled` false none is ever started.
+    `spend` is called with the usage of each request as its provider counted it (H6), the model that was asked
+    and the one that answered, unless the job was stopped before. `abandoned_tasks` keeps what did not end
+    within its grace. With `enabled` false none is ever started.
     """
 
     def __init__(
@@ -103,7 +102,7 @@ class Jobs:
         session_id: str,
         provider: ModelProvider,
         registry: Registry,
-        stragglers: set[asyncio.Task[Any]],
+        abandoned_tasks: set[asyncio.Task[Any]],
         *,
         spend: Callable[[Usage, str, str], None],
         enabled: bool = True,
@@ -112,22 +111,17 @@ class Jobs:
         self._session_id = session_id
         self._provider = provider
         self._registry = registry
-        self._stragglers = stragglers
+        self._abandoned_tasks = abandoned_tasks
         self._spend = spend
         self._enabled = enabled
         self._graces = graces
-        self._token = CancelToken.detached(f"jobs of {session_id}")
+        self.token: Final = CancelToken.detached(f"jobs of {session_id}")
         self._one_at_a_time = asyncio.Lock()
         self._jobs: dict[asyncio.Task[None], _Job] = {}
 
     @property
-    def token(self) -> CancelToken:
-        """Above all of them: no turn's, so that no Esc reaches it."""
-        return self._token
-
-    @property
     def tasks(self) -> tuple[asyncio.Task[None], ...]:
-        """Those that have not ended. Once `token` is cancelled they do within the graces."""
+        """The tasks that have not ended. Once `token` is cancelled they end within the graces."""
         return tuple(self._jobs)
 
     def start(self, kind: JobKind, work: Work, *, detail: str = "") -> bool:
@@ -135,11 +129,11 @@ class Jobs:
 
         `detail` stands in its row. One of the same kind that still waits is replaced by this one.
         """
-        if not self._enabled or self._token.cancelled:
+        if not self._enabled or self.token.cancelled:
             return False
         self._supersede(kind)
         operation = self._registry.open(
-            self._session_id, OperationKind.JOB, kind.value, self._token, detail=detail
+            self._session_id, OperationKind.JOB, kind.value, self.token, detail=detail
         )
         job = _Job(kind, operation, work)
         task = asyncio.create_task(self._run(job), name=f"{kind} job of {self._session_id}")
@@ -162,20 +156,19 @@ class Jobs:
             return
         try:
             job.running = True
-            work = asyncio.create_task(self._work(job), name=f"work of {operation.call_id}")
-            work.add_done_callback(partial(_on_worked, operation))
-            await supervise(work, operation.token, self._graces, self._stragglers)
+            work = start_operation(operation, lambda: self._work(job))
+            work.add_done_callback(partial(_log_failure, operation))
+            await supervise(work, operation.token, self._graces, self._abandoned_tasks)
         finally:
             self._one_at_a_time.release()
 
     async def _work(self, job: _Job) -> None:
-        with job.operation as operation:
-            operation.start(Phase.BEFORE_REQUEST)
-            operation.limit(DEADLINE_S)
-            with operation.token.bind():
-                await job.work(Asking(operation.token, partial(self._ask, operation)))
+        operation = job.operation
+        operation.start(Phase.BEFORE_REQUEST)
+        operation.limit(DEADLINE_S)
+        await job.work(JobContext(operation.token, partial(self._complete, operation)))
 
-    async def _ask(self, operation: Operation, request: ModelRequest) -> str:
+    async def _complete(self, operation: Operation, request: ModelRequest) -> str:
         # Its own token, for an answer that is too long ends the request and no more.
         token = operation.token.child(f"request of {operation.call_id}")
         answer = _Answer(operation, token)
@@ -219,13 +212,11 @@ class _Answer:
             case ReasoningDelta(text):
                 self._count(text)
             case PhaseChanged(phase):
-                self.operation.enter(phase)
+                self.operation.phase = phase
             case BackingOff():
-                self.operation.enter(Phase.BACK_OFF)
-            case ToolCallDelta() | Closed():
-                pass  # no tool was offered; and the end of a stop is the operation's to tell
-            case BackedOff() | FailedOver() | ParametersDropped():
-                pass  # nobody waits for a job, and what it asks with is not the person's choice
+                self.operation.phase = Phase.BACK_OFF
+            case ToolCallDelta() | Closed() | BackedOff() | FailedOver() | ParametersDropped():
+                pass  # No tool was offered, and no front end shows the requests of a job.
             case _:
                 assert_never(delta)
 
@@ -245,10 +236,7 @@ class _Answer:
             self.token.cancel(CancelReason(Cause.CLIENT, "its length", remind=False))
 
 
-def _on_worked(operation: Operation, work: asyncio.Task[None]) -> None:
-    """The end of the work's task, also of one that was cancelled before its first step; a line in the log."""
-    if operation.state.live:
-        operation.end(OperationState.CANCELLED)
+def _log_failure(operation: Operation, work: asyncio.Task[None]) -> None:
     if work.cancelled():
         return
     match work.exception():

@@ -1,4 +1,4 @@
-"""What is never touched without a question, in no mode, unless a rule names it.
+"""What always needs a question, in every mode, unless a rule names it.
 
 Paths are compared as the kernel would find them, links resolved. That holds for the moment of asking only:
 a link that is changed afterwards, and a hard link, are not seen here. A command that computes a path, or
@@ -12,16 +12,19 @@ import os
 import re
 from enum import Enum
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from core.base.secrets import is_secret_name, is_secret_path
+from core.permissions.shell_parser import names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 class Guard(Enum):
-    """Why something always asks; the value is for the person."""
+    """Why a call always asks; the value is shown to the person."""
 
     OUTSIDE = "it is outside the workspace"
     SECRET = "it may hold secrets"
@@ -31,26 +34,14 @@ class Guard(Enum):
     UNREADABLE = "it cannot be read for sure"
 
 
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_SECRET_NAMES = _names(
-    ".env .env.* .envrc *.env .netrc _netrc .pgpass .npmrc .pypirc .git-credentials .htpasswd .dockercfg "
-    "credentials credentials.* secrets.* keys.toml id_rsa* id_dsa* id_ecdsa* id_ed25519* "
-    "*.pem *.key *.p12 *.pfx *.jks *.keystore *.kdbx *.ppk *.asc *.gpg"
-)
-_NO_SECRET_NAMES = _names("*.pub *.example *.sample *.template *.dist")
-_SECRET_FOLDERS = _names(".ssh .gnupg .aws .azure .kube .docker .password-store gcloud")
-
-_PROTECTED_NAMES = _names(
+_PROTECTED_NAMES = names(
     ".caesura.toml .mcp.json .gitconfig .gitmodules .bashrc .bash_profile .bash_login .bash_logout "
     ".bash_aliases .profile .zshrc .zshenv .zprofile .zlogin .zlogout .kshrc .cshrc .tcshrc .login .inputrc "
     ".envrc .vimrc .exrc config.fish .xprofile .xinitrc .xsessionrc .pythonrc"
 )
-_PROTECTED_FOLDERS = _names(".git .husky .ssh .vscode .idea")
+_PROTECTED_FOLDERS = names(".git .husky .ssh .vscode .idea")
 
-_HARMLESS_DEVICES = _names("/dev/null /dev/stdin /dev/stdout /dev/stderr /dev/zero /dev/urandom")
+_HARMLESS_DEVICES = names("/dev/null /dev/stdin /dev/stdout /dev/stderr /dev/zero /dev/urandom")
 
 
 def resolve(path: Path) -> Path | None:
@@ -71,16 +62,16 @@ def resolve(path: Path) -> Path | None:
 
 def path_guards(path: Path, root: Path) -> frozenset[Guard]:
     """The guards of a resolved path, or of a pattern of paths; `root` is the workspace, resolved."""
-    names = [part.casefold() for part in path.parts]
+    parts = [part.casefold() for part in path.parts]
     inside = path.is_relative_to(root)
-    below = [part.casefold() for part in path.relative_to(root).parts] if inside else names
+    below = [part.casefold() for part in path.relative_to(root).parts] if inside else parts
     found = set[Guard]()
     if not inside:
         found.add(Guard.OUTSIDE)
-    if _is_secret(names[-1] if names else "") or not _SECRET_FOLDERS.isdisjoint(below):
+    if is_secret_name(path.name) or is_secret_path(PurePath(*below)):
         found.add(Guard.SECRET)
     if (
-        (names and names[-1] in _PROTECTED_NAMES)
+        (parts and parts[-1] in _PROTECTED_NAMES)
         or not _PROTECTED_FOLDERS.isdisjoint(below)
         or path.is_relative_to(_own_folder())
     ):
@@ -88,19 +79,8 @@ def path_guards(path: Path, root: Path) -> frozenset[Guard]:
     return frozenset(found)
 
 
-def is_secret(path: Path) -> bool:
-    """Whether a file may hold secrets by its name: what a search through a folder passes over."""
-    return _is_secret(path.name.casefold()) or not _SECRET_FOLDERS.isdisjoint(path.parts)
-
-
-def _is_secret(name: str) -> bool:
-    return any(fnmatchcase(name, known) for known in _SECRET_NAMES) and not any(
-        fnmatchcase(name, known) for known in _NO_SECRET_NAMES
-    )
-
-
 def _own_folder() -> Path:
-    from core.folders import config_folder
+    from core.base.folders import config_folder
 
     return Path(os.path.realpath(config_folder()))
 
@@ -117,7 +97,8 @@ def word_guards(command: Sequence[str], folder: Path, root: Path) -> frozenset[G
 
 
 def _named(word: str) -> set[str]:
-    """What a word may name: as a whole, behind `=`, behind an option's letter; with its variables known."""
+    """The paths that a word may name: the whole word, the part after `=` or after an option's letter, with
+    variables expanded."""
     found = set[str]()
     for text in (word, word.partition("=")[2], re.sub(r"^-\w", "", word)):
         known = os.path.expandvars(text)
@@ -145,7 +126,7 @@ def _looks_like_a_path(word: str, folder: Path) -> bool:
         # Also `/x/` of a sed command begins so; but nothing can be reached below what does not exist.
         top = f"/{word.strip('/').partition('/')[0]}"
         return bool(re.search(r"[*?\[{]", top)) or _exists(Path(top))
-    return "/" in word or word.startswith(".") or _is_secret(word.casefold()) or _exists(folder / word)
+    return "/" in word or word.startswith(".") or is_secret_name(word) or _exists(folder / word)
 
 
 def _exists(path: Path) -> bool:

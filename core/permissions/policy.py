@@ -1,9 +1,9 @@
-"""May this call run? Modes and rules of one session.
+"""Decides whether a call may run, by the mode and the rules of a session.
 
 Deny goes before ask, ask before allow. Paths outside the workspace and dangerous commands are always asked
 about, in every mode, unless a rule names them; symbolic links are resolved before anything is compared.
-What a rule matches is in `core.rules`, what always asks in `core.guards`. This module must never ask, nor
-touch the file system on the event loop: `decide` and `remember` are for a thread.
+What a rule matches is in `core.permissions.rules`, what always asks in `core.permissions.guards`. This module
+never asks. `decide` and `remember` use the file system, so they are for a thread.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, assert_never
 from urllib.parse import urlsplit
 
-from core.access import Access, AccessKind, Workspace
-from core.errors import CaesuraError
-from core.guards import Guard, resolve
-from core.rules import Rule, Subject, allows, forbids
-from core.values import dataclass
+from msgspec.structs import replace
+
+from core.base.errors import CaesuraError
+from core.base.values import Value
+from core.permissions.access import Access, AccessKind, Workspace
+from core.permissions.guards import Guard, resolve
+from core.permissions.rules import Rule, Subject, allows, forbids
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["Decision", "Denied", "Mode", "Permissions", "Rule", "Verdict"]
+__all__ = ["Decision", "Denied", "Mode", "Permissions", "Rule", "Rules", "Verdict"]
 
 
 class Mode(StrEnum):
@@ -39,13 +41,13 @@ class Mode(StrEnum):
 
     @property
     def next(self) -> Mode:
-        """The one that Shift+Tab goes to."""
+        """The next mode for Shift+Tab."""
         modes = list(Mode)
         return modes[(modes.index(self) + 1) % len(modes)]
 
 
 class Denied(CaesuraError):
-    """The call may not run. The message says by what, for the model; `words` are the person's."""
+    """The call may not run. The message tells the model why; `words` are those of the person."""
 
     def __init__(self, message: str, words: str = "") -> None:
         super().__init__(message)
@@ -58,8 +60,7 @@ class Verdict(StrEnum):
     DENY = "deny"
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Value):
     """`why` is for the person who is asked, or for the model that is refused. `offered` is the rule that
     "for the session" and "always" would add; None where they are not offered."""
 
@@ -68,13 +69,12 @@ class Decision:
     offered: Rule | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Rules:
+class Rules(Value):
     """Replaced as a whole, so that a decision in a thread sees one state of them."""
 
-    allow: tuple[Rule, ...]
-    ask: tuple[Rule, ...]
-    deny: tuple[Rule, ...]
+    allow: tuple[Rule, ...] = ()
+    ask: tuple[Rule, ...] = ()
+    deny: tuple[Rule, ...] = ()
 
 
 class Permissions:
@@ -88,16 +88,14 @@ class Permissions:
         workspace: Workspace,
         *,
         mode: Mode = Mode.ASK,
-        allow: tuple[Rule, ...] = (),
-        ask: tuple[Rule, ...] = (),
-        deny: tuple[Rule, ...] = (),
+        rules: Rules = Rules(),  # noqa: B008 - cannot change
         keep: Callable[[Rule], object] = lambda _: None,
     ) -> None:
         self.workspace = workspace
         self.version = 0
-        """Counts the changes of mode and rules, by which an old decision is known."""
+        """The number of changes of mode and rules, which tells whether a decision is out of date."""
         self._mode = mode
-        self._rules = _Rules(allow, ask, deny)
+        self._rules = rules
         self._remembering = threading.Lock()
         self._keep = keep
 
@@ -110,20 +108,13 @@ class Permissions:
         self._mode = mode
         self.version += 1
 
-    def adopt(
-        self,
-        *,
-        allow: tuple[Rule, ...],
-        ask: tuple[Rule, ...],
-        deny: tuple[Rule, ...],
-        keep: Callable[[Rule], object],
-    ) -> None:
+    def adopt(self, rules: Rules, keep: Callable[[Rule], object]) -> None:
         """Take over the rules of the settings, which are read after the session was made.
 
         What was allowed for the session meanwhile stays allowed.
         """
         with self._remembering:
-            self._rules = _Rules((*self._rules.allow, *allow), ask, deny)
+            self._rules = replace(rules, allow=(*self._rules.allow, *rules.allow))
             self._keep = keep
             self.version += 1
 
@@ -161,7 +152,7 @@ class Permissions:
         with self._remembering:
             rules = self._rules
             if rule not in rules.allow:
-                self._rules = _Rules((*rules.allow, rule), rules.ask, rules.deny)
+                self._rules = replace(rules, allow=(*rules.allow, rule))
                 self.version += 1
         if always:
             self._keep(rule)
@@ -173,7 +164,7 @@ def _subject(tool: str, access: Access, workspace: Workspace) -> Subject:
     text = access.subject.strip()
     match access.kind:
         case AccessKind.COMMAND:
-            from core.tools.shell_syntax import commands, is_dangerous
+            from core.permissions.shell_analysis import commands, is_dangerous
 
             folder = access.paths[0] if access.paths else workspace.root
             return Subject(
@@ -201,7 +192,7 @@ def _changes(subject: Subject) -> bool:
         case AccessKind.EDIT | AccessKind.SERVER:
             return True
         case AccessKind.COMMAND:
-            from core.tools.shell_syntax import is_read_only
+            from core.permissions.shell_analysis import is_read_only
 
             return not is_read_only(subject.text)
         case _:
@@ -221,6 +212,14 @@ def _free(mode: Mode, subject: Subject) -> bool:
             assert_never(subject.kind)
 
 
+_ASKING = {
+    AccessKind.EDIT: "edits",
+    AccessKind.COMMAND: "commands",
+    AccessKind.NETWORK: "web addresses",
+    AccessKind.SERVER: "tools of servers",
+}
+
+
 def _why(subject: Subject, guards: frozenset[Guard], mode: Mode) -> str:
     if guards:
         reasons = [
@@ -229,19 +228,8 @@ def _why(subject: Subject, guards: frozenset[Guard], mode: Mode) -> str:
             if guard in guards
         ]
         return "; ".join(reasons)
-    match subject.kind:
-        case AccessKind.READ | AccessKind.AGENT:
-            return "it asks"
-        case AccessKind.EDIT:
-            return f"edits ask in the mode {mode}"
-        case AccessKind.COMMAND:
-            return f"commands ask in the mode {mode}"
-        case AccessKind.NETWORK:
-            return f"web addresses ask in the mode {mode}"
-        case AccessKind.SERVER:
-            return f"tools of servers ask in the mode {mode}"
-        case _:
-            assert_never(subject.kind)
+    asking = _ASKING.get(subject.kind)
+    return f"{asking} ask in the mode {mode}" if asking else "it asks"
 
 
 # -- what "for the session" and "always" would allow --
@@ -286,11 +274,9 @@ def _offered_command(subject: Subject, guards: frozenset[Guard]) -> str:
 
 def _offered_path(subject: Subject, guards: frozenset[Guard]) -> str | None:
     """The folder of one path, absolute outside the workspace; the path itself where it is guarded."""
-    match subject.real:
-        case (path,) if path is not None:
-            pass
-        case _:
-            return None
+    path = subject.real[0] if len(subject.real) == 1 else None
+    if path is None:
+        return None
     exact = _as_pattern(path, subject.root)
     if subject.kind is AccessKind.READ:
         return f"{exact}/**" if path.is_dir() else exact

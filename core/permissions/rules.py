@@ -8,26 +8,34 @@ name what it is denied under another. This module must never look at a mode, and
 from __future__ import annotations
 
 import glob
+import itertools
 import re
 import shlex
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
-from typing import assert_never
+from typing import TYPE_CHECKING, TypeAlias, assert_never
 from urllib.parse import urlsplit
 
-from core.access import AccessKind
-from core.errors import CaesuraError
-from core.guards import Guard, host_guards, path_guards, word_guards
-from core.values import dataclass
+from core.base.errors import CaesuraError
+from core.base.values import Value
+from core.permissions.access import AccessKind
+from core.permissions.guards import Guard, host_guards, path_guards, word_guards
+from core.permissions.shell_parser import program_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 
-class RuleError(CaesuraError):
+LONGEST_RUN = 131_072
+"""Characters of a command line that are compared. Linux starts no program with a longer argument."""
+
+
+class RuleError(CaesuraError, ValueError):
     """A text is no rule."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Value):
     """`tool` and a glob over what is touched, such as `shell(git status *)` or `edit_file(src/**)`.
 
     `tool` may be a glob too: `mcp__github__*`. The pattern is, by the kind of the tool:
@@ -55,8 +63,7 @@ class Rule:
         return cls(found[1], "*" if found[2] is None else found[2])
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(Value):
     """What one call is going to touch, with what had to be found out about it.
 
     `root` is the workspace, resolved. `given` are the paths as named, `real` the same ones resolved, None
@@ -80,7 +87,7 @@ class Subject:
 
     @property
     def guards(self) -> frozenset[Guard]:
-        """Why it has to be asked about, whatever the mode."""
+        """Why it needs a question in every mode."""
         match self.kind:
             case AccessKind.READ | AccessKind.EDIT:
                 return frozenset[Guard]().union(*(self.path_guards(real) for real in self.real))
@@ -94,7 +101,7 @@ class Subject:
                 assert_never(self.kind)
 
     def path_guards(self, real: Path | None) -> frozenset[Guard]:
-        """Those of one of its paths; what protects a file from edits does not from being read."""
+        """The guards of one of its paths. `PROTECTED` is about edits and does not count for reading."""
         if real is None:
             return frozenset({Guard.OUTSIDE})
         found = path_guards(real, self.root)
@@ -120,7 +127,7 @@ def forbids(rule: Rule, subject: Subject) -> bool:
     if rule.pattern in {"*", "**", subject.text}:
         return True
     if subject.kind is AccessKind.COMMAND:
-        return any(_command_matches(rule.pattern, words) for words in _loose_commands(subject))
+        return _covers_any(_pattern_words(rule.pattern), _possible_commands(subject.text, subject.commands))
     if subject.has_paths:
         paths = {*subject.given, *(real for real in subject.real if real is not None)}
         patterns = {rule.pattern, _with_real_folder(rule.pattern)}
@@ -175,20 +182,17 @@ def _allows_command(rules: tuple[Rule, ...], subject: Subject) -> bool:
 
 
 def _allows_words(rule: Rule, words: tuple[str, ...], subject: Subject) -> bool:
-    if not _command_matches(rule.pattern, words):
+    from core.permissions.shell_analysis import is_dangerous
+
+    globs = _pattern_words(rule.pattern)
+    if not _globs_match(globs, words):
         return False
     folder = subject.folder or subject.root
     guards = word_guards(words, folder, subject.root)
-    if not guards <= word_guards(_pattern_words(rule.pattern), folder, subject.root):
+    if not guards <= word_guards(globs, folder, subject.root):
         return False
-    # The danger is known of the line as a whole, so all its parts have to be named.
-    return subject.dangerous is None or _is_dangerous(rule.pattern)
-
-
-def _is_dangerous(pattern: str) -> bool:
-    from core.tools.shell_syntax import is_dangerous
-
-    return is_dangerous(pattern) is not None
+    # The danger is known for the whole line only, so rules must name all its parts.
+    return subject.dangerous is None or is_dangerous(rule.pattern) is not None
 
 
 def _pattern_words(pattern: str) -> list[str]:
@@ -198,8 +202,7 @@ def _pattern_words(pattern: str) -> list[str]:
         return pattern.split()
 
 
-def _command_matches(pattern: str, words: tuple[str, ...]) -> bool:
-    globs = _pattern_words(pattern)
+def _globs_match(globs: list[str], words: Sequence[str]) -> bool:
     if not globs:
         return False
     *first, last = globs
@@ -212,7 +215,10 @@ def _command_matches(pattern: str, words: tuple[str, ...]) -> bool:
     return all(fnmatchcase(word, pattern) for word, pattern in zip(words, exact, strict=False))
 
 
-# Words behind which any other may be where the real command begins.
+_Starts: TypeAlias = dict[str, list[tuple[tuple[str, ...], int]]]
+"""Words and the index of the first word of a command in them, by the name of its program."""
+
+# Programs that run the words after them as a command.
 _CARRIER = re.compile(
     r".*=.*|sudo|doas|su|env|command|builtin|exec|eval|nohup|time|nice|ionice|setsid|timeout|stdbuf|xargs|watch|"
     r"chroot|busybox|sh|bash|zsh|dash|ksh|fish|ssh|find|parallel|script|unshare|nsenter|bwrap|"
@@ -220,25 +226,51 @@ _CARRIER = re.compile(
 )
 
 
-def _loose_commands(subject: Subject) -> set[tuple[str, ...]]:
-    """All that might be a command in the line: too many rather than too few."""
-    if subject.commands is not None:
-        found = set(subject.commands)
+@lru_cache(maxsize=4)
+def _possible_commands(text: str, commands: tuple[tuple[str, ...], ...] | None) -> _Starts:
+    """Where commands may begin in the line, by the names of their programs; rather too many than too few.
+
+    Every rule looks at them, so they are kept.
+    """
+    if commands is None:
+        found = dict.fromkeys(_pieces(text[:LONGEST_RUN]))
     else:
-        found = {tuple(piece.split()) for piece in re.split(r"[;&|\n(){}`]|\$\(", subject.text)}
-    for words in list(found):
-        found |= _carried(words)
-    found |= {(Path(words[0]).name, *words[1:]) for words in found if words}
-    return found - {()}
+        carried = (word for words in commands if _is_carrier(words) for word in words[1:])
+        found = dict.fromkeys((*commands, *itertools.chain.from_iterable(map(_pieces, carried))))
+    starts: _Starts = {}
+    for words in found:
+        # Behind a carrier, a command may begin at any word.
+        for at in range(len(words) if _is_carrier(words) else min(len(words), 1)):
+            for name in {words[at], program_name(words[at])}:
+                starts.setdefault(name, []).append((words, at))
+    return starts
 
 
-def _carried(words: tuple[str, ...]) -> set[tuple[str, ...]]:
-    if not words or not _CARRIER.fullmatch(Path(words[0]).name):
-        return set()
-    found = {words[start:] for start in range(1, len(words))}
-    for word in words[1:]:
-        found |= {tuple(piece.split()) for piece in re.split(r"[;&|\n(){}`]|\$\(", word)}
-    return found
+def _pieces(text: str) -> Iterator[tuple[str, ...]]:
+    return (tuple(piece.split()) for piece in re.split(r"[;&|\n(){}`]|\$\(", text))
+
+
+def _is_carrier(words: tuple[str, ...]) -> bool:
+    return bool(words) and _CARRIER.fullmatch(program_name(words[0])) is not None
+
+
+def _covers_any(globs: list[str], starts: _Starts) -> bool:
+    """Whether a pattern covers a command that begins at one of these places.
+
+    Only as many words as the pattern has are compared, and one more: all of them at every place would be
+    quadratic in the line.
+    """
+    if not globs:
+        return False
+    if glob.escape(globs[0]) == globs[0]:
+        names = [globs[0]]
+    else:
+        names = [name for name in starts if fnmatchcase(name, globs[0])]
+    return any(
+        _globs_match(globs, (name, *words[at + 1 : at + len(globs) + 1]))
+        for name in names
+        for words, at in starts.get(name, ())
+    )
 
 
 def _as_path(pattern: str, root: Path) -> Path:

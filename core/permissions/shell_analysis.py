@@ -1,7 +1,7 @@
-"""What can be known of a command line before it runs, for permissions: its parts, and whether it only reads.
+"""Analysis of a command line for permissions: its parts, and whether it only reads.
 
-It errs on the side of asking: what it does not know for sure changes something. It knows names and options
-of programs, not what somebody has put under these names. It must never import anything heavy.
+In doubt a line counts as one that changes something. Programs are known by name and options; another program
+under such a name is not noticed. It must never import anything heavy.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from core.tools.shell_dangers import is_dangerous
-from core.tools.shell_words import SimpleCommand, names, parse
+from core.permissions.shell_dangers import is_dangerous
+from core.permissions.shell_parser import SimpleCommand, any_begins, names, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,12 +18,18 @@ if TYPE_CHECKING:
 __all__ = ["commands", "is_dangerous", "is_read_only"]
 
 
+LONGEST_LINE: Final = 32_768
+"""The longest line, in characters, whose parts are found. A longer one is not known for sure, so it asks."""
+
+
 def commands(command: str) -> tuple[tuple[str, ...], ...] | None:
     """The words of each simple command of a line, in order; None if they are not known for sure.
 
     A redirection into or from a file is a part of its own, such as `(">", "build.log")`, so that a rule for
-    `echo *` does not cover writing. Variables stay as they are written.
+    `echo *` does not cover writing. Variables stay as they are written. For a thread.
     """
+    if len(command) > LONGEST_LINE:
+        return None
     line = parse(command)
     if not line.sure or not line.commands:
         return None
@@ -38,7 +44,7 @@ def commands(command: str) -> tuple[tuple[str, ...], ...] | None:
 
 
 LONGEST_READ: Final = 4_096
-"""Characters of a line that are read on the event loop: a millisecond's worth."""
+"""The longest line, in characters, that can count as one that only reads."""
 
 
 def is_read_only(command: str) -> bool:
@@ -76,8 +82,6 @@ _VERSIONED: Final = names(
     "python python3 node npm pip pip3 cargo rustc go gcc g++ clang make cmake java ruby uv docker"
 )
 
-_FIND_ACTIONS: Final = ("-delete", "-exec", "-ok", "-fprint", "-fls")
-
 _DATE: Final = re.compile(r"\+.*|-u|--utc|-R|-I\w*|--iso-8601(=\w+)?|--rfc-\w+(=\w+)?|--date=.*", re.DOTALL)
 
 _SED_PRINT: Final = re.compile(
@@ -85,32 +89,13 @@ _SED_PRINT: Final = re.compile(
 )
 
 
-def _find(arguments: list[str]) -> bool:
-    return not any(word.startswith(_FIND_ACTIONS) for word in arguments)
-
-
-def _sort(arguments: list[str]) -> bool:
-    return not any(re.match(r"--[oct]|-[^-]*[oT]", word) for word in arguments)
+def _without(options: str) -> Callable[[list[str]], bool]:
+    """A check for commands that only read unless a word begins as the pattern says."""
+    return lambda arguments: not any_begins(options, arguments)
 
 
 def _uniq(arguments: list[str]) -> bool:
     return sum(not word.startswith("-") for word in arguments) <= 1
-
-
-def _rg(arguments: list[str]) -> bool:
-    return not any(re.match(r"--(pre|hostname-bin|search-zip)|-[^-]*z", word) for word in arguments)
-
-
-def _fd(arguments: list[str]) -> bool:
-    return not any(re.match(r"--exec|-[^-]*[xX]", word) for word in arguments)
-
-
-def _tree(arguments: list[str]) -> bool:
-    return not any(re.match(r"-[^-]*[oR]|--output", word) for word in arguments)
-
-
-def _file(arguments: list[str]) -> bool:
-    return not any(re.match(r"-[^-]*C|--comp", word) for word in arguments)
 
 
 def _date(arguments: list[str]) -> bool:
@@ -123,20 +108,8 @@ def _sed(arguments: list[str]) -> bool:
         len(arguments) >= 2
         and arguments[0] == "-n"
         and _SED_PRINT.fullmatch(arguments[1]) is not None
-        and not any(word.startswith("-") for word in arguments[2:])
+        and not any_begins("-", arguments[2:])
     )
-
-
-def _command(arguments: list[str]) -> bool:
-    return bool(arguments) and arguments[0] in ("-v", "-V")
-
-
-def _version(arguments: list[str]) -> bool:
-    return arguments in (["--version"], ["-V"])
-
-
-def _nothing(arguments: list[str]) -> bool:
-    return not arguments
 
 
 _GIT_READERS: Final = names(
@@ -166,7 +139,7 @@ def _git(arguments: list[str]) -> bool:
         return False
     verb, rest = words[0], words[1:]
     # `--output=FILE` may be shortened; the others run programs.
-    if any(re.match(r"--o(?!neline$)|--ext|--exec|--textconv|--filters|-O", word) for word in rest):
+    if any_begins(r"--o(?!neline$)|--ext|--exec|--textconv|--filters|-O", rest):
         return False
     if verb in _GIT_READERS:
         return True
@@ -177,9 +150,18 @@ def _git(arguments: list[str]) -> bool:
     return bool(rest) and rest[0] in _GIT_PARTS.get(verb, ())
 
 
+_fd = _without(r"--exec|-[^-]*[xX]")
+
 _CHECKED: Final[dict[str, Callable[[list[str]], bool]]] = {
-    "find": _find, "sort": _sort, "uniq": _uniq, "rg": _rg, "fd": _fd, "fdfind": _fd, "tree": _tree,
-    "file": _file, "date": _date, "sed": _sed, "command": _command, "hostname": _nothing, "git": _git,
-    **dict.fromkeys(_VERSIONED, _version),
+    "find": _without(r"-delete|-exec|-ok|-fprint|-fls"),
+    "sort": _without(r"--[oct]|-[^-]*[oT]"),
+    "rg": _without(r"--(pre|hostname-bin|search-zip)|-[^-]*z"),
+    "fd": _fd, "fdfind": _fd,
+    "tree": _without(r"-[^-]*[oR]|--output"),
+    "file": _without(r"-[^-]*C|--comp"),
+    "uniq": _uniq, "date": _date, "sed": _sed, "git": _git,
+    "command": lambda arguments: arguments[:1] in (["-v"], ["-V"]),
+    "hostname": lambda arguments: not arguments,
+    **dict.fromkeys(_VERSIONED, lambda arguments: arguments in (["--version"], ["-V"])),
 }  # fmt: skip
 """Change nothing with some of their arguments only."""

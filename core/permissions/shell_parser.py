@@ -1,22 +1,35 @@
-"""A shell's command line taken apart: its simple commands, what is quoted in them, what can only be guessed.
+"""Parser of shell command lines: simple commands, quoting, and what can only be guessed.
 
 It never fails. What it does not understand for sure, such as a loop, a function or a substitution, makes the
-line not `sure`; then the commands are what they seem to be. Who decides that something may run must look at
-`sure`; who warns may use the rest as well. Time is linear in the line but for nested substitutions.
+line not `sure`; then the commands are what they seem to be. Code that allows a line must check `sure`;
+code that warns may use the rest too. Time is linear in the line but for nested substitutions.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import field
-from typing import Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
-from core.values import dataclass
+from core.base.values import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def names(text: str) -> frozenset[str]:
     """A set of names that are written with spaces between them."""
     return frozenset(text.split())
+
+
+def program_name(word: str) -> str:
+    """The name of the program at a path."""
+    return word.rstrip("/").rpartition("/")[2]
+
+
+def any_begins(pattern: str, words: Iterable[str]) -> bool:
+    """Whether a word begins as the regular expression says."""
+    return any(re.match(pattern, word, re.DOTALL) for word in words)
 
 
 RESERVED: Final = names(
@@ -33,8 +46,7 @@ _PLAIN_BRACES = re.compile(r"\{[\w@^~/-]*\}")
 _VARIABLE = re.compile(r"\$(?:\w+|[@*#?$!-]|\{\w+\})")
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(Value):
     """One word as the command gets it. `expands`: a variable in it is not known; `globs`: file names may
     take its place; `hidden`: it is spelled with escapes."""
 
@@ -44,8 +56,7 @@ class Word:
     hidden: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Redirect:
+class Redirect(Value):
     """`operator` without the number of the descriptor; `target` a file, or a descriptor behind `>&`."""
 
     operator: str
@@ -62,8 +73,7 @@ class Redirect:
         return self.opens_file and self.operator not in ("<", "<&")
 
 
-@dataclass(frozen=True, slots=True)
-class SimpleCommand:
+class SimpleCommand(Value):
     """`piped`: it reads what the command before it writes. `background`: it is not waited for."""
 
     words: tuple[Word, ...]
@@ -76,8 +86,7 @@ class SimpleCommand:
         return tuple(word.text for word in self.words)
 
 
-@dataclass(frozen=True, slots=True)
-class CommandLine:
+class CommandLine(Value):
     """`nested` are the texts of substitutions, which are command lines of their own."""
 
     commands: tuple[SimpleCommand, ...]
@@ -86,7 +95,7 @@ class CommandLine:
 
 
 def parse(line: str) -> CommandLine:
-    """Take a command line apart."""
+    """Parse a command line."""
     return _Parser(line).parse()
 
 
@@ -289,11 +298,11 @@ class _Parser:
         self._end_word()
         self.sure = self.sure and not self.awaiting
         self.awaiting = ""
-        if self.words or self.redirects:
+        is_command = bool(self.words or self.redirects)
+        if is_command:
             command = SimpleCommand(tuple(self.words), tuple(self.redirects), self.piped, by == "&")
             self.commands.append(command)
-            self.piped = by in ("|", "|&")
-        elif by not in ("\n", "(", ")"):
-            # `| sort` goes on behind a parenthesis: nothing to add, but the next one is piped.
+        if is_command or by not in ("\n", "(", ")"):
+            # `| sort` may go on behind a parenthesis: nothing was added, but the next one is piped.
             self.piped = by in ("|", "|&")
         self.words, self.redirects = [], []

@@ -1,15 +1,13 @@
-"""Run a command so that all of it can be stopped, and say truly whether it was (X1, X2, X6, X7).
+"""Run a command so that its whole process tree can be stopped, and report whether it was (X1, X2, X6, X7).
 
-This is Caesura's side. The work is done by one keeper process per command (`core.keeper`): a stop is one byte
-to its socket, written by the token in whatever thread, and asks nothing of the event loop. The loop only
-reads: the output, paced, and the keeper's reports.
+Each command has a supervisor process (`core.process.supervisor`). A stop is one byte to the supervisor's
+socket, which the token sends from any thread without the event loop. The loop only reads: the output, paced,
+and the supervisor's reports.
 
-What it must never do: read faster than it can show, wait for anything without a bound once a stop is there,
-or claim that something has ended which it has not seen end.
+After a stop nothing here waits without a bound, and an end is reported only if it was seen.
 
 Not solved: a command may open the user's terminal by its device's name (`/dev/pts/3`) and read from it, as
-any program of the user's may. What it cannot have is that terminal as `/dev/tty`, its signals and its job
-control.
+any program of the user may. It does not get the terminal as `/dev/tty`, its signals or its job control.
 """
 
 from __future__ import annotations
@@ -17,26 +15,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
 import select
 import signal
 import sys
 import time
 from typing import TYPE_CHECKING
 
+from core.base.secrets import is_provider_variable
+from core.base.values import Value
 from core.cancel import shielded
-from core.containment import Containment, available_containment
-from core.keeper import GRACE_S
-from core.keeper_link import Command, CommandError, KeeperLink
-from core.output_ring import OutputRing
-from core.process_table import look_up
-from core.values import dataclass
+from core.process.containment import Containment
+from core.process.output_buffer import OutputRing
+from core.process.process_table import look_up
+from core.process.supervisor import GRACE_S
+from core.process.supervisor_client import Command, CommandError, SupervisorClient
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from core.cancel import CancelToken
-    from core.process_table import Process
+    from core.process.process_table import Process
 
 __all__ = [
     "Command",
@@ -46,7 +44,6 @@ __all__ = [
     "OutputRing",
     "RunningCommand",
     "Survivor",
-    "available_containment",
     "child_environment",
     "kill_survivor",
     "run_command",
@@ -55,37 +52,33 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 END_WITHIN_S = GRACE_S + 1.0
-"""A keeper that has not reported the end of a stopped command by then is killed, and no longer believed."""
+"""A supervisor that has not reported the end of a stopped command by then is killed."""
 
 FORCE_WITHIN_S = 1.0
 
-_KEY = re.compile(r".*_API_?(KEY|TOKEN)S?|ANTHROPIC_AUTH_TOKEN", re.IGNORECASE)
-
 _QUIET = {"TERM": "dumb", "PAGER": "cat", "GIT_PAGER": "cat", "GIT_TERMINAL_PROMPT": "0"}
-"""There is no terminal and nobody to type: what would page, draw or ask must not begin to."""
+"""There is no terminal and no person to type: programs must not page, draw or ask."""
 
 
 LOOKED_FOR_S = 0.5
 """How long a killed process may take to be gone, in seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Survivor:
-    """A process that lives although it was killed. `started`, in clock ticks since boot, guards its pid."""
+class Survivor(Value):
+    """A process that lives although it was killed. `started`, in clock ticks, tells it from later ones."""
 
     pid: int
     name: str
     started: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class CommandEnd:
-    """How a command ended, and what became of its tree.
+class CommandEnd(Value):
+    """How a command and its process tree ended.
 
-    `exit_code` is negative for a signal, None when it is not known. `ended` counts the processes that were
-    seen alive at the end and ended, `left_behind` those that the command itself did not wait for; they were
-    ended with it. `at` is `time.monotonic()` of the moment when the last one was seen dead. Unconfirmed means
-    that the keeper did not report: then `alive` is what the process table shows.
+    `exit_code` is negative for a signal, None if it is not known. `ended` counts the processes that were
+    alive at the end and were ended, `left_behind` the ones among them that the command had not waited for.
+    `at` is `time.monotonic()` when the last one was seen dead. If not `confirmed`, the supervisor did not
+    report, and `alive` is what the process table shows.
     """
 
     exit_code: int | None
@@ -98,102 +91,90 @@ class CommandEnd:
 
 
 class RunningCommand:
-    """The live view of a command, also after its end. It belongs to the thread of the event loop."""
+    """A view of a command while it runs and after its end, for the thread of the event loop."""
 
     def __init__(self) -> None:
         self.output = OutputRing()
         self.started = asyncio.Event()
         """Set once the command itself runs; never, if it could not be started."""
         self.end: CommandEnd | None = None
-        self._link: KeeperLink | None = None
-
-    @property
-    def started_at(self) -> float | None:
-        """`time.monotonic()` of the start of the command itself; None until then."""
-        return None if self._link is None else self._link.started_at
-
-    @property
-    def containment(self) -> Containment | None:
-        """What holds it together; None until it is known."""
-        return None if self._link is None else self._link.containment
+        self._client: SupervisorClient | None = None
 
     @property
     def processes(self) -> int:
-        """How many are alive, as the keeper said last; looking has it count anew. Cheap."""
+        """How many are alive by the last report. Requests a new count and does not wait for it."""
         if self.end is not None:
             return len(self.end.alive)
-        if self._link is None:
+        if self._client is None:
             return 0
-        self._link.ask_count()
-        return self._link.count
-
-    def tail(self, lines: int) -> str:
-        """The last lines of the output so far."""
-        return self.output.tail(lines)
+        self._client.ask_count()
+        return self._client.count
 
 
 async def run_command(command: Command, token: CancelToken, running: RunningCommand) -> CommandEnd:
     """Run a command to its end, inside a block that is bound to `token`.
 
-    When the token or the task is cancelled, the tree is ended first: softly, by force after `GRACE_S` or at
-    the second stop; then the cancel goes on as it came. `running.end` is set in any case. A token that is
-    cancelled already raises `Cancelled`, and nothing is started. Raises `CommandError`.
+    When the token or the task is cancelled, the tree is ended first: with SIGTERM, with SIGKILL after
+    `GRACE_S` or at the second stop; then the cancel is raised on. `running.end` is set in any case. If the
+    token is cancelled already, nothing is started. Raises `Cancelled` and `CommandError`.
     """
     token.check()
-    link = KeeperLink(running.output.add, running.started.set)
-    running._link = link
+    client = SupervisorClient(running.output.add, running.started.set)
+    running._client = client
     alive: tuple[Process, ...] = ()
     try:
-        with token.on_cancel(lambda _: link.stop()), token.on_force(lambda _: link.kill()):
+        with token.on_cancel(lambda _: client.stop()), token.on_force(lambda _: client.kill()):
             try:
-                await link.start(command)
-                await link.wait_ended()
+                await client.start(command)
+                await client.wait_ended()
             finally:
-                alive = await _settle(link)
+                alive = await _settle(client)
     finally:
         try:
-            await link.close()
+            await client.close()
         finally:
-            running.end = _end_of(link, alive)
-    if (error := link.error()) is not None:
-        log.warning("%s Its keeper said: %s", error, running.tail(5) or "nothing")
+            running.end = _end_of(client, alive)
+    if (error := client.error()) is not None:
+        log.warning("%s Its supervisor wrote: %s", error, running.output.tail(5) or "nothing")
         raise error
     return running.end
 
 
-async def _settle(link: KeeperLink) -> tuple[Process, ...]:
-    """See to it that nothing of the command lives; return what does all the same. Bounded."""
-    if not link.ended:
-        link.stop()
+async def _settle(client: SupervisorClient) -> tuple[Process, ...]:
+    """End what lives of the command, in bounded time; return the processes that live all the same."""
+    if not client.ended:
+        client.stop()
         with shielded(END_WITHIN_S):
-            await link.wait_ended()
-    if link.launched is not None:
+            await client.wait_ended()
+    if client.launched is not None:
         with shielded(FORCE_WITHIN_S):
-            if link.final is None:
-                log.error("the keeper of a command ended or fell silent: ended without it")
-                return await link.end_by_force()
-            return await link.survivors()
+            if client.final is None:
+                log.error(
+                    "the supervisor of a command ended or did not answer: the command was ended without it"
+                )
+                return await client.end_by_force()
+            return await client.survivors()
     return ()
 
 
-def _end_of(link: KeeperLink, alive: Iterable[Process]) -> CommandEnd:
+def _end_of(client: SupervisorClient, alive: Iterable[Process]) -> CommandEnd:
     survivors = tuple(Survivor(process.pid, process.name, process.started) for process in alive)
-    final = link.final
+    final, launched = client.final, client.launched
     return CommandEnd(
-        exit_code=link.exit_code,
+        exit_code=client.exit_code,
         ended=0 if final is None else final.ended,
         alive=survivors,
         left_behind=0 if final is None else final.left_behind,
-        containment=link.containment or Containment.GROUP,
+        containment=Containment.GROUP if launched is None else launched.containment,
         at=time.monotonic() if final is None else final.at,
-        confirmed=final is not None or link.launched is None,
+        confirmed=final is not None or launched is None,
     )
 
 
 def kill_survivor(survivor: Survivor) -> bool:
-    """Kill a process that outlived its command, and look whether it is gone; true when it is.
+    """Kill a process that outlived its command; return whether it has ended.
 
-    Blocking, for `LOOKED_FOR_S` at most: for a thread. Another process of the same id is left alone.
+    Blocks for `LOOKED_FOR_S` at most, so it is for a thread. Another process with the same pid is left alone.
     """
     try:
         return _kill_by_handle(survivor) if sys.platform == "linux" else _kill_by_pid(survivor)
@@ -205,7 +186,7 @@ def kill_survivor(survivor: Survivor) -> bool:
 
 
 def _kill_by_handle(survivor: Survivor) -> bool:
-    # Opened first, looked at second: from here on the pid cannot come to mean another process.
+    # Opened before the comparison: the handle cannot come to mean another process.
     handle = os.pidfd_open(survivor.pid)
     try:
         if not _is_still(survivor):
@@ -231,10 +212,10 @@ def _is_still(survivor: Survivor) -> bool:
 
 
 def child_environment(environment: Mapping[str, str], secrets: Collection[str]) -> dict[str, str]:
-    """What a command may see: `environment` without `secrets` and whatever else looks like a provider's key.
+    """The environment of a command: `environment` without `secrets` and other names of provider keys.
 
-    A user's own tokens stay (`GITHUB_TOKEN`, `AWS_...`), for the user's programs need them. What would open a
-    pager or ask at a terminal is told that there is none.
+    Other tokens of the user stay (`GITHUB_TOKEN`, `AWS_...`): the user's programs need them. Variables tell
+    programs not to open a pager or to ask at a terminal.
     """
-    kept = {k: v for k, v in environment.items() if k not in secrets and not _KEY.fullmatch(k)}
+    kept = {k: v for k, v in environment.items() if k not in secrets and not is_provider_variable(k)}
     return kept | _QUIET

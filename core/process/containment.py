@@ -1,8 +1,8 @@
-"""How a command is kept together with all it starts: what this machine can do, found out once.
+"""What holds the processes of a command together on this machine; found out once.
 
-A namespace is asked of `bwrap`, which is allowed to make one where others are not, else of `unshare`. The
-keeper becomes its first process. What is found is proven by running it, for much may forbid it (a container,
-a kernel setting, a security module) without saying so beforehand.
+A namespace comes from `bwrap`, which may make one where other programs may not, else from `unshare`. The
+supervisor becomes its first process. A container, a kernel setting or a security module may forbid namespaces
+without saying so, so each way is tried by running it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ PROBE_WITHIN_S = 5.0
 class Containment(StrEnum):
     """What holds the processes of a command together.
 
-    `NAMESPACE`: a PID namespace; nothing can leave it, and its end is the end of all in it. A command does
-    not see the user's other processes, and with bwrap `sudo` does not work in it.
-    `GROUP`: a session of its own and, on Linux, a keeper that inherits orphans; what is not allowed to be
+    `NAMESPACE`: a PID namespace. No process can leave it, and its end is the end of all processes in it. A
+    command does not see the user's other processes, and with bwrap `sudo` does not work in it.
+    `GROUP`: a session of its own and, on Linux, a supervisor that inherits orphans. A process that may not be
     killed (`sudo`) lives on and is named.
     """
 
@@ -40,28 +40,28 @@ UNSHARE_AS_USER = ("unshare", "--user", "--map-current-user", *UNSHARE[1:])
 
 
 def available_containment() -> Containment:
-    """The best there is. It runs programs when called first, so call it in a thread."""
+    """The best that this machine has. The first call runs programs, so it is for a thread."""
     return Containment.NAMESPACE if namespace_prefix() is not None else Containment.GROUP
 
 
 @functools.cache
 def namespace_prefix() -> tuple[str, ...] | None:
-    """What to put before a command so that it is the first process of a PID namespace; None: impossible."""
+    """The words that make the command behind them the first process of a PID namespace; None: impossible."""
     return prefix_by("bwrap") or prefix_by("unshare")
 
 
 @functools.cache
 def prefix_by(program: Literal["bwrap", "unshare"]) -> tuple[str, ...] | None:
-    """The same, by this program alone."""
+    """`namespace_prefix` with this program only."""
     if sys.platform != "linux":
         return None
     if program == "bwrap":
-        return _proven(BWRAP)
-    return _proven(UNSHARE if os.geteuid() == 0 else UNSHARE_AS_USER)
+        return _tried(BWRAP)
+    return _tried(UNSHARE if os.geteuid() == 0 else UNSHARE_AS_USER)
 
 
-def _proven(prefix: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The prefix with the program's full path, if it does what is asked of it."""
+def _tried(prefix: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The prefix with the program's full path, if it makes a namespace."""
     program = shutil.which(prefix[0])
     if program is None:
         return None

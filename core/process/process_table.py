@@ -1,8 +1,8 @@
-"""Who is alive, by the kernel's own account: descendants of a process, marked processes, one process.
+"""The kernel's process table: one process, the descendants of a process, marked processes.
 
-The keeper imports it, which starts with every command: it must never import more than `os` and what that
-brings along (`ps` is run with `subprocess`, but only where there is no /proc). Nothing here waits, sends a
-signal, or raises for a process that has gone meanwhile.
+The supervisor of every command imports this module, so it imports only `os` and `sys`, and `subprocess` for
+`ps` where there is no /proc. Nothing here waits, sends a signal, or raises for a process that has ended in
+the meantime.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 TERM = 15
-"""SIGTERM by number, for `signal` takes a third of a keeper's start."""
+"""SIGTERM by number: importing `signal` would take a third of the supervisor's start."""
 
 _HAS_PROC = sys.platform == "linux"
 _HAS_CHILDREN = _HAS_PROC and os.access(f"/proc/self/task/{os.getpid()}/children", os.R_OK)
 
 
 class Process:
-    """One line of the table. `started` is in clock ticks since boot: with the pid it is a name for good.
+    """One process. `started` is in clock ticks since boot; pid and `started` together are never used again.
 
-    Without /proc it is 0, and the pid is all there is.
+    Without /proc `started` is 0.
     """
 
     __slots__ = ("group", "name", "parent", "pid", "started", "state")
@@ -43,7 +43,7 @@ class Process:
 
     @property
     def alive(self) -> bool:
-        """Whether it is more than a zombie, which only waits for its parent to take note of its end."""
+        """Whether it has not ended; a zombie has."""
         return self.state not in ("Z", "X")
 
 
@@ -64,24 +64,17 @@ def look_up(pid: int) -> Process | None:
 def descendants(pid: int) -> list[Process]:
     """Children, grandchildren and so on, parents before children, zombies included.
 
-    One that forks meanwhile may have a child that is missing: whoever needs all of them looks again.
+    A process that forks at the same time may have a child that is missing, so a caller that needs all of them
+    looks again.
     """
-    if _HAS_CHILDREN:
-        return _descendants_by_children(pid)
-    children: dict[int, list[Process]] = {}
-    for process in everyone():
-        children.setdefault(process.parent, []).append(process)
-    found: list[Process] = []
-    waiting = [pid]
-    for parent in waiting:  # grows while we walk
-        found += children.get(parent, ())
-        waiting += [child.pid for child in children.get(parent, ())]
-    return found
+    return _descendants_by_children(pid) if _HAS_CHILDREN else relatives(pid, ())
 
 
 def relatives(pid: int, groups: Collection[int]) -> list[Process]:
-    """Descendants, the members of these process groups, and their descendants: the best guess at a tree whose
-    orphans become the children of somebody else."""
+    """Descendants, the members of these process groups, and their descendants.
+
+    An approximation of the tree where orphans become children of another process.
+    """
     children: dict[int, list[Process]] = {}
     found: dict[int, Process] = {}
     for process in everyone():
@@ -89,7 +82,7 @@ def relatives(pid: int, groups: Collection[int]) -> list[Process]:
         if process.group in groups and process.pid != pid:
             found[process.pid] = process
     waiting = [pid, *found]
-    for parent in waiting:  # grows while we walk
+    for parent in waiting:  # the loop appends to it
         fresh = [child for child in children.get(parent, ()) if child.pid not in found]
         found.update((child.pid, child) for child in fresh)
         waiting += [child.pid for child in fresh]
@@ -97,7 +90,7 @@ def relatives(pid: int, groups: Collection[int]) -> list[Process]:
 
 
 def everyone() -> list[Process]:
-    """All processes that this one may see."""
+    """All processes that this process can see."""
     if not _HAS_PROC:
         return _listed()
     with os.scandir("/proc") as entries:
@@ -117,24 +110,23 @@ def marked(assignment: str) -> list[Process]:
     ]
 
 
-class Ears:
-    """What would become of a SIGTERM to a process: it may be deaf to it, or have it wait.
+class SignalDisposition:
+    """How a process would react to SIGTERM.
 
-    `deaf`: it ignores the signal, or is the first process of a namespace of its own and has no handler.
-    `held`: it blocks it; then a thread may be waiting for it all the same, which shows by `pending`, whether
-    a signal that was sent is still lying there.
+    `ignored`: it ignores the signal, or it is the first process of its own namespace and has no handler.
+    `blocked`: it blocks the signal; a thread may still wait for it. `pending`: a SIGTERM was sent, not taken.
     """
 
-    __slots__ = ("deaf", "held", "pending")
+    __slots__ = ("blocked", "ignored", "pending")
 
-    def __init__(self, *, deaf: bool, held: bool, pending: bool) -> None:
-        self.deaf = deaf
-        self.held = held
+    def __init__(self, *, ignored: bool, blocked: bool, pending: bool) -> None:
+        self.ignored = ignored
+        self.blocked = blocked
         self.pending = pending
 
 
-def ears(pid: int) -> Ears:
-    """How a process stands to SIGTERM; without /proc nobody can know, and it counts as willing."""
+def signal_disposition(pid: int) -> SignalDisposition:
+    """Look up how a process would react to SIGTERM; without /proc all three are false."""
     fields = dict.fromkeys((b"SigIgn", b"SigBlk", b"SigCgt", b"SigPnd", b"ShdPnd"), False)
     inner_first = False
     for line in _read(f"/proc/{pid}/status").split(b"\n"):
@@ -143,9 +135,9 @@ def ears(pid: int) -> Ears:
             fields[name] = bool(int(value, 16) >> (TERM - 1) & 1)
         elif name == b"NSpid":
             inner_first = value.split()[-1] == b"1"
-    return Ears(
-        deaf=fields[b"SigIgn"] or (inner_first and not fields[b"SigCgt"]),
-        held=fields[b"SigBlk"],
+    return SignalDisposition(
+        ignored=fields[b"SigIgn"] or (inner_first and not fields[b"SigCgt"]),
+        blocked=fields[b"SigBlk"],
         pending=fields[b"SigPnd"] or fields[b"ShdPnd"],
     )
 
@@ -153,7 +145,7 @@ def ears(pid: int) -> Ears:
 def _descendants_by_children(pid: int) -> list[Process]:
     found: list[Process] = []
     waiting = [pid]
-    for parent in waiting:  # grows while we walk
+    for parent in waiting:  # the loop appends to it
         for child in _children(parent):
             process = look_up(child)
             if process is not None:
@@ -184,14 +176,14 @@ def _read(path: str) -> bytes:
             parts.append(part)
         return b"".join(parts)
     except OSError:
-        # It has ended since, or is another user's.
+        # It has ended, or belongs to another user.
         return b""
     finally:
         os.close(fd)
 
 
 def _listed(*options: str, mark: str = "") -> list[Process]:
-    """The table by the ps of the system, for macOS; `mark` picks the lines that contain it."""
+    """The table as `ps` prints it, for macOS; only lines that contain `mark`."""
     import subprocess
 
     columns = "pid=,ppid=,pgid=,stat=,comm=" if not mark else "pid=,ppid=,pgid=,stat=,command="

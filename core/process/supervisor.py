@@ -1,21 +1,20 @@
-"""The one process between Caesura and a command: it starts the command, and ends it with its whole tree.
+"""The supervisor of a command: a process that starts the command and ends it with its whole tree.
 
-It runs in a process of its own, one per command, because a stop must need nothing of Caesura's event loop,
-and because the end of Caesura itself, by SIGKILL too, must end the command (X7): then it sees its control
-socket close.
-Where there are PID namespaces it is the first process of one: nothing in there can leave it, signal it or
-outlive it. Elsewhere on Linux it is a sub-reaper: orphans become its children, whatever session they are in.
-Either way, having no children left proves that no descendant is left.
+It is a process of its own, one per command. A stop then needs nothing of Caesura's event loop, and the end of
+Caesura, by SIGKILL too, ends the command: the supervisor sees its control socket close (X7).
+Where there are PID namespaces it is the first process of one, which no process can leave, signal or outlive.
+Elsewhere on Linux it is a sub-reaper: orphans of any session become its children. In both cases no child left
+means no descendant left.
 
-Without both (macOS) a process that detaches itself from its parent and its process group between two looks at
-the table is missed, and nobody can know whether a process ignores SIGTERM: it gets the whole grace.
+Not solved without both (macOS): a process that leaves its parent and its process group between two looks at
+the table is missed. It is also unknown whether a process ignores SIGTERM, so each gets the whole grace.
 
-It must start fast: it imports `os`, `select`, `signal`, `time`, nothing of ours but the process table, and
-ctypes only as a sub-reaper. It must never write to the command's output.
+It must start fast: it imports `os`, `select`, `signal`, `time` and the process table, and ctypes only as a
+sub-reaper. It never writes to the command's output.
 
-What the parent writes to the control socket: "s" stop, "k" kill now, "c" count. What comes back, in lines:
-`started PID TIME`, `failed ERRNO`, `count N`, `exited CODE`, and last
-`end TIME ENDED LEFT_BEHIND [PID:TICKS:HEX_OF_NAME ...]`, the last being those that are still alive.
+The parent writes to the control socket: "s" stop, "k" kill now, "c" count. The supervisor answers in lines:
+`started`, `failed ERRNO`, `count N`, `exited CODE`, and last
+`end TIME ENDED LEFT_BEHIND [PID:TICKS:HEX_OF_NAME ...]` with the processes that are still alive.
 """
 
 from __future__ import annotations
@@ -28,19 +27,19 @@ import sys
 import time
 from enum import Enum
 
-from core.process_table import Process, descendants, ears, relatives
+from core.process.process_table import Process, descendants, relatives, signal_disposition
 
 GRACE_S = 2.0
 """How long a process with a handler for SIGTERM may take to clean up."""
 
 LINGER_S = 0.1
-"""What the command leaves behind may end by itself within that: the `tee` of a `> >(tee log)`."""
+"""How long a process that the command did not wait for may run on: the `tee` of a `> >(tee log)`."""
 
-HELD_S = 0.05
-"""Who blocks SIGTERM and has not fetched it by then does not wait for it."""
+BLOCKED_S = 0.05
+"""A process that blocks SIGTERM and has not taken it by then is killed."""
 
 KILL_S = 0.7
-"""How long the kernel may take to end what was killed; what lives then is reported alive."""
+"""How long the kernel may take to end killed processes; after that they are reported alive."""
 
 _IGNORED = (
     signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE, signal.SIGTSTP,
@@ -71,14 +70,14 @@ class Order:
         self.environment = environment
 
     def dump(self) -> bytes:
-        """The order in one piece; no part of it can contain a NUL."""
+        """Serialize it; no part can contain a NUL."""
         count = str(len(self.arguments)).encode()
         pairs = [name + b"=" + value for name, value in self.environment.items()]
         return b"\0".join([self.executable, self.directory, count, *self.arguments, *pairs, b"."])
 
     @classmethod
     def load(cls, data: bytes) -> Order:
-        """Read it back. Raises `ValueError` for one that was cut off, as by the end of who wrote it."""
+        """Deserialize it. Raises `ValueError` if it was cut off, because its writer ended for instance."""
         *fields, end = data.split(b"\0")
         if end != b".":
             raise ValueError("the order is not complete")
@@ -87,8 +86,8 @@ class Order:
         return cls(executable, directory, rest[: int(count)], {name: value for name, _, value in pairs})
 
 
-class Keeper:
-    """Holds one command from its start to the end of the last process of its tree."""
+class Supervisor:
+    """Supervises one command from its start to the end of the last process of its tree."""
 
     def __init__(self, control: int) -> None:
         self._control = control
@@ -101,7 +100,7 @@ class Keeper:
         self._left_behind = 0
         self._seen: dict[tuple[int, int], Process] = {}
         self._asked: dict[tuple[int, int], str] = {}
-        self._held: dict[tuple[int, int], float] = {}
+        self._blocked: dict[tuple[int, int], float] = {}
         self._wake_read, wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(wake_write, False)
@@ -109,7 +108,7 @@ class Keeper:
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def run(self, order: Order) -> None:
-        """Start the command unless a stop is already there, and come back when nothing of it is left."""
+        """Start the command unless a stop came first; return when no process of it is left."""
         self._listen(0)
         if self._stopping or not self._start(order):
             self._report_end([])
@@ -136,8 +135,8 @@ class Keeper:
                 order.executable,
                 order.arguments,
                 order.environment,
-                # A group of its own, so that `kill 0` in a script does not reach us. Not a session: only the
-                # leader of one gets a controlling terminal by opening a terminal.
+                # A group of its own: `kill 0` in a script must not reach this process. Not a session: the
+                # leader of a session gets a controlling terminal by opening a terminal.
                 setpgroup=0,
                 setsigmask=(),
                 setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
@@ -145,16 +144,16 @@ class Keeper:
         except OSError as error:
             self._report(f"failed {error.errno}")
             return False
-        self._report(f"started {self._main} {time.monotonic()!r}")
-        # From now on the output is the command's alone: it closes when nobody of its tree has it.
+        self._report("started")
+        # From now on only the command has the output: it closes when its tree has ended.
         os.dup2(0, 1)
         os.dup2(0, 2)
         return True
 
-    # -- what happens --
+    # -- events --
 
     def _listen(self, patience_ms: float | None) -> None:
-        """Wait for the parent, for the end of a child, or for the time to pass; do what the parent says."""
+        """Wait for the parent, for the end of a child or for the time-out; carry out what the parent says."""
         poll = select.poll()
         poll.register(self._wake_read, select.POLLIN)
         if self._parent_lives:
@@ -178,7 +177,7 @@ class Keeper:
             self._report(f"count {sum(process.alive for process in self._tree())}")
 
     def _reap(self) -> None:
-        """Take note of all ends. On Linux nobody to wait for means that no descendant is left."""
+        """Reap all ended children. On Linux no child left means that no descendant is left."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -192,14 +191,14 @@ class Keeper:
                 self._report(f"exited {os.waitstatus_to_exitcode(status)}")
 
     def _patience(self) -> float | None:
-        """How many milliseconds nothing may happen before it is time to look again."""
+        """How long to wait for an event before looking again, in milliseconds."""
         match self._phase:
             case Phase.RUNNING:
                 return None
             case Phase.LINGERING:
                 return max(0.0, self._deadline - time.monotonic()) * 1000 + 1
             case Phase.SOFT:
-                # An orphan of a grandchild comes to us without a word.
+                # No event tells that an orphan has become a child.
                 return 5.0
             case Phase.KILLING:
                 return 1.0
@@ -229,7 +228,7 @@ class Keeper:
         return relatives(os.getpid(), {self._main, *(process.group for process in self._seen.values())})
 
     def _see(self) -> list[Process]:
-        """The tree as it is now, and what of it was not known yet noted."""
+        """The tree as it is now; remembers the processes that are new."""
         tree = self._tree()
         self._seen.update((process.key, process) for process in tree if process.alive)
         return tree
@@ -239,7 +238,7 @@ class Keeper:
             self._left_behind = sum(process.alive for process in self._see())
 
     def _soft(self) -> None:
-        """Ask everyone to end, parents first: a shell whose child ends first runs its next command."""
+        """Send SIGTERM to all, parents first: a shell whose child ends first runs its next command."""
         if self._stopping:
             return
         self._note_left_behind()
@@ -248,10 +247,10 @@ class Keeper:
             self._ask_to_end(process)
 
     def _soft_again(self, now: float) -> None:
-        """Ask those too who have lost their parent meanwhile; a living one's new child is its clean-up.
+        """Send SIGTERM to processes that have lost their parent since; a new child of a living parent is its
+        clean-up and is left alone.
 
-        And ask again who was asked while it was its parent's copy, with its parent's handler, and has become
-        another program since.
+        A process that got SIGTERM between its fork and its exec had its parent's handler: it is sent again.
         """
         orphaned = {os.getpid()}
         for process in self._see():
@@ -261,19 +260,19 @@ class Keeper:
                 self._ask_to_end(process)
             elif asked_as not in (None, process.name):
                 self._ask_to_end(process)
-            elif now > self._held.get(process.key, now) and ears(process.pid).pending:
+            elif now > self._blocked.get(process.key, now) and signal_disposition(process.pid).pending:
                 _send(process.pid, signal.SIGKILL)
 
     def _ask_to_end(self, process: Process) -> None:
         self._asked[process.key] = process.name
-        standing = ears(process.pid)
-        if standing.deaf:
+        standing = signal_disposition(process.pid)
+        if standing.ignored:
             _send(process.pid, signal.SIGKILL)
             return
         _send(process.pid, signal.SIGTERM)
         _send(process.pid, signal.SIGCONT)
-        if standing.held:
-            self._held[process.key] = time.monotonic() + HELD_S
+        if standing.blocked:
+            self._blocked[process.key] = time.monotonic() + BLOCKED_S
 
     def _kill(self) -> None:
         if self._phase is not Phase.KILLING:
@@ -300,7 +299,7 @@ class Keeper:
         for process in tree:
             _send(process.pid, signal.SIGKILL)
 
-    # -- words --
+    # -- reports --
 
     def _report_end(self, alive: list[Process]) -> None:
         still = {process.key for process in alive}
@@ -310,13 +309,13 @@ class Keeper:
         self._report(" ".join([f"end {time.monotonic()!r} {ended} {self._left_behind}", *names]))
 
     def _report(self, line: str) -> None:
-        # The parent may be gone, or read nothing any more: neither may keep us from our work.
+        # The parent may have ended, or may read nothing: neither may hold up the work here.
         with contextlib.suppress(OSError):
             os.write(self._control, line.encode() + b"\n")
 
 
 def _send(pid: int, number: signal.Signals) -> None:
-    # It may have ended just now, or be another user's: then it is reported alive.
+    # It may have ended just now. It may belong to another user: then it is reported alive.
     with contextlib.suppress(OSError):
         os.kill(pid, number)
 
@@ -329,7 +328,7 @@ def _become_reaper() -> None:
 
 
 def main(control: int) -> None:
-    """Run what standard input orders; `control` is the number of our end of the control socket."""
+    """Run the order from standard input; `control` is the descriptor of the control socket."""
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -343,8 +342,8 @@ def main(control: int) -> None:
         return
     os.dup2(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC), 0)
     _become_reaper()
-    Keeper(control).run(order)
-    # There is nothing to tidy up that the kernel does not, and it does so at once.
+    Supervisor(control).run(order)
+    # The kernel cleans up the rest, at once.
     os._exit(0)
 
 

@@ -1,8 +1,8 @@
-"""Caesura's end of one keeper: starts it, speaks to it, reads what it and its command say, buries it.
+"""The client of a supervisor: starts it, sends it requests, reads its reports and the output, and reaps it.
 
-Speaking works from any thread and never waits; everything else belongs to the thread of the event loop,
-except `launch`, which runs programs and so has a thread of its own. Whatever happens to this side, its socket
-closes with it, and that alone makes the keeper end the command.
+Requests are sent from any thread and never wait. The rest is for the thread of the event loop, except
+`launch`, which runs programs and gets a thread of its own. When this process ends, however it ends, its
+socket closes, and the supervisor ends the command.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.base.errors import CaesuraError
+from core.base.threads import start_in_thread
+from core.base.values import Value
 from core.cancel import shielded
-from core.containment import Containment, namespace_prefix
-from core.errors import CaesuraError
-from core.keeper import Order
-from core.process_table import Process, descendants, everyone, marked
-from core.threads import start_in_thread
-from core.values import dataclass
+from core.process.containment import Containment, namespace_prefix
+from core.process.process_table import Process, descendants, everyone, marked
+from core.process.supervisor import Order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,43 +37,44 @@ log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 64 * 1024
 PAUSE_S = 0.01
-"""Between two reads of the output: what floods is slowed down by its full pipe, and costs us little."""
+"""Seconds between two reads of the output. A full pipe slows a flood down, so it costs little here."""
 
 DRAIN_BYTES = 1024 * 1024
-"""More than a pipe holds: what is read at the end is what was written before it."""
+"""How much is read at the end; more than a pipe holds."""
 
 COUNT_EVERY_S = 0.5
-BURY_WITHIN_S = 1.0
+REAP_WITHIN_S = 1.0
 _PAUSES_S = tuple(0.0005 * 2**n for n in range(12))
 FORCE_WITHIN_S = 0.5
 
 MARK = "CAESURA_COMMAND"
-"""In the environment of everything that a command starts, so that it is found should its keeper be killed."""
+"""A variable of all processes of a command, by which they are found if the supervisor was killed."""
 
-_ROOT = str(Path(__file__).resolve().parent.parent)
-_BOOT = "import sys; sys.path.append(sys.argv[1]); from core.keeper import main; main(int(sys.argv[2]))"
-_KEEPER_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-"""The keeper needs nothing more, and the command can read what its keeper has."""
+_ROOT = str(Path(__file__).resolve().parents[2])
+_BOOT = (
+    "import sys; sys.path.append(sys.argv[1]); "
+    "from core.process.supervisor import main; main(int(sys.argv[2]))"
+)
+_SUPERVISOR_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+"""The supervisor needs no more, and the command can read the supervisor's environment."""
 
 
 class CommandError(CaesuraError):
-    """A command could not be started; nothing of it has run."""
+    """A command could not be started; no part of it has run."""
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """What to run: `argv[0]` is looked up in the PATH of `environment`, which is all the command gets."""
+class Command(Value):
+    """What to run. `argv[0]` is looked up in the PATH of `environment`, the command's whole environment."""
 
     argv: tuple[str, ...]
     cwd: Path
     environment: Mapping[str, str]
     containment: Containment | None = None
-    """None: the best there is. A namespace that cannot be had becomes a group; the end tells which it was."""
+    """None: the best of this machine. Without namespaces it is a group; `CommandEnd` tells which it was."""
 
 
-@dataclass(frozen=True, slots=True)
-class FinalReport:
-    """The keeper's last words. `alive` has pids as the keeper sees them, in its own namespace."""
+class FinalReport(Value):
+    """The supervisor's last report. `alive` has the pids of the supervisor's own namespace."""
 
     at: float
     ended: int
@@ -81,34 +82,35 @@ class FinalReport:
     alive: tuple[Process, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Launched:
+class Launched(Value):
+    """A supervisor's process, and what really holds its command together."""
+
     process: subprocess.Popen[bytes]
     containment: Containment
 
 
-class KeeperLink:
-    """One use: `start`, then `wait_ended`, then `close`, whatever happened in between."""
+class SupervisorClient:
+    """For one command: `start`, then `wait_ended`, then `close`, whatever happens in between."""
 
     def __init__(self, on_output: Callable[[bytes], None], on_started: Callable[[], None]) -> None:
-        """Open the ways of talking to a keeper. Raises `CommandError` when there are no descriptors left."""
+        """Open the socket and the pipe. Raises `CommandError` when there are no descriptors left."""
         self._loop = asyncio.get_running_loop()
         self._on_output = on_output
         self._on_started = on_started
         self._has_output = False
-        # A socket and not a pipe: whoever is late to stop finds it closed, and not some other file.
-        self._socket, self._their_socket, self._output, self._their_output = _open_ways()
+        # A socket object and not a descriptor: a late stop finds it closed, and not another file.
+        self._socket, self._their_socket, self._output, self._their_output = _open_channels()
         self._socket.setblocking(False)
         os.set_blocking(self._output, False)
         self._mark = os.urandom(8).hex()
-        self._called = ""
+        self._name = ""
         self._starting: asyncio.Future[Launched] | None = None
         self._ended = asyncio.Event()
         self._pause: asyncio.TimerHandle | None = None
         self._partial = b""
         self._asked_at = -COUNT_EVERY_S
         self.launched: Launched | None = None
-        self.started_at: float | None = None
+        self.has_started = False
         self.exit_code: int | None = None
         self.count = 0
         self.failure: int | None = None
@@ -117,22 +119,22 @@ class KeeperLink:
     # -- from any thread --
 
     def stop(self) -> None:
-        """Ask the keeper to end the tree, with the grace for those who can use it."""
-        self._say(b"s")
+        """Request the end of the tree, with a grace for processes that handle SIGTERM."""
+        self._send(b"s")
 
     def kill(self) -> None:
-        """Have the keeper kill the tree now."""
-        self._say(b"k")
+        """Request that the tree is killed now."""
+        self._send(b"k")
 
     def ask_count(self) -> None:
-        """Have the keeper count, unless it was asked just now."""
+        """Request a count of the processes, unless one was requested just now."""
         now = time.monotonic()
         if now - self._asked_at >= COUNT_EVERY_S:
             self._asked_at = now
-            self._say(b"c")
+            self._send(b"c")
 
-    def _say(self, word: bytes) -> None:
-        # A closed socket has nobody at its other end; a full one is full of words that say the same.
+    def _send(self, word: bytes) -> None:
+        # A closed socket has no reader. A full one is full of the same requests.
         with contextlib.suppress(OSError):
             self._socket.send(word)
 
@@ -140,25 +142,21 @@ class KeeperLink:
 
     @property
     def ended(self) -> bool:
-        """Whether the keeper has nothing more to say."""
+        """Whether no further report can come."""
         return self._ended.is_set()
 
-    @property
-    def containment(self) -> Containment | None:
-        return None if self.launched is None else self.launched.containment
-
     def error(self) -> CommandError | None:
-        """Why the command has not run, if it has not."""
+        """Why the command has not run; None if it has."""
         if self.failure is not None:
-            return CommandError(f"{self._called} could not be started: {os.strerror(self.failure)}.")
-        never_ran = self.started_at is None and not self._has_output
-        if self.launched is not None and never_ran and self.final is None:
-            return CommandError(f"{self._called} could not be started: its keeper ended. The log has more.")
+            return CommandError(f"{self._name} could not be started: {os.strerror(self.failure)}.")
+        has_run = self.has_started or self._has_output
+        if self.launched is not None and not has_run and self.final is None:
+            return CommandError(f"{self._name} could not be started: its keeper ended. The log has more.")
         return None
 
     async def start(self, command: Command) -> None:
-        """Start the keeper and listen to it. Raises `CommandError`."""
-        self._called = _called(command)
+        """Start the supervisor and read its reports. Raises `CommandError`."""
+        self._name = _name(command)
         start = partial(launch, command, self._mark, self._their_socket, self._their_output)
         self._starting = start_in_thread(start, name="start of a command")
         self._loop.add_reader(self._socket, self._read_reports)
@@ -166,7 +164,7 @@ class KeeperLink:
         self.launched = await asyncio.shield(self._starting)
 
     async def wait_ended(self) -> None:
-        """Wait for the final report, or for the end of a keeper that gives none."""
+        """Wait for the final report, or for the end of the supervisor without one."""
         if self._starting is not None:
             await asyncio.wait([self._starting])
             if self._starting.exception() is not None:
@@ -175,10 +173,10 @@ class KeeperLink:
         await self._ended.wait()
 
     async def close(self) -> None:
-        """Read what is left of the output, take note of the keeper's end, and give everything back."""
+        """Read the rest of the output, reap the supervisor and close everything."""
         try:
             if self.launched is not None:
-                await self._bury(self.launched.process)
+                await self._reap(self.launched.process)
         finally:
             self._drain()
             self._loop.remove_reader(self._socket)
@@ -194,18 +192,18 @@ class KeeperLink:
                 self._starting.add_done_callback(_disown)
 
     async def end_by_force(self) -> tuple[Process, ...]:
-        """Kill all that can be found without the keeper, itself included; return what lives on."""
+        """Kill the supervisor and all that is found without it; return the processes that live on."""
         assert self.launched is not None
         end = partial(end_by_force, self.launched.process.pid, self._mark)
         return await asyncio.shield(start_in_thread(end, name="end of a command"))
 
     async def survivors(self) -> tuple[Process, ...]:
-        """Whom the keeper could not end, with the pids by which everyone else knows them."""
+        """Processes that the supervisor could not end, with their pids in this process' namespace."""
         if self.final is None or not self.final.alive:
             return ()
         if self.launched is None or self.launched.containment is Containment.GROUP:
             return self.final.alive
-        # A namespace has pids of its own; the time of the start is the same everywhere.
+        # A namespace has its own pids. The time of the start is the same in all.
         known = {(process.name, process.started) for process in self.final.alive}
         listing = await asyncio.shield(start_in_thread(everyone, name="process table"))
         return tuple(process for process in listing if (process.name, process.started) in known)
@@ -226,8 +224,8 @@ class KeeperLink:
 
     def _take(self, line: str) -> None:
         match line.split():
-            case ["started", _, at]:
-                self.started_at = float(at)
+            case ["started"]:
+                self.has_started = True
                 self.count = 1
                 self._on_started()
             case ["failed", number]:
@@ -242,18 +240,16 @@ class KeeperLink:
                 )
                 self._ended.set()
             case _:
-                log.error("a keeper said what cannot be read: %r", line)
+                log.error("a supervisor sent a report that cannot be read: %r", line)
 
     def _read_output(self) -> None:
         self._loop.remove_reader(self._output)
         if self._read_chunk() is not None:
-            self._pause = self._loop.call_later(PAUSE_S, self._resume)
-
-    def _resume(self) -> None:
-        self._loop.add_reader(self._output, self._read_output)
+            resume = partial(self._loop.add_reader, self._output, self._read_output)
+            self._pause = self._loop.call_later(PAUSE_S, resume)
 
     def _read_chunk(self) -> int | None:
-        """Take what is there; how much it was, None when nothing can come any more."""
+        """Read what is there; return how much it was, None at the end of the output."""
         try:
             data = os.read(self._output, CHUNK_BYTES)
         except BlockingIOError:
@@ -268,24 +264,27 @@ class KeeperLink:
         while left > 0 and (read := self._read_chunk()):
             left -= read
 
-    async def _bury(self, process: subprocess.Popen[bytes]) -> None:
-        self._socket.shutdown(socket.SHUT_WR)
+    async def _reap(self, process: subprocess.Popen[bytes]) -> None:
+        # macOS raises ENOTCONN when the other end is gone.
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
         try:
-            with shielded(BURY_WITHIN_S):
+            with shielded(REAP_WITHIN_S):
                 for pause in _PAUSES_S:
                     if process.poll() is not None:
                         break
                     await asyncio.sleep(pause)
         finally:
-            # In the kernel's hands, as on a network disk that does not answer, or nobody lets us wait for it.
+            # The kernel holds it, for a network disk that does not answer for instance, or this task was
+            # cancelled.
             if process.poll() is None:
                 _wait_for(process)
 
 
 def launch(command: Command, mark: str, control: socket.socket, output: int) -> Launched:
-    """Start the keeper of a command, with `control` and `output` as its ends, which are closed here.
+    """Start the supervisor of a command. `control` and `output` are its ends and are closed here.
 
-    It runs programs, so call it in a thread. Raises `CommandError`.
+    It runs programs, so it is for a thread. Raises `CommandError`.
     """
     with control, open(output, "wb", buffering=0):
         order = _order(command, mark)
@@ -299,21 +298,21 @@ def launch(command: Command, mark: str, control: socket.socket, output: int) -> 
                 bufsize=0,
                 pass_fds=(control.fileno(),),
                 start_new_session=True,
-                env={name: os.environ[name] for name in _KEEPER_VARIABLES if name in os.environ},
+                env={name: os.environ[name] for name in _SUPERVISOR_VARIABLES if name in os.environ},
             )
         except OSError as error:
             raise CommandError(
-                f"{_called(command)} could not be started: {error.strerror}. Try again."
+                f"{_name(command)} could not be started: {error.strerror}. Try again."
             ) from None
     assert process.stdin is not None
-    # A keeper that is killed already shows that by its socket.
+    # The socket shows that a supervisor was killed already.
     with contextlib.suppress(BrokenPipeError), process.stdin:
         process.stdin.write(order.dump())
     return Launched(process, Containment.GROUP if prefix is None else Containment.NAMESPACE)
 
 
 def end_by_force(root: int, mark: str) -> tuple[Process, ...]:
-    """Kill the tree below `root`, `root` and everything with the mark; return what lives on. In a thread."""
+    """Kill `root`, its tree and everything with the mark; return what lives on. Blocks: for a thread."""
     deadline = time.monotonic() + FORCE_WITHIN_S
     while True:
         found = [*descendants(root), *marked(f"{MARK}={mark}")]
@@ -326,7 +325,7 @@ def end_by_force(root: int, mark: str) -> tuple[Process, ...]:
         time.sleep(0.005)
 
 
-def _open_ways() -> tuple[socket.socket, socket.socket, int, int]:
+def _open_channels() -> tuple[socket.socket, socket.socket, int, int]:
     with contextlib.ExitStack() as undo:
         try:
             ours, theirs = socket.socketpair()
@@ -344,9 +343,7 @@ def _open_ways() -> tuple[socket.socket, socket.socket, int, int]:
 def _order(command: Command, mark: str) -> Order:
     environment = {**command.environment, MARK: mark}
     if any("\0" in text for text in (*command.argv, str(command.cwd), *environment, *environment.values())):
-        raise CommandError(
-            f"{_called(command)} was not started: it contains a NUL, which no program can get."
-        )
+        raise CommandError(f"{_name(command)} was not started: it contains a NUL, which no program can get.")
     try:
         return Order(
             os.fsencode(_executable(command)),
@@ -356,25 +353,25 @@ def _order(command: Command, mark: str) -> Order:
         )
     except UnicodeEncodeError:
         raise CommandError(
-            f"{_called(command)} was not started: it contains a character that cannot be encoded."
+            f"{_name(command)} was not started: it contains a character that cannot be encoded."
         ) from None
 
 
 def _executable(command: Command) -> str:
-    """The full path of the program. Raises `CommandError` when there is nothing to run, or nowhere to."""
+    """The full path of the program. Raises `CommandError` if there is no such program or folder."""
     if not command.cwd.exists():
-        raise CommandError(f"{_called(command)} was not started: there is no folder {command.cwd}.")
+        raise CommandError(f"{_name(command)} was not started: there is no folder {command.cwd}.")
     if not command.cwd.is_dir():
-        raise CommandError(f"{_called(command)} was not started: {command.cwd} is not a folder.")
+        raise CommandError(f"{_name(command)} was not started: {command.cwd} is not a folder.")
     name = command.argv[0] if command.argv else ""
     path = str(command.cwd / name) if "/" in name else name
     found = shutil.which(path, path=command.environment.get("PATH", os.defpath))
     if found is None:
-        raise CommandError(f"{_called(command)} was not found: check the name, or install it.")
+        raise CommandError(f"{_name(command)} was not found: check the name, or install it.")
     return str(command.cwd / found)
 
 
-def _called(command: Command) -> str:
+def _name(command: Command) -> str:
     name = command.argv[0] if command.argv else ""
     return f"The command “{name.encode('utf-8', 'replace').decode()}”"
 
@@ -385,10 +382,10 @@ def _load_process(text: str) -> Process:
 
 
 def _disown(starting: asyncio.Future[Launched]) -> None:
-    """Nobody waits for this start any more. Its socket is closed, which ends the keeper; only note that."""
+    """Reap the supervisor of a start that was given up. Its socket is closed, which ends it."""
     if not starting.cancelled() and starting.exception() is None:
         _wait_for(starting.result().process)
 
 
 def _wait_for(process: subprocess.Popen[bytes]) -> None:
-    threading.Thread(target=process.wait, name=f"bury-{process.pid}", daemon=True).start()
+    threading.Thread(target=process.wait, name=f"reap-{process.pid}", daemon=True).start()

@@ -1,7 +1,6 @@
-"""What a session does for itself when a turn is completed: it gives itself a title, and notes facts (C4).
+"""Background work after a completed turn: suggest a title, note facts (C4).
 
-Both are jobs beside the conversation. Nothing here holds up a turn, and no Esc reaches it. What they are done
-with is imported when it is needed: the first frame is not.
+Both are jobs. They never delay a turn, and no Esc reaches them. What they need is imported at first use.
 """
 
 from __future__ import annotations
@@ -9,33 +8,31 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from core.jobs import JobKind, Jobs
-from core.messages import AssistantMessage, UserMessage
+from core.model.messages import AssistantMessage, UserMessage
+from core.operations.events import Titled
+from core.operations.jobs import JobKind, Jobs
+from core.storage.journal import NewTitle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from core.history import History
-    from core.journal import Journal
-    from core.memory import Memory
+    from core.context.memory import Memory
+    from core.operations.events import Event
+    from core.session.history import History
+    from core.storage.journal import Journal
 
 
-class Upkeep:
-    """Of one session. `tell_title` hears of each new title."""
+class AfterTurn:
+    """Background work after a completed turn. `emit` publishes events: each title that a job has found."""
 
     def __init__(
-        self,
-        record: History,
-        journal: Journal,
-        jobs: Jobs,
-        workspace: Path,
-        tell_title: Callable[[str], object],
+        self, record: History, journal: Journal, jobs: Jobs, workspace: Path, emit: Callable[[Event], None]
     ) -> None:
         self._record = record
         self._journal = journal
         self._jobs = jobs
-        self._tell_title = tell_title
+        self._emit = emit
         self._workspace = workspace
         self._noted = len(record.steps)
         self._memory: Memory | None = None
@@ -46,21 +43,21 @@ class Upkeep:
         self._asked = False
 
     def settle_title(self, title: str) -> None:
-        """The session is called so, by a person or from before: no job changes it any more."""
+        """Keep a title that a person or an earlier run has given: no job changes it any more."""
         self.title = title
         self._settled = True
 
     def step_committed(self, prompt: str) -> None:
-        """The first line of the first prompt that is kept is the title, until there is a better one."""
-        from core.titles import first_title
+        """Take the first line of the first kept prompt as the title until there is a better one."""
+        from core.session.titles import first_title
 
         if not self.title:
             self.title = first_title(prompt)
-            self._journal.keep_title(self.title)
+            self._journal.add(NewTitle(self.title))
 
     def turn_completed(self) -> None:
-        """Look whether there is something to do now."""
-        from core.titles import title_work
+        """Start the jobs that are due."""
+        from core.session.titles import title_work
 
         record = self._record
         model, address = record.choice.model, record.choice.api_base
@@ -75,8 +72,8 @@ class Upkeep:
 
     def _notes(self) -> Memory:
         if self._memory is None:
-            from core.memory import Memory
-            from core.memory_file import memory_folder
+            from core.context.memory import Memory
+            from core.context.memory_file import memory_folder
 
             folder = partial(memory_folder, self._workspace)
             self._memory = Memory(folder, self._jobs, noted=self._noted)
@@ -85,8 +82,8 @@ class Upkeep:
     def _improve(self, title: str) -> None:
         if not self._settled:
             self.title = title
-            self._journal.keep_title(title)
-            self._tell_title(title)
+            self._journal.add(NewTitle(title))
+            self._emit(Titled(title))
 
     def _beginning(self) -> tuple[str, str]:
         messages = [message for stored in self._record.steps[:3] for message in stored.step.messages]

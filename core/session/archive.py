@@ -1,33 +1,33 @@
-"""The sessions of one person: those in the file, and with a model new ones and those that go on.
+"""The stored sessions of one person.
 
-`Archive` is what can be done with sessions that are kept, and needs no model and no key. `Sessions` can open
-them as well: it makes sessions and never runs them.
+`Archive` lists, finds and exports them and needs no model and no key. `Sessions` opens them as well; it
+creates sessions and never runs them.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, assert_never
 
-from core.errors import CaesuraError
-from core.journal import Opened, Unsaved
-from core.sanitize import printable
-from core.store import SessionInUse
-from core.threads import run_in_thread
+from msgspec.structs import replace
+
+from core.base.errors import CaesuraError
+from core.base.sanitize import printable
+from core.base.threads import run_in_thread
+from core.storage.journal import NullJournal, OpenedSession
+from core.storage.store import SessionInUse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from core.records import Hit, LoadedSession, PreImage, SessionInfo
-    from core.session import Session
-    from core.store import Store
+    from core.session.session import Session
+    from core.storage.records import LoadedSession, SessionInfo
+    from core.storage.store import Store
 
 UNTITLED = "untitled"
-"""What a session is called that nothing has named."""
 
 LEAST_ID = 8
 """Characters of an id that are shown at the least, so that what was noted is still unique tomorrow."""
@@ -57,45 +57,30 @@ class Archive:
     def __init__(self, store: Store, workspace: Path) -> None:
         self.workspace = workspace
         self._store = store
-
-    def listen(self, tell: Callable[[str], None]) -> None:
-        """Call `tell` with each sentence about the file itself: that it was damaged, and where it is now."""
-        self._store.listen(tell)
+        self.listen = store.listen
+        self.load = store.load
+        self.search = store.search
+        self.rename = store.rename
+        self.delete = store.delete
+        self.preimages = store.preimages
+        self.aclose = store.aclose
 
     async def sessions(self, limit: int = 500) -> tuple[SessionInfo, ...]:
-        """Those that changed last come first."""
+        """All sessions, the one that changed last first."""
         return await self._store.sessions(limit=limit)
 
     async def find(self, beginning: str) -> SessionInfo:
         """The session with this id, or the only one whose id begins so. Raises `NotOneSession`."""
         return chosen(await self._store.sessions(limit=ALL), beginning)
 
-    async def load(self, session_id: str) -> LoadedSession:
-        return await self._store.load(session_id)
-
-    async def search(self, text: str) -> tuple[Hit, ...]:
-        return await self._store.search(text)
-
-    async def rename(self, session_id: str, title: str) -> None:
-        await self._store.rename(session_id, title)
-
-    async def delete(self, session_id: str) -> None:
-        await self._store.delete(session_id)
-
     async def fork(self, session_id: str, steps: int | None = None) -> str:
-        """A new session with the same first `steps`, or all of them; its id.
-
-        Raises `CaesuraError` for more steps than there are.
-        """
+        """A copy of the first `steps`, or of all; its id. Raises `CaesuraError` for more than there are."""
         if steps is None:
             return await self._store.fork(session_id, ALL)
         there = len((await self._store.load(session_id)).steps)
         if not 0 <= steps <= there:
             raise CaesuraError(f"This session has {there} steps: fork it with as many or fewer, not {steps}.")
         return await self._store.fork(session_id, steps)
-
-    async def preimages(self, session_id: str, from_turn: int) -> tuple[PreImage, ...]:
-        return await self._store.preimages(session_id, from_turn)
 
     async def text(self, session_id: str, form: Format = Format.MARKDOWN) -> str:
         """All of a session."""
@@ -136,20 +121,19 @@ class Archive:
 
         Raises `CaesuraError`, and then nothing is new.
         """
-        from core.transfer import from_json
+        from core.storage.json_export import from_json
 
         loaded = await run_in_thread(lambda: from_json(_read(path)), name="import")
         info = replace(loaded.info, workspace=str(self.workspace))
         return await self._store.insert(replace(loaded, info=info))
 
-    async def aclose(self) -> None:
-        await self._store.aclose()
-
 
 class Sessions(Archive):
-    """Those in `store`, and new ones. `make` makes a session: a new one of None."""
+    """The sessions in `store`, and new ones. `make` creates a session; a new one for None."""
 
-    def __init__(self, store: Store, make: Callable[[Opened | None], Session], workspace: Path) -> None:
+    def __init__(
+        self, store: Store, make: Callable[[OpenedSession | None], Session], workspace: Path
+    ) -> None:
         super().__init__(store, workspace)
         self._make = make
 
@@ -166,7 +150,7 @@ class Sessions(Archive):
         except SessionInUse as error:
             loaded = await self._store.load(session_id)
             read_only = f"{error} Here it can only be read: /fork makes a copy to go on with."
-            return self._make(Opened(Unsaved(), loaded, read_only=read_only))
+            return self._make(OpenedSession(NullJournal(), loaded, read_only=read_only))
 
     async def recent(self) -> tuple[SessionInfo, ...]:
         """The sessions of this workspace, the one that was used last first."""
@@ -211,7 +195,7 @@ def title_of(info: SessionInfo) -> str:
 
 def _text(loaded: LoadedSession, form: Format) -> str:
     """Blocking, for a large one seconds."""
-    from core.transfer import to_json, to_markdown
+    from core.storage.json_export import to_json, to_markdown
 
     match form:
         case Format.MARKDOWN:
@@ -260,7 +244,7 @@ def _write_new(path: Path, text: str) -> None:
 
 def _read(path: Path) -> str:
     """Blocking. No more of the file than an import may have."""
-    from core.transfer import MOST_CHARACTERS
+    from core.storage.json_export import MOST_CHARACTERS
 
     try:
         # With a byte order mark, if an editor has put one there.

@@ -10,17 +10,19 @@ their tokens can.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from core.costs import Spending, format_dollars
-from core.messages import Usage
-from core.records import add_usage
-from core.values import dataclass
+from core.base.values import Value
+from core.model.costs import Spend, format_dollars
+from core.model.messages import Usage
+from core.session.history import total_spend
+from core.storage.records import NOTHING_USED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from core.records import Compaction, StoredStep
+    from core.session.history import History
+    from core.storage.records import StoredStep
 
 MOST_TURNS = 20
 """The turns that have a row of their own; those before share one."""
@@ -32,29 +34,13 @@ _HEAD = ("requests", "in", "cached", "out", "cost")
 _UNKNOWN = "?"
 
 
-class Spent(Protocol):
-    """What is read of a session: `core.history.History`."""
-
-    @property
-    def steps(self) -> tuple[StoredStep, ...]: ...
-
-    @property
-    def compactions(self) -> tuple[Compaction, ...]: ...
-
-    @property
-    def spending(self) -> Spending:
-        """All of it, what is not yet part of a step included."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(Value):
     """`uncounted` are requests of `requests` whose tokens nobody has reported."""
 
     name: str
     requests: int
     uncounted: int
-    spent: Spending
+    spent: Spend
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -68,39 +54,32 @@ class _Row:
         return self.name, f"{self.requests:,}", *tokens, str(self.spent)
 
 
-def cost_report(record: Spent, budget: float | None) -> str:
+def cost_report(record: History, budget: float | None) -> str:
     """The report as lines of plain text. `budget` is in dollars, None without one."""
     steps = record.steps
-    if not steps and not record.compactions and record.spending == Spending():
-        return "\n".join(("Nothing was used yet.", *_budget(record.spending, budget)))
+    if not steps and not record.compactions and record.spending == Spend():
+        return f"Nothing was used yet.\n{_budget(record.spending, budget)}"
     parts = [_table("turn", _by_turn(steps)), _table("model", _by_model(steps))]
-    beside = _beside(record)
-    parts += ["\n".join(beside)] if beside else []
-    parts.append("\n".join((_total(record.spending), *_budget(record.spending, budget))))
+    parts.append("\n".join(_beside(record)))
+    spent = record.spending
+    parts.append(f"In all: {_tokens(spent.usage)}, {spent}.\n{_budget(spent, budget)}")
     if any(step.step.usage is None for step in steps):
         parts.append("? and + mark requests whose tokens the provider has not reported.")
     return "\n\n".join(part for part in parts if part)
 
 
-def _row(name: str, steps: Iterable[StoredStep]) -> _Row:
-    spent, requests, uncounted = Spending(), 0, 0
-    for step in steps:
-        spent = spent.plus(step.usage, step.cost)
-        requests += 1
-        uncounted += step.step.usage is None
-    return _Row(name, requests, uncounted, spent)
+def _row(name: str, steps: Sequence[StoredStep]) -> _Row:
+    return _Row(name, len(steps), sum(step.step.usage is None for step in steps), total_spend(steps))
 
 
 def _by_turn(steps: Sequence[StoredStep]) -> list[_Row]:
     turns = _grouped((str(step.turn), step) for step in steps)
     names = list(turns)
     early, late = names[:-MOST_TURNS], names[-MOST_TURNS:]
-    before = (
-        [_row(f"{early[0]} to {early[-1]}", (step for name in early for step in turns[name]))]
-        if early
-        else []
-    )
-    return before + [_row(name, turns[name]) for name in late]
+    rows = [_row(name, turns[name]) for name in late]
+    if early:
+        rows.insert(0, _row(f"{early[0]} to {early[-1]}", [step for name in early for step in turns[name]]))
+    return rows
 
 
 def _by_model(steps: Sequence[StoredStep]) -> list[_Row]:
@@ -134,42 +113,28 @@ def _table(title: str, rows: Sequence[_Row]) -> str:
     )
 
 
-def _beside(record: Spent) -> list[str]:
+def _beside(record: History) -> list[str]:
     """What was used by other requests than those for replies."""
-    usage: Usage | None = None
-    for step in record.steps:
-        usage = add_usage(usage, step.beside)
-    lines = [] if usage is None else [f"Of that, sub-agents, titles and notes: {_tokens(usage)}."]
+    lines = []
+    beside = [usage for step in record.steps if (usage := step.subagent_usage) is not None]
+    if beside:
+        lines.append(f"Of that, sub-agents, titles and notes: {_tokens(sum(beside, NOTHING_USED))}.")
     paid = [compaction for compaction in record.compactions if compaction.summary]
     if paid:
-        spent = Spending()
-        for compaction in paid:
-            spent = spent.plus(compaction.usage, compaction.cost)
+        spent = total_spend(paid)
         times = "1 compaction" if len(paid) == 1 else f"{len(paid)} compactions"
         lines.append(f"Besides, {times}: {_tokens(spent.usage)}, {spent}.")
-    pending = _not_yet_counted(record)
-    if pending is not None:
-        lines.append(f"Besides, since the last reply: {_tokens(pending)}.")
-    return lines
-
-
-def _not_yet_counted(record: Spent) -> Usage | None:
-    """What was used since the last step; it counts with the next one."""
-    known = Usage(0, 0)
-    counted = (*(step.usage for step in record.steps), *(each.usage for each in record.compactions))
-    for usage in counted:
-        known = known if usage is None else known + usage
+    # It counts with the next step.
+    counted = total_spend((*record.steps, *record.compactions)).usage
     total = record.spending.usage
     rest = Usage(
-        total.input_tokens - known.input_tokens,
-        total.output_tokens - known.output_tokens,
-        total.cached_tokens - known.cached_tokens,
+        total.input_tokens - counted.input_tokens,
+        total.output_tokens - counted.output_tokens,
+        total.cached_tokens - counted.cached_tokens,
     )
-    return rest if rest.input_tokens > 0 or rest.output_tokens > 0 else None
-
-
-def _total(spent: Spending) -> str:
-    return f"In all: {_tokens(spent.usage)}, {spent}."
+    if rest.input_tokens > 0 or rest.output_tokens > 0:
+        lines.append(f"Besides, since the last reply: {_tokens(rest)}.")
+    return lines
 
 
 def _tokens(usage: Usage) -> str:
@@ -177,12 +142,12 @@ def _tokens(usage: Usage) -> str:
     return f"{usage.input_tokens:,} tokens in{cached}, {usage.output_tokens:,} out"
 
 
-def _budget(spent: Spending, budget: float | None) -> tuple[str, ...]:
+def _budget(spent: Spend, budget: float | None) -> str:
     if budget is None:
-        return ("There is no budget.",)
+        return "There is no budget."
     left = format_dollars(max(0.0, budget - spent.known))
     if spent.part_unknown:
         left = f"at most {left} is left: a part of the cost is unknown"
     else:
         left = f"{left} is left"
-    return (f"Of the budget of {format_dollars(budget)}, {left}.",)
+    return f"Of the budget of {format_dollars(budget)}, {left}."

@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from core.access import Workspace
-from core.dispatch import FixedTools, ToolSource
-from core.journal import Unsaved
-from core.permissions import Permissions
-from core.turn import NO_LIMITS, Limits
-from core.values import dataclass
+from core.base.values import Value
+from core.engine.toolset import ToolSource
+from core.engine.turn import NO_LIMITS, Limits
+from core.storage.journal import NullJournal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from core.journal import Journal
-    from core.session import Session
+    from core.engine.turn import TurnServices
+    from core.operations.session_operations import SessionOperations
+    from core.permissions.access import Workspace
+    from core.permissions.policy import Permissions
+    from core.session.after_turn import AfterTurn
+    from core.session.background import BackgroundCommands
+    from core.session.settings import SessionSettings
+    from core.storage.journal import Journal
+
+
+class ToolHost(Protocol):
+    """What the tools of a session need of it: `core.session.session.Session`."""
+
+    workspace: Workspace
+    permissions: Permissions
+    background: BackgroundCommands
+    after_turn: AfterTurn
+    operations: SessionOperations
+    settings: SessionSettings
+
+    @property
+    def services(self) -> TurnServices:
+        """What a turn of this session runs with, for its sub-agents."""
+
+    def notify(self, text: str) -> None:
+        """Publish a sentence for the person about the session itself."""
 
 
 class SessionTools(ToolSource, Protocol):
@@ -24,46 +45,23 @@ class SessionTools(ToolSource, Protocol):
 
     async def prepare(self) -> None:
         """Read the settings and import what tools need, in a thread: before a turn has to wait for it."""
-        ...
 
     def describe_servers(self) -> str:
-        """MCP servers, their tools and states, in words for the person."""
-        ...
+        """Describe MCP servers, their tools and states for the person."""
 
     async def aclose(self) -> None:
         """End the servers; bounded."""
-        ...
 
 
-@dataclass(frozen=True, slots=True)
-class NoTools(FixedTools):
-    """For a session that only talks."""
-
-    async def prepare(self) -> None:
-        """Nothing to prepare."""
-
-    def describe_servers(self) -> str:
-        return "There are no tools in this session."
-
-    async def aclose(self) -> None:
-        """Nothing to end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Equipment:
-    """With what, and how far, turns may go. `make_tools` gets the session that it makes them for, and
-    `make_journal` the id of a new one."""
+class SessionDependencies(Value):
+    """Permissions, tools and limits of a session. `make_tools` gets the session that the tools are for,
+    `make_journal` the id of a new session."""
 
     permissions: Permissions
-    make_tools: Callable[[Session], SessionTools]
+    make_tools: Callable[[ToolHost], SessionTools]
     limits: Limits = NO_LIMITS
     mode_chosen: bool = False
     """The mode is the person's own choice, which no setting changes."""
     jobs: bool = False
     """The session may make requests for itself: a title, notes."""
-    make_journal: Callable[[str], Journal] = lambda _: Unsaved()
-
-
-def talk_only() -> Equipment:
-    """No tools, in the current folder."""
-    return Equipment(Permissions(Workspace(Path.cwd())), lambda _: NoTools())
+    make_journal: Callable[[str], Journal] = lambda _: NullJournal()

@@ -9,56 +9,51 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from core.context import Context, live, overhead_tokens, visible
-from core.costs import Spending, cost_of
-from core.events import Outcome
-from core.journal import CallBegun, NotSaved
-from core.messages import AssistantMessage, Step, ToolResult, ToolResults, Usage, UserMessage, sendable
-from core.model import ModelChoice, ModelInfo, ModelRequest, ReasoningDelta, TextDelta
-from core.records import CallCard, LoadedSession, StoredStep, TurnRecord
-from core.recovery import recover
+from msgspec.structs import replace
+
+from core.context.window import Context, live, overhead_tokens, visible
+from core.model.costs import Spend, cost_of
+from core.model.messages import AssistantMessage, Step, ToolResults, Usage, UserMessage, sendable
+from core.model.provider import ModelChoice, ModelInfo, ModelRequest, ReasoningDelta, TextDelta
+from core.operations.events import Outcome
+from core.storage.journal import BegunTurn, CallBegun, DraftEntries, EndedTurn, NotSaved
+from core.storage.records import CallCard, LoadedSession, StoredStep, TurnRecord
+from core.storage.recovery import recover
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from core.events import CallEnded, TurnEnded
-    from core.journal import Draft, Journal, Opened, Piece
-    from core.messages import Message
-    from core.model import ToolSpec
-    from core.records import Compaction, PreImage, SessionInfo
-    from core.turn import Turn
+    from core.engine.turn import Turn
+    from core.model.messages import Message
+    from core.model.provider import ToolSpec
+    from core.operations.events import CallEnded, TurnEnded
+    from core.storage.journal import Draft, DraftEntry, Journal, OpenedSession
+    from core.storage.records import Compaction, PreImage, SessionInfo
 
 DRAFT_S = 0.5
-"""How long what arrives of a running step may wait before it is handed to the journal, in seconds."""
+"""How long pieces of a running step may wait before the journal gets them, in seconds."""
 
 SAVE_S = 10.0
 """How long a disk may take before a step counts as not saved, in seconds."""
 
 BEGIN_S = 1.0
-"""The same before a call runs: a slow disk does not keep anybody from working."""
+"""The same before a call runs, in seconds: a slow disk must not delay work."""
 
 
 class History:
-    """Of one session, in its event loop. `on_commit` hears of each new step; `wall_clock` gives Unix time in
-    seconds."""
+    """The history of one session, in its event loop. `on_commit` is called with each new step."""
 
     def __init__(
-        self,
-        choice: ModelChoice,
-        journal: Journal,
-        on_commit: Callable[[StoredStep], object],
-        wall_clock: Callable[[], float] = time.time,
+        self, choice: ModelChoice, journal: Journal, on_commit: Callable[[StoredStep], object]
     ) -> None:
         self.choice = choice
         self.info = ModelInfo(choice.model)
-        self._spending = Spending()
+        self._spending = Spend()
         self.last_usage: Usage | None = None
         self._journal = journal
         self._on_commit = on_commit
-        self._wall_clock = wall_clock
         self._steps: list[StoredStep] = []
         self._compactions: list[Compaction] = []
         self._turns: list[TurnRecord] = []
@@ -67,9 +62,9 @@ class History:
         self._running: TurnRecord | None = None
         self._unwritten: UserMessage | None = None
         self._cards: dict[str, CallCard] = {}
-        self._beside = Spending()
-        self._jobs = Spending()
-        self._pieces: list[Piece] = []
+        self._beside = Spend()
+        self._jobs = Spend()
+        self._pieces: list[DraftEntry] = []
         self._changed: dict[str, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -80,8 +75,19 @@ class History:
         return tuple(self._steps)
 
     @property
+    def plain_steps(self) -> tuple[Step, ...]:
+        """The steps without what is stored beside them."""
+        return tuple(stored.step for stored in self._steps)
+
+    @property
+    def context_used(self) -> int | None:
+        """Tokens that the conversation fills, by the provider's count of its last complete reply."""
+        last = self.last_usage
+        return None if last is None else last.input_tokens + last.output_tokens
+
+    @property
     def turns(self) -> tuple[TurnRecord, ...]:
-        """Those that have ended, in order."""
+        """The turns that have ended, in order."""
         return tuple(self._turns)
 
     @property
@@ -89,31 +95,26 @@ class History:
         return tuple(self._compactions)
 
     @property
-    def spending(self) -> Spending:
+    def spending(self) -> Spend:
         """What the session has used and cost: sub-agents and what was used by no step included."""
-        jobs = self._jobs
-        return self._spending if jobs == Spending() else self._spending.plus(jobs.usage, jobs.dollars)
+        return self._spending.plus(self._jobs.usage, self._jobs.dollars)
 
     @property
     def usage(self) -> Usage:
         """What the providers have counted: sub-agents, compactions and jobs included (H6)."""
         return self.spending.usage
 
-    def spent_in(self, turn: int) -> Spending:
+    def spent_in(self, turn: int) -> Spend:
         """What the committed steps of one turn have used and cost."""
-        spent = Spending()
-        for stored in self._steps:
-            if stored.turn == turn:
-                spent = spent.plus(stored.usage, stored.cost)
-        return spent
+        return total_spend(stored for stored in self._steps if stored.turn == turn)
 
     def messages(self) -> tuple[Message, ...]:
-        """What was said so far, as the model is to see it."""
-        return visible(self._plain(), self._compactions)
+        """The conversation as the model is sent it."""
+        return visible(self.plain_steps, self._compactions)
 
     def context(self, pending: tuple[Message, ...]) -> Context:
-        """The next request, for who decides whether it still fits."""
-        return Context(tuple(self._plain()), self.compactions, pending, self._overhead)
+        """The next request, to decide whether it fits."""
+        return Context(self.plain_steps, self.compactions, pending, self._overhead)
 
     def request(self, messages: tuple[Message, ...], tools: tuple[ToolSpec, ...]) -> ModelRequest:
         choice = self.choice
@@ -127,9 +128,6 @@ class History:
             tools=tools,
             parameters=choice.parameters,
         )
-
-    def _plain(self) -> list[Step]:
-        return [stored.step for stored in self._steps]
 
     @property
     def loaded(self) -> LoadedSession | None:
@@ -145,7 +143,7 @@ class History:
 
     # -- what was before --
 
-    def restore(self, opened: Opened) -> None:
+    def restore(self, opened: OpenedSession) -> None:
         """Take over what is in the file, and make a step of what a crash has left of the running one."""
         loaded = opened.loaded
         self._info = loaded.info
@@ -153,43 +151,40 @@ class History:
         self._compactions = list(loaded.compactions)
         self._turns = list(loaded.turns)
         self.last_usage = next((s.step.usage for s in reversed(self._steps) if s.step.usage), None)
-        for stored in loaded.steps:
-            self._spending = self._spending.plus(stored.usage, stored.cost)
-        for compaction in loaded.compactions:
-            self._spending = self._spending.plus(compaction.usage, compaction.cost)
+        self._spending = total_spend((*loaded.steps, *loaded.compactions))
         if self._turns and self._turns[-1].outcome is None and not opened.read_only:
-            self._bury(self._turns.pop(), opened.draft)
+            self._finish_crashed_turn(self._turns.pop(), opened.draft)
 
-    def _bury(self, turn: TurnRecord, draft: Draft | None) -> None:
+    def _finish_crashed_turn(self, turn: TurnRecord, draft: Draft | None) -> None:
         """The program died in this turn. Its last step may have been its end all the same."""
         mine = [stored for stored in self._steps if stored.turn == turn.turn]
         if draft is not None and (found := recover(draft, self.choice.model, first=not mine)) is not None:
             step, cards = found
-            stored = StoredStep(step, turn.turn, self._wall_clock(), None, cards)
+            stored = StoredStep(step, turn.turn, time.time(), None, cards)
             self._steps.append(stored)
             self._spending = self._spending.plus(None, None)
-            self._journal.commit(stored)
+            self._journal.add(stored)
             mine.append(stored)
         outcome = Outcome.COMPLETED if mine and _is_last(mine[-1].step) else None
         ended = replace(turn, outcome=outcome, kept=bool(mine))
         self._turns.append(ended)
-        self._journal.end(ended)
+        self._journal.add(EndedTurn(ended))
 
     # -- a turn --
 
     def begin(self, turn: Turn) -> None:
         """A turn has begun; nothing of it is history yet."""
         self._changed = {}
-        self._running = TurnRecord(turn.turn_id, turn.prompt.text, self._wall_clock(), turn.continued)
+        self._running = TurnRecord(turn.turn_id, turn.prompt, time.time(), turn.continued)
         self._unwritten = turn.message
 
     def write_begin(self) -> None:
         """No limit has refused the turn, so that it may leave a trace in the file (H7)."""
         if self._running is not None and self._unwritten is not None:
-            self._journal.begin(self._running, self._unwritten)
+            self._journal.add(BegunTurn(self._running, self._unwritten))
             self._unwritten = None
 
-    def take(self, piece: Piece) -> None:
+    def take(self, piece: DraftEntry) -> None:
         """A piece of the running step; costs the same however long that is. Too late, it is dropped (U8)."""
         if self._running is None:
             return
@@ -201,7 +196,7 @@ class History:
         """Hand over the pieces that have come together."""
         self._forget_timer()
         if self._pieces:
-            self._journal.draft(_joined(self._pieces))
+            self._journal.add(DraftEntries(_joined(self._pieces)))
             self._pieces = []
 
     async def begin_call(self, call_id: str) -> None:
@@ -232,7 +227,7 @@ class History:
         """Keep a file as it is before a tool changes it; returns when that is durable. Raises `NotSaved`."""
         if self._running is not None:
             self._changed[preimage.path] = None
-        self._journal.keep_preimage(preimage)
+        self._journal.add(preimage)
         await self._journal.flush()
 
     def take_card(self, ended: CallEnded) -> None:
@@ -243,20 +238,19 @@ class History:
 
     def commit(self, turn_id: int, step: Step) -> None:
         """Make a step part of the history, and hand it over to be written."""
-        around = self._beside
-        if self._jobs != Spending():
-            around, self._jobs = around.plus(self._jobs.usage, self._jobs.dollars), Spending()
+        around, self._jobs = self._beside.plus(self._jobs.usage, self._jobs.dollars), Spend()
         spent = around.plus(step.usage, cost_of(step.usage, self.info.of(step.model)))
-        beside = None if around == Spending() else around.usage
-        calls = {result.call_id for message in step.messages for result in _results(message)}
+        beside = None if around == Spend() else around.usage
+        results = (message.results for message in step.messages if isinstance(message, ToolResults))
+        calls = {result.call_id for each in results for result in each}
         cards = tuple(card for call_id, card in self._cards.items() if call_id in calls)
-        stored = StoredStep(step, turn_id, self._wall_clock(), spent.dollars, cards, beside)
+        stored = StoredStep(step, turn_id, time.time(), spent.dollars, cards, beside)
         self._steps.append(stored)
         self._spending = self._spending.plus(stored.usage, stored.cost)
         if step.usage is not None:
             self.last_usage = step.usage
         self._drop_draft()
-        self._journal.commit(stored)
+        self._journal.add(stored)
         self._on_commit(stored)
 
     def keep_compaction(self, compaction: Compaction) -> None:
@@ -267,17 +261,17 @@ class History:
         # What the provider counted was another request.
         self.last_usage = None
         self._spending = self._spending.plus(compaction.usage, cost)
-        self._journal.keep_compaction(compaction)
+        self._journal.add(compaction)
 
     def undo_compaction(self) -> Compaction | None:
         """Send again what the newest summary stands for (C2); what was undone, None if there was nothing."""
-        newest = live(self._plain(), self._compactions)
+        newest = live(self.plain_steps, self._compactions)
         if newest is None:
             return None
         undone = replace(newest, undone=True)
         self._compactions[self._compactions.index(newest)] = undone
         self.last_usage = None
-        self._journal.keep_compaction(undone)
+        self._journal.add(undone)
         return undone
 
     def spend(self, usage: Usage | None, model: str) -> None:
@@ -288,7 +282,7 @@ class History:
         self._beside = self._beside.plus(usage, cost_of(usage, self.info.of(model)))
 
     def end(self, ended: TurnEnded) -> None:
-        """The turn has its outcome, which is yet to be told."""
+        """The turn has its outcome, which is published next."""
         if self._running is None:
             return
         running, self._running = self._running, None
@@ -300,11 +294,11 @@ class History:
         kept = ended.returned_prompt is None
         record = replace(running, outcome=ended.outcome, error=ended.error, kept=kept, proof=ended.proof)
         self._turns.append(record)
-        if kept and self._beside != Spending():
+        if kept:
             # The turn has a step, and after this none: it counts with the one that comes next (H6).
             self._jobs = self._jobs.plus(self._beside.usage, self._beside.dollars)
         self._drop_draft()
-        self._journal.end(record)
+        self._journal.add(EndedTurn(record))
 
     async def saved(self) -> None:
         """Wait until all of it is durable. Raises `NotSaved`, after `SAVE_S` at the latest."""
@@ -321,7 +315,7 @@ class History:
         self._forget_timer()
         self._pieces = []
         self._cards = {}
-        self._beside = Spending()
+        self._beside = Spend()
 
     def _forget_timer(self) -> None:
         if self._timer is not None:
@@ -329,8 +323,19 @@ class History:
             self._timer = None
 
 
-def _results(message: Message) -> tuple[ToolResult, ...]:
-    return message.results if isinstance(message, ToolResults) else ()
+def total_spend(paid: Iterable[StoredStep | Compaction]) -> Spend:
+    """What all of these have used and cost."""
+    spent = Spend()
+    for each in paid:
+        spent = spent.plus(each.usage, each.cost)
+    return spent
+
+
+def call_ids(steps: Iterable[StoredStep]) -> tuple[str, ...]:
+    """The ids of all calls of these steps."""
+    messages = (message for stored in steps for message in stored.step.messages)
+    replies = (message for message in messages if isinstance(message, AssistantMessage))
+    return tuple(call.call_id for reply in replies for call in reply.calls)
 
 
 def _is_last(step: Step) -> bool:
@@ -339,9 +344,9 @@ def _is_last(step: Step) -> bool:
     return isinstance(reply, AssistantMessage) and not reply.interrupted and not reply.calls
 
 
-def _joined(pieces: list[Piece]) -> tuple[Piece, ...]:
-    """The same reply in fewer pieces: a token is a row too small for a file."""
-    joined: list[Piece] = []
+def _joined(pieces: list[DraftEntry]) -> tuple[DraftEntry, ...]:
+    """Join the pieces of a reply: one row of the file for each token would be too many."""
+    joined: list[DraftEntry] = []
     for piece in pieces:
         last = joined[-1] if joined else None
         match piece, last:

@@ -7,36 +7,37 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from core.events import ModelDescribed, ModelSwitched, ParametersLeftOut
-from core.model import ModelInfo
+from msgspec.structs import replace
+
+from core.model.provider import ModelInfo
+from core.operations.events import ModelDescribed, ModelSwitched, ParametersLeftOut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from core.events import Event
-    from core.history import History
-    from core.model import Effort, ModelChoice, ModelProvider
+    from core.model.provider import Effort, ModelChoice, ModelProvider
+    from core.operations.events import Event
+    from core.session.history import History
 
 log = logging.getLogger(__name__)
 
 
-class ModelInUse:
-    """Of one session. `is_idle` says whether a switch can be made at once; else `settle` makes it."""
+class ModelSelection:
+    """The model of one session. If `is_idle` a switch counts at once; otherwise `settle` makes it."""
 
     def __init__(
         self,
         record: History,
         provider: ModelProvider,
         is_idle: Callable[[], bool],
-        tell: Callable[[Event], object],
+        emit: Callable[[Event], object],
     ) -> None:
         self._record = record
         self._provider = provider
         self._is_idle = is_idle
-        self._tell = tell
+        self._emit = emit
         self._next: ModelChoice | None = None
         self._left_out: set[tuple[str, tuple[str, ...]]] = set()
         self.tasks: set[asyncio.Task[None]] = set()
@@ -47,11 +48,11 @@ class ModelInUse:
         return self._next or self._record.choice
 
     def use(self, choice: ModelChoice) -> None:
-        """A person wants this one, from the next turn on. What it is told of where it is stays the same."""
+        """Have this model answer from the next turn on, with the same system prompt."""
         self._next = replace(choice, system=self.choice.system)
         if self._is_idle():
             self.settle()
-        self._tell(ModelSwitched(choice.model, choice.parameters.effort))
+        self._emit(ModelSwitched(choice.model, choice.parameters.effort))
 
     def use_effort(self, effort: Effort | None) -> None:
         now = self.choice
@@ -75,25 +76,25 @@ class ModelInUse:
             self.describe_soon()
 
     def describe_soon(self) -> None:
-        """Have the catalogue asked about the model while other things go on; nobody waits for it."""
+        """Ask the catalog about the model in a task of its own."""
         task = asyncio.create_task(self.describe(), name=f"what {self.choice.model} can do")
         self.tasks.add(task)
         task.add_done_callback(self._on_described)
 
     async def describe(self) -> None:
-        """Ask the catalogue about the model, and tell."""
+        """Ask the catalog about the model, and publish the answer."""
         asked = self.choice.model
         info = await self._provider.describe(asked)
         if asked == self._record.choice.model:
             self._record.info = info
-            self._tell(ModelDescribed(info))
+            self._emit(ModelDescribed(info))
 
     def is_news(self, event: ParametersLeftOut) -> bool:
-        """Whether that was not told before."""
-        told = (event.model, event.names)
-        if told in self._left_out:
+        """Whether this was not published before."""
+        key = (event.model, event.names)
+        if key in self._left_out:
             return False
-        self._left_out.add(told)
+        self._left_out.add(key)
         return True
 
     def _on_described(self, task: asyncio.Task[None]) -> None:

@@ -6,18 +6,18 @@ What the model answers is data. It becomes one line of printable text that fits 
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import TYPE_CHECKING
 
-from core.jobs import JobError
-from core.messages import UserMessage
-from core.model import ModelRequest
-from core.sanitize import printable
+from core.base.cells import beginning, cell_width
+from core.base.sanitize import printable
+from core.model.messages import UserMessage
+from core.model.provider import ModelRequest
+from core.operations.jobs import JobError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from core.jobs import Asking, Work
+    from core.operations.jobs import JobContext, Work
 
 MOST_CELLS = 60
 """Columns of a terminal that a title takes at the most."""
@@ -38,10 +38,7 @@ _JOINERS = "\u200d\ufe0e\ufe0f"
 
 
 def first_title(prompt: str) -> str:
-    """The title of a conversation that nothing has named yet: the first line of its first prompt.
-
-    Empty when there is nothing in it that can be shown.
-    """
+    """The first line of the first prompt, until there is a better title. Empty if nothing can be shown."""
     lines = (" ".join(line.split()) for line in printable(prompt).splitlines())
     return _fitting(next((line for line in lines if line), ""))
 
@@ -60,11 +57,13 @@ def title_work(
 ) -> Work:
     """The job that names a conversation by its first prompt and reply, and hands the title to `keep`."""
 
-    async def work(asking: Asking) -> None:
+    async def work(asking: JobContext) -> None:
         shown = f"The user wrote:\n\n{prompt[:PROMPT_CHARACTERS]}"
         if reply.strip():
             shown += f"\n\nThe reply begins:\n\n{reply[:REPLY_CHARACTERS]}"
-        title = clean_title(await asking.ask(ModelRequest(model, (UserMessage(shown),), _SYSTEM, api_base)))
+        title = clean_title(
+            await asking.complete(ModelRequest(model, (UserMessage(shown),), _SYSTEM, api_base))
+        )
         if not title:
             raise JobError("the answer holds no title.")
         keep(title)
@@ -87,26 +86,10 @@ def _bare(line: str) -> str:
 
 def _fitting(line: str) -> str:
     """`line`, cut behind a word if it takes more than `MOST_CELLS`."""
-    if sum(map(_cells, line)) <= MOST_CELLS:
+    if cell_width(line) <= MOST_CELLS:
         return line
-    room = MOST_CELLS - 1
-    kept = 0
-    for character in line:
-        room -= _cells(character)
-        if room < 0:
-            break
-        kept += 1
-    cut = line[:kept]
+    cut = beginning(line, MOST_CELLS - 1)
     word = cut.rfind(" ")
-    if word > kept // 2 and line[kept] != " ":
+    if word > len(cut) // 2 and line[len(cut)] != " ":
         cut = cut[:word]
     return cut.rstrip(" ,;:-" + _JOINERS) + "…"
-
-
-def _cells(character: str) -> int:
-    """How many columns a character takes, rather one too many: the sign that makes an emoji wide has one."""
-    if character == "\ufe0f":
-        return 1
-    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

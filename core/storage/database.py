@@ -1,13 +1,13 @@
-"""One SQLite file: opened safely, read and written in transactions, set aside when it is damaged.
+"""The session file, a SQLite database: safe opening, transactions, and moving a damaged file aside.
 
-Blocking and without threads: only `core.store_lane` calls it, each connection from the thread that opened it.
-`sqlite3` is imported when a file is opened, not before.
+All calls block. Only `core.storage.db_thread` makes them, for each connection in the thread that opened it.
+`sqlite3` is imported when a file is opened, because the first frame does not need it.
 
-What it must never do: overwrite a file that it cannot read, change one of another program or of a later
-version, leave one that others can read, or report as written what is not durable.
+It must never overwrite a file that it cannot read, change a file of another program or of a later version,
+leave a file that other users can read, or report a write that is not durable.
 
-Known limits: a page that is damaged and never read is not noticed, for checking all of a large file at every
-start would take too long.
+Not solved: a damaged page that is never read goes unnoticed. Checking a large file at every start would take
+too long.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from core.errors import CaesuraError
-from core.file_locks import PRIVATE_FILE, FileLock, LockHeld
-from core.store_schema import APPLICATION_ID, INDEX_ANEW, SCHEMA, Schema
+from core.base.errors import CaesuraError
+from core.base.file_locks import PRIVATE_FILE, FileLock, LockHeld
+from core.storage.schema import APPLICATION_ID, REBUILD_INDEX, SCHEMA, Schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,87 +31,81 @@ if TYPE_CHECKING:
     from sqlite3 import Connection
 
 T = TypeVar("T")
-Tell: TypeAlias = "Callable[[str], None]"
-OnWrite: TypeAlias = "Callable[[], None]"
+Notify: TypeAlias = "Callable[[str], None]"
+"""Called with a sentence for the user."""
 
 BUSY_S = 5.0
-"""For how long another process may hold the file before an attempt is given up."""
+"""How long to wait for another process that holds the file, in seconds."""
 
 MOST_LOG_BYTES = 16_000_000
-"""To this size the write-ahead log is cut back after a large transaction."""
+"""The write-ahead log is truncated to this size after a large transaction."""
 
 _log = logging.getLogger(__name__)
-# Opening, creating and setting aside are one at a time among the threads of this process; among processes
-# the lock beside the file sees to it.
+# One thread of this process at a time opens, creates or moves a file; a lock file keeps out other processes.
 _opening = threading.Lock()
 
 
 class StoreError(CaesuraError):
-    """The file of sessions cannot be used, or not for that. The text says why and what to do."""
+    """The session file cannot be used. The text says why, and what the user can do."""
 
 
 class UnusableFile(StoreError):
-    """The file belongs to a later version or to another program. It is left as it is."""
+    """The file belongs to a later version or to another program. It is not changed."""
 
 
 class FileDamaged(StoreError):
-    """The file cannot be read. `Database.set_aside` makes room for a new one."""
+    """The file is corrupt. `Database.set_aside` moves it away."""
 
 
 class IndexDamaged(StoreError):
-    """The index of the search cannot be read; `Database.rebuild_index` makes it anew."""
+    """The search index is corrupt. `Database.rebuild_index` repairs it."""
 
 
 class Database:
-    """One connection. Made by `open_database`."""
+    """A connection to the session file. Use `open_database` to make one."""
 
-    def __init__(self, path: Path, connection: Connection, on_write: OnWrite | None) -> None:
+    def __init__(self, path: Path, connection: Connection) -> None:
         self._path = path
         self._connection = connection
-        self._on_write = on_write
         self._identity = _identity(path)
         self._closed = False
 
     @property
     def usable(self) -> bool:
-        """Whether the file is still the one at its path, and the connection has come well out of the last
-        transaction."""
+        """Whether the same file is still at its path, and the last transaction has ended."""
         if self._closed or self._connection.in_transaction:
             return False
         return self._identity == _identity(self._path)
 
     def read(self, work: Callable[[Connection], T]) -> T:
-        """`work` sees the file as it is at one moment. Raises `StoreError`."""
+        """Call `work` in a read transaction, which sees one state of the file. Raises `StoreError`."""
         return self._transaction("BEGIN", work)
 
     def write(self, work: Callable[[Connection], T]) -> T:
-        """All that `work` does is durable after this, or none of it is in the file: then `StoreError`."""
+        """Call `work` in a write transaction. Its changes are durable when this returns.
 
-        def begun(connection: Connection) -> T:
-            if self._on_write is not None:
-                self._on_write()
-            return work(connection)
-
-        return self._transaction("BEGIN IMMEDIATE", begun)
+        Raises `StoreError`; then the file is unchanged.
+        """
+        return self._transaction("BEGIN IMMEDIATE", work)
 
     def rebuild_index(self) -> None:
-        """Make the index of the search anew from its texts. Raises `StoreError`."""
+        """Rebuild the search index from the stored texts. Raises `StoreError`."""
 
         def rebuild(connection: Connection) -> None:
-            for statement in INDEX_ANEW:
+            for statement in REBUILD_INDEX:
                 connection.execute(statement)
 
         self.write(rebuild)
 
-    def set_aside(self, tell: Tell) -> None:
-        """Move a damaged file out of the way, unless somebody has done it already, and close it."""
-        with _alone(self._path):
+    def set_aside(self, notify: Notify) -> None:
+        """Move the damaged file aside, unless that has been done already, and close the connection."""
+        with _opening_lock(self._path):
             if self._identity == _identity(self._path):
-                tell(_moved(_set_aside(self._path)))
+                _set_aside(self._path, notify)
         self.close()
 
     def close(self) -> None:
-        """Idempotent, and never raises."""
+        """Close the connection. Idempotent; never raises."""
         import sqlite3
 
         self._closed = True
@@ -127,64 +121,59 @@ class Database:
                 value = work(self._connection)
                 self._connection.execute("COMMIT")
             except BaseException:
-                # SQLite has done it by itself after some errors, and where it cannot the connection is not
-                # `usable` any more.
+                # After some errors SQLite has rolled back already. If it cannot, `usable` becomes false.
                 with contextlib.suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
                 raise
         except (sqlite3.Error, OSError) as error:
-            raise explained(error, self._path) from error
+            raise store_error(error, self._path) from error
         return value
 
 
-def open_database(
-    path: Path, *, tell: Tell, on_write: OnWrite | None = None, schema: Schema = SCHEMA
-) -> Database:
-    """Open the file, create it, or bring one of an earlier version up to date.
+def open_database(path: Path, *, notify: Notify, schema: Schema = SCHEMA) -> Database:
+    """Open the file, create it, or migrate one of an earlier version.
 
-    A damaged file is moved aside and a new one begun; `tell` gets a sentence about it, in this thread.
-    `on_write` is called in each transaction that writes, before anything is written; what it raises as
-    `OSError` is taken for the disk's: a seam for those who must know what happens when a disk fails.
-    Raises `UnusableFile` and `StoreError`.
+    A damaged file is moved aside and a new one created; `notify` is called about that in this thread. Raises
+    `UnusableFile` and `StoreError`.
     """
     import sqlite3
 
-    with _alone(path):
+    with _opening_lock(path):
         try:
             for attempt in (1, 2):
-                _prepare(path, tell)
+                _prepare(path, notify)
                 connection = sqlite3.connect(
                     f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_S, isolation_level=None
                 )
                 try:
                     _make_ready(connection, path, schema)
                 except BaseException as error:
-                    # Moved before it is closed: closing would write the log into the damaged file.
+                    # Move the file first: closing would write the log into it.
                     damaged = _is_damage(error)
                     if damaged:
-                        tell(_moved(_set_aside(path)))
+                        _set_aside(path, notify)
                     connection.close()
                     if not damaged or attempt == 2:
                         raise
                 else:
-                    return Database(path, connection, on_write)
+                    return Database(path, connection)
             raise AssertionError("the second attempt returns or raises")
         except (sqlite3.Error, OSError) as error:
-            raise explained(error, path) from error
+            raise store_error(error, path) from error
 
 
-def _prepare(path: Path, tell: Tell) -> None:
-    """See to it that there is a file that only its owner can read: SQLite gives its own the same mode."""
-    log = _beside(path, "-wal")
+def _prepare(path: Path, notify: Notify) -> None:
+    """Make sure that the file exists and only its owner can read it. SQLite's own files get the same mode."""
+    log = _sibling(path, "-wal")
     size = path.stat().st_size if path.exists() else 0
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
         raise UnusableFile(f"{path} is no file. Move it away, so that sessions can be saved there.")
     if not size and log.exists() and log.stat().st_size:
-        # SQLite would throw such a log away.
-        tell(_moved(_set_aside(path)))
+        # SQLite would delete a log that has no database.
+        _set_aside(path, notify)
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE))
-    for file in (path, log, _beside(path, "-shm")):
+    for file in (path, log, _sibling(path, "-shm")):
         if file.exists() and stat.S_IMODE(file.stat().st_mode) & 0o077:
             file.chmod(PRIVATE_FILE)
 
@@ -201,7 +190,7 @@ def _make_ready(connection: Connection, path: Path, schema: Schema) -> None:
 
 
 def _check(connection: Connection, path: Path, schema: Schema) -> int:
-    """The version of the file, 0 for a new one. Changes nothing."""
+    """Return the format version of the file, 0 for a new one. Raises `UnusableFile` and `FileDamaged`."""
     application = _number(connection, "application_id")
     version = _number(connection, "user_version")
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
@@ -243,22 +232,22 @@ def _number(connection: Connection, pragma: str) -> int:
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Nobody else opens this file or sets it aside meanwhile."""
+def _opening_lock(path: Path) -> Iterator[None]:
+    """Keep other threads and processes from opening the file or moving it aside."""
     with _opening:
         try:
-            lock = FileLock.take(_beside(path, ".lock"), wait_s=BUSY_S)
+            lock = FileLock.take(_sibling(path, ".lock"), wait_s=BUSY_S)
         except LockHeld as error:
             raise StoreError(f"{error} Look what it waits for, or end it.") from error
         except OSError as error:
-            raise explained(error, path) from error
+            raise store_error(error, path) from error
         try:
             yield
         finally:
             lock.release()
 
 
-def _beside(path: Path, suffix: str) -> Path:
+def _sibling(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
@@ -270,23 +259,19 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _set_aside(path: Path) -> Path:
-    """Rename the file and its log to a name that is free."""
+def _set_aside(path: Path, notify: Notify) -> None:
+    """Rename the damaged file and its log to an unused name."""
     suffixes = ("", "-wal", "-shm")
-    stem = _beside(path, f".damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+    stem = _sibling(path, f".damaged-{time.strftime('%Y%m%d-%H%M%S')}")
     aside, further = stem, 1
-    while any(_beside(aside, suffix).exists() for suffix in suffixes):
+    while any(_sibling(aside, suffix).exists() for suffix in suffixes):
         further += 1
-        aside = _beside(stem, f"-{further}")
+        aside = _sibling(stem, f"-{further}")
     for suffix in suffixes:
         with contextlib.suppress(FileNotFoundError):
-            _beside(path, suffix).rename(_beside(aside, suffix))
+            _sibling(path, suffix).rename(_sibling(aside, suffix))
     _log.error("%s was damaged: it is now %s", path, aside)
-    return aside
-
-
-def _moved(aside: Path) -> str:
-    return (
+    notify(
         f"The file of sessions was damaged. It was moved to {aside} and a new one was begun, so earlier "
         f"sessions are not listed. `sqlite3 {aside} .recover` may bring back what it holds."
     )
@@ -301,8 +286,8 @@ def _is_damage(error: BaseException) -> bool:
     )
 
 
-def explained(error: Exception, path: Path) -> StoreError:
-    """What the person is told of an error of SQLite or of the system."""
+def store_error(error: Exception, path: Path) -> StoreError:
+    """Convert an error of SQLite or of the operating system to one that the user understands."""
     import sqlite3
 
     code = getattr(error, "sqlite_errorcode", None)

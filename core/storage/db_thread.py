@@ -1,40 +1,46 @@
-"""A thread with a connection of its own: blocking work on the file of sessions, one piece after the other.
+"""A thread that has its own connection to the session file and does blocking work in order.
 
-The event loop never waits for it, and neither does the end of the program: the thread is a daemon. Work that
-was handed over is done whether or not somebody still waits for it, so giving up waiting never leaves half of
-it. Nothing is opened before the first piece of work needs the file.
+The event loop never waits for it, and neither does the end of the program, because the thread is a daemon.
+Submitted work is done even if its caller no longer waits, so cancelling a wait leaves no work half done. The
+file is opened when work first needs it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import queue
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
-from core.database import Database, FileDamaged, IndexDamaged, StoreError, open_database
+from core.base.threads import with_future
+from core.storage.database import Database, FileDamaged, IndexDamaged, StoreError, open_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
     from sqlite3 import Connection
 
-    from core.database import OnWrite, Tell
+    from core.storage.database import Notify
 
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
 
-class Lane:
-    """`submit` and `post` are for the event loop, `read` and `write` for the work that the thread does."""
+class DatabaseThread:
+    """Runs work in order. Only `read` and `write` are called in the thread, by the work itself.
 
-    def __init__(self, path: Path, *, name: str, tell: Tell, on_write: OnWrite | None = None) -> None:
+    `on_write` is called in each write transaction before anything is written. Tests raise an `OSError` in it
+    to simulate a failing disk.
+    """
+
+    def __init__(
+        self, path: Path, *, name: str, notify: Notify, on_write: Callable[[], None] | None = None
+    ) -> None:
         self._path = path
         self._name = name
-        self._tell = tell
+        self._notify = notify
         self._on_write = on_write
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -42,29 +48,19 @@ class Lane:
         self._database: Database | None = None
 
     def submit(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        """Do `work` after all that was handed over before. Raises `StoreError` after `close`."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-
-        def settle(result: Callable[[], None]) -> None:
-            # A closed loop has nobody left who waits.
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(lambda: None if future.done() else result())
-
-        def run() -> None:
-            try:
-                value = work()
-            except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to who waits
-                failure = error
-                settle(lambda: future.set_exception(failure))
-            else:
-                settle(lambda: future.set_result(value))
-
+        """Do `work` after all earlier work and return its future. Raises `StoreError` after `aclose`."""
+        run, future = with_future(work)
         self.post(run)
         return future
 
+    def submit_read(self, work: Callable[[Connection], T]) -> asyncio.Future[T]:
+        return self.submit(lambda: self.read(work))
+
+    def submit_write(self, work: Callable[[Connection], T]) -> asyncio.Future[T]:
+        return self.submit(lambda: self.write(work))
+
     def post(self, work: Callable[[], None]) -> None:
-        """Do `work`, which raises nothing, and tell nobody. Raises `StoreError` after `close`."""
+        """Do `work`, which must not raise, after all earlier work. Raises `StoreError` after `aclose`."""
         if self._closed:
             raise StoreError("The file of sessions is closed.")
         self._work.put(work)
@@ -73,7 +69,10 @@ class Lane:
             self._thread.start()
 
     async def aclose(self, timeout_s: float) -> bool:
-        """Take no more work, and close the file after what there is. False if that takes longer."""
+        """Accept no more work, finish what there is and close the file.
+
+        Returns false if that takes longer than `timeout_s` seconds; the thread then goes on alone.
+        """
         if self._thread is None or self._closed:
             self._closed = True
             return True
@@ -84,30 +83,36 @@ class Lane:
         return bool(done)
 
     def read(self, work: Callable[[Connection], T]) -> T:
-        """In the thread: `Database.read`, once more if the file had to be mended or replaced."""
-        return self._mended(lambda database: database.read(work))
+        """Call `Database.read`, and again if the file had to be repaired or replaced."""
+        return self._repairing(lambda database: database.read(work))
 
     def write(self, work: Callable[[Connection], T]) -> T:
-        """In the thread: `Database.write`, once more if the file had to be mended or replaced."""
-        return self._mended(lambda database: database.write(work))
+        """Call `Database.write`, and again if the file had to be repaired or replaced."""
 
-    def _mended(self, work: Callable[[Database], T]) -> T:
+        def begun(connection: Connection) -> T:
+            if self._on_write is not None:
+                self._on_write()
+            return work(connection)
+
+        return self._repairing(lambda database: database.write(begun))
+
+    def _repairing(self, work: Callable[[Database], T]) -> T:
         database = self._open()
         try:
             return work(database)
         except IndexDamaged:
-            _log.exception("the index is made anew")
+            _log.exception("the search index is rebuilt")
             database.rebuild_index()
         except FileDamaged:
             _log.exception("the file is set aside")
-            database.set_aside(self._tell)
+            database.set_aside(self._notify)
         return work(self._open())
 
     def _open(self) -> Database:
         if self._database is not None and not self._database.usable:
             self._close()
         if self._database is None:
-            self._database = open_database(self._path, tell=self._tell, on_write=self._on_write)
+            self._database = open_database(self._path, notify=self._notify)
         return self._database
 
     def _close(self) -> None:

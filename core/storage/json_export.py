@@ -1,8 +1,7 @@
-"""A session as JSON that leaves this machine, and one that comes from elsewhere.
+"""Export a session as JSON, and import one.
 
-What comes from elsewhere is not trusted: it is refused with
-the place of its first fault, or it is a session that any model can be asked to go on with (H4). Its ids are
-not taken over, and nothing in it begins to run by itself.
+An imported file is not trusted. It is refused with the place of its first fault, or it is a session that any
+model can continue (H4). Its ids are replaced, and nothing in it runs by itself.
 """
 
 from __future__ import annotations
@@ -11,32 +10,21 @@ import json
 import math
 import uuid
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar, assert_never
+from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
-from core.codec import (
-    decode_compaction,
-    decode_stored,
-    decode_texts,
-    decode_turn,
-    decode_usage,
-    encode_compaction,
-    encode_stored,
-    encode_turn,
-    encode_usage,
-    to_text,
-)
-from core.errors import CaesuraError
-from core.json_fields import CodecError, as_list, as_object, boolean, number, optional_number, string
-from core.messages import AssistantMessage, ToolResults, UserMessage
-from core.records import LoadedSession, SessionInfo
-from core.transfer_markdown import ReasoningChoice, to_markdown
+from msgspec.structs import astuple
+
+from core.base.errors import CaesuraError
+from core.base.values import Record
+from core.model.messages import AssistantMessage, ToolResults, Usage, UserMessage
+from core.storage.codec import CodecError, decode, to_text
+from core.storage.markdown_export import ReasoningChoice, to_markdown
+from core.storage.records import Compaction, LoadedSession, SessionInfo, StoredStep, TurnRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from core.json_fields import JsonObject
-    from core.messages import Message, Usage
-    from core.records import Compaction, StoredStep, TurnRecord
+    from core.model.messages import Message
 
 __all__ = ["ReasoningChoice", "TransferError", "from_json", "to_json", "to_markdown"]
 
@@ -45,22 +33,34 @@ VERSION = 1
 
 MOST_CHARACTERS = 200_000_000
 MOST_INTEGER = 2**63 - 1
-"""What a column of SQLite holds."""
+"""The largest integer in a column of SQLite."""
 FAULT_CHARACTERS = 300
 LATEST = 253_402_300_799.0
-"""The end of the year 9999 in Unix time; later ones have no date."""
+"""The end of the year 9999 in Unix time; `datetime` has no later dates."""
 
 T = TypeVar("T")
 
 
 class TransferError(CaesuraError):
-    """A file cannot be imported: what is wrong with it, where, and what to do."""
+    """A file cannot be imported. The text says what is wrong, where, and what the user can do."""
+
+
+class _ExportedInfo(Record):
+    """The head of an export, without the ids, which are not imported."""
+
+    title: str
+    workspace: str
+    model: str
+    created_at: float
+    updated_at: float
+    usage: Usage
+    cost: float | None
 
 
 def to_json(loaded: LoadedSession) -> str:
-    """All of a session as JSON, in ASCII, one line for each step and turn. Nothing of it is lost."""
+    """Export a whole session as JSON in ASCII, with each step and turn on a line."""
     info = loaded.info
-    head: JsonObject = {
+    head: dict[str, object] = {
         "format": FORMAT,
         "version": VERSION,
         "session": {
@@ -71,16 +71,16 @@ def to_json(loaded: LoadedSession) -> str:
             "created_at": info.created_at,
             "updated_at": info.updated_at,
             "parent": info.parent,
-            "usage": encode_usage(info.usage),
+            "usage": info.usage,
             "cost": info.cost,
         },
-        "queue": list(loaded.queue),
+        "queue": loaded.queue,
         "queue_paused": loaded.queue_paused,
     }
-    lists: dict[str, list[JsonObject]] = {
-        "turns": [encode_turn(turn) for turn in loaded.turns],
-        "steps": [encode_stored(stored) for stored in loaded.steps],
-        "compactions": [encode_compaction(compaction) for compaction in loaded.compactions],
+    lists: dict[str, tuple[Record, ...]] = {
+        "turns": loaded.turns,
+        "steps": loaded.steps,
+        "compactions": loaded.compactions,
     }
     fields = [f"{to_text(name)}:{to_text(value)}" for name, value in head.items()]
     for name, values in lists.items():
@@ -90,29 +90,30 @@ def to_json(loaded: LoadedSession) -> str:
 
 
 def from_json(text: str) -> LoadedSession:
-    """The session in a text of `to_json`, under a new id, without a parent, and with its queue paused.
+    """Read a result of `to_json` as a session with a new id, no parent and a paused queue.
 
-    Blocking, for a large one takes seconds. Its workspace is that of where it comes from: whoever opens it
-    decides where it works. Raises `TransferError`.
+    Blocks, for seconds if the session is large. The workspace is the exported one and may not exist here; the
+    caller decides which one to use. Raises `TransferError`.
     """
     read = _read(text)
-    steps = _each(decode_stored, read, "steps")
-    turns = _each(decode_turn, read, "turns")
-    compactions = _each(decode_compaction, read, "compactions")
+    steps = _each(StoredStep, read, "steps")
+    turns = _each(TurnRecord, read, "turns")
+    compactions = _each(Compaction, read, "compactions")
     _check_steps(steps)
     _check_turns(turns)
     _check_compactions(compactions, len(steps))
     with _at("'session'"):
         info = _read_info(read.get("session"), len(steps))
     with _at("'queue'"):
-        queue = decode_texts(read.get("queue"))
-        paused = boolean(read, "queue_paused")
+        queue = decode(read.get("queue"), tuple[str, ...])
         if not all(prompt.strip() for prompt in queue):
             raise CodecError("a prompt is empty.")
+    with _at("'queue_paused'"):
+        paused = decode(read.get("queue_paused"), bool)
     return LoadedSession(info, steps, turns, compactions, queue, paused or bool(queue))
 
 
-def _read(text: str) -> JsonObject:
+def _read(text: str) -> dict[str, Any]:
     if len(text) > MOST_CHARACTERS:
         raise TransferError(
             f"This file is too large to be a session: it has more than {MOST_CHARACTERS:,} characters."
@@ -159,24 +160,23 @@ def _int(text: str) -> int:
 
 
 def _read_info(data: object, steps: int) -> SessionInfo:
-    read = as_object(data, "session")
-    usage, cost = decode_usage(read.get("usage")), optional_number(read, "cost")
-    _check_spent(usage, cost)
+    read = decode(data, _ExportedInfo)
+    _check_spent(read.usage, read.cost)
     return SessionInfo(
         session_id=uuid.uuid4().hex[:12],
-        title=_writable(string(read, "title"), "title"),
-        workspace=string(read, "workspace"),
-        model=_writable(string(read, "model"), "model"),
-        created_at=_time(number(read, "created_at"), "created_at"),
-        updated_at=_time(number(read, "updated_at"), "updated_at"),
+        title=_writable(read.title, "title"),
+        workspace=read.workspace,
+        model=_writable(read.model, "model"),
+        created_at=_time(read.created_at, "created_at"),
+        updated_at=_time(read.updated_at, "updated_at"),
         steps=steps,
-        usage=usage,
-        cost=cost,
+        usage=read.usage,
+        cost=read.cost,
     )
 
 
 def _check_steps(steps: Sequence[StoredStep]) -> None:
-    """H4, and what every provider wants of the order of roles."""
+    """Check that each call has its result (H4), and the order of roles that providers demand."""
     previous: Message | None = None
     turn = 1
     for place, stored in enumerate(steps):
@@ -197,7 +197,7 @@ def _check_steps(steps: Sequence[StoredStep]) -> None:
 def _check_stored(stored: StoredStep) -> None:
     _time(stored.at, "at")
     _check_spent(stored.step.usage, stored.cost)
-    _check_spent(stored.beside, None)
+    _check_spent(stored.subagent_usage, None)
     if any(card.seconds is not None and card.seconds < 0 for card in stored.cards):
         raise CodecError("a call has run for less than no time.")
 
@@ -248,7 +248,7 @@ def _check_compactions(compactions: Sequence[Compaction], steps: int) -> None:
 
 
 def _check_spent(usage: Usage | None, cost: float | None) -> None:
-    counts = () if usage is None else encode_usage(usage).values()
+    counts = () if usage is None else astuple(usage)
     if any(count < 0 for count in counts) or (cost is not None and cost < 0):
         raise CodecError("less than nothing was used.")
 
@@ -267,19 +267,19 @@ def _writable(text: str, name: str) -> str:
     return text
 
 
-def _each(decode: Callable[[object], T], read: JsonObject, name: str) -> tuple[T, ...]:
-    with _at("the file"):
-        values = as_list(read.get(name), name)
+def _each(kind: type[T], read: dict[str, Any], name: str) -> tuple[T, ...]:
+    with _at(repr(name)):
+        values = decode(read.get(name), list[Any])
     decoded = []
     for place, value in enumerate(values):
         with _at(f"{name!r} [{place}]"):
-            decoded.append(decode(value))
+            decoded.append(decode(value, kind))
     return tuple(decoded)
 
 
 @contextmanager
 def _at(where: str) -> Iterator[None]:
-    """Says where a fault is."""
+    """Convert a `CodecError` to a `TransferError` that names the place."""
     try:
         yield
     except CodecError as error:

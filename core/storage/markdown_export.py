@@ -1,8 +1,7 @@
-"""A session as Markdown, for people.
+"""Export a session as Markdown, for people to read. It cannot be imported again.
 
-Whatever a message holds, what comes after it is drawn as what it is: a fence is longer than any within it,
-and a reply that would swallow what follows, with a fence or a comment that it never closes, is quoted.
-Nothing here is a control sequence when the file is shown in a terminal. It cannot be imported again.
+No message can change how the text after it is displayed: a fence is longer than any fence in its content, and
+a reply that leaves a fence or a comment open is quoted. Control characters are replaced.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from enum import Enum
 from itertools import groupby
 from typing import TYPE_CHECKING, assert_never
 
-from core.events import Outcome
-from core.messages import (
+from core.base.sanitize import printable
+from core.model.messages import (
     AssistantMessage,
     Reasoning,
     Text,
@@ -24,13 +23,13 @@ from core.messages import (
     UserMessage,
     read_arguments,
 )
-from core.sanitize import printable
+from core.operations.events import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from core.messages import ToolResult, Usage
-    from core.records import CallCard, Compaction, LoadedSession, StoredStep, TurnRecord
+    from core.model.messages import ToolResult, Usage
+    from core.storage.records import CallCard, Compaction, LoadedSession, StoredStep, TurnRecord
 
 _TICKS = re.compile(r"`+")
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|!~&])")
@@ -38,14 +37,14 @@ _BEHIND = "behind"
 
 
 class ReasoningChoice(Enum):
-    """Whether the export holds what the model thought aloud."""
+    """Whether the export includes the reasoning of the model."""
 
     LEFT_OUT = "left out"
     INCLUDED = "included"
 
 
 def to_markdown(loaded: LoadedSession, reasoning: ReasoningChoice = ReasoningChoice.LEFT_OUT) -> str:
-    """The whole session, its turns in order. Blocking: for a large one it takes seconds."""
+    """Export the whole session. Blocks, for seconds if the session is large."""
     blocks = [*_head(loaded)]
     records = {turn.turn: turn for turn in loaded.turns}
     done = 0
@@ -79,7 +78,7 @@ def _turn(
         for message in stored.step.messages:
             match message:
                 case UserMessage(text):
-                    # The record has what the person wrote, without the notes that the model was told with it.
+                    # The record has the prompt that the user wrote, without the notes for the model.
                     yield _quoted(record.prompt if record is not None and not prompted else text)
                     prompted = True
                 case AssistantMessage():
@@ -105,7 +104,7 @@ def _reply(message: AssistantMessage, choice: ReasoningChoice) -> Iterator[str]:
                     yield "*Reasoning:*"
                     yield _quoted(text)
             case ToolCall():
-                pass  # comes with its result
+                pass  # exported with its result
             case _:
                 assert_never(part)
     if message.interrupted:
@@ -122,32 +121,26 @@ def _call(call: ToolCall | None, result: ToolResult, card: CallCard | None) -> I
     yield _fenced(result.text, "text")
 
 
+_ENDINGS = {
+    Outcome.CANCELLED: "The turn was stopped.",
+    Outcome.TIMEOUT: "The turn was stopped: its time was up.",
+    Outcome.MAX_TURNS_REACHED: "The turn had taken as many steps as it might.",
+    Outcome.MAX_BUDGET_REACHED: "The turn had used up its budget.",
+    Outcome.ERROR: "The turn failed.",
+}
+
+
 def _ending(record: TurnRecord | None) -> str | None:
-    """How a turn ended, if not as it should."""
-    if record is None:
+    """Return a sentence about how a turn ended, None if it completed."""
+    if record is None or record.outcome is Outcome.COMPLETED:
         return None
+    if record.outcome is None:
+        return "How the turn ended is not known: Caesura died in it, or it had not ended yet."
     error = f" {_line(record.error)}" if record.error else ""
-    match record.outcome:
-        case Outcome.COMPLETED:
-            return None
-        case Outcome.CANCELLED:
-            return f"The turn was stopped.{error}"
-        case Outcome.TIMEOUT:
-            return f"The turn was stopped: its time was up.{error}"
-        case Outcome.MAX_TURNS_REACHED:
-            return f"The turn had taken as many steps as it might.{error}"
-        case Outcome.MAX_BUDGET_REACHED:
-            return f"The turn had used up its budget.{error}"
-        case Outcome.ERROR:
-            return f"The turn failed.{error}"
-        case None:
-            return "How the turn ended is not known: Caesura died in it, or it had not ended yet."
-        case _:
-            assert_never(record.outcome)
+    return f"{_ENDINGS[record.outcome]}{error}"
 
 
 def _summaries(compactions: Iterable[Compaction], after: int, upto: int) -> Iterator[str]:
-    """The summaries that were made after step `after`, up to step `upto`."""
     for made in compactions:
         if after < made.made_after <= upto and made.summary.strip():
             undone = ", which was undone later" if made.undone else ""
@@ -165,19 +158,17 @@ def _date(at: float) -> str:
 
 
 def _line(text: str) -> str:
-    """A text on one line that is no markup."""
     return _SPECIAL.sub(r"\\\1", " ".join(printable(text).split()))
 
 
 def _code(text: str) -> str:
-    """A text on one line as code."""
     line = " ".join(printable(text).split()) or " "
     ticks = "`" * (_longest(line) + 1)
     return f"{ticks} {line} {ticks}" if len(ticks) > 1 else f"`{line}`"
 
 
 def _fenced(text: str, language: str) -> str:
-    """A text in a fence that it cannot close."""
+    """Return a text in a fence that it cannot close."""
     text = printable(text).strip("\n")
     fence = "`" * max(3, _longest(text) + 1)
     return f"{fence}{language}\n{text}\n{fence}"
@@ -188,13 +179,13 @@ def _longest(text: str) -> int:
 
 
 def _quoted(text: str) -> str:
-    """A text that ends where its quotation ends, whatever it has opened."""
+    """Quote a text. A fence or comment that it leaves open ends with the quotation."""
     lines = printable(text).strip("\n").split("\n")
     return "\n".join(f"> {line}".rstrip() for line in lines)
 
 
 def _contained(text: str) -> str:
-    """Markdown as it is, or quoted if it would take in what follows."""
+    """Return Markdown unchanged, or quoted if it would include the text after it."""
     from markdown_it import MarkdownIt
 
     tokens = MarkdownIt("commonmark").parse(f"{text}\n\n{_BEHIND}")

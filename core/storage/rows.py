@@ -1,7 +1,7 @@
-"""The rows of the file of sessions: what is written and read in one transaction that somebody else holds.
+"""Read and write the rows of the session file.
 
-Each function gets a connection within a transaction and changes nothing but rows. Totals of a session are
-kept with it and are always those of its steps and compactions.
+Each function gets a connection that is in a transaction, and neither begins nor ends one. The totals of a
+session are stored with it and are always the sums of its steps and compactions.
 """
 
 from __future__ import annotations
@@ -10,37 +10,47 @@ import hashlib
 import math
 import re
 import zlib
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from core import codec, store_search
-from core.codec import from_text, to_text
-from core.database import StoreError
-from core.journal import Draft
-from core.messages import Usage
-from core.records import Hit, LoadedSession, PreImage, SessionInfo
+from msgspec.structs import replace
+
+from core.model.messages import Usage, UserMessage
+from core.storage import search as store_search
+from core.storage.codec import draft_from_text, draft_to_text, from_text, to_text
+from core.storage.database import StoreError
+from core.storage.journal import Draft
+from core.storage.records import (
+    Compaction,
+    LoadedSession,
+    PreImage,
+    SearchMatch,
+    SessionInfo,
+    StoredStep,
+    TurnRecord,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from sqlite3 import Connection
 
-    from core.journal import Piece
-    from core.messages import UserMessage
-    from core.records import Compaction, StoredStep, TurnRecord
+    from core.storage.journal import DraftEntry
 
 LARGEST = 2**63 - 1
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class NoSuchSession(StoreError):
-    """There is no session of this id in the file."""
+    """No session has this id."""
 
     def __init__(self, session_id: str) -> None:
         super().__init__(f"There is no session {clean(session_id)!r} any more; /sessions lists all.")
 
 
+T = TypeVar("T")
+
+
 def clean(text: str) -> str:
-    """`text` as SQLite takes it."""
+    """Replace lone surrogates, which SQLite refuses."""
     return _SURROGATES.sub("\ufffd", text)
 
 
@@ -60,7 +70,7 @@ _INFO = """
         ), 0)
     FROM sessions
 """
-"""A turn that has not ended holds its message."""
+"""The last column says whether the last turn has not ended: such a turn has a message."""
 
 
 def _info(row: tuple[Any, ...]) -> SessionInfo:
@@ -82,7 +92,7 @@ def _info(row: tuple[Any, ...]) -> SessionInfo:
 
 
 def list_infos(connection: Connection, workspace: str | None, limit: int) -> tuple[SessionInfo, ...]:
-    """Those that changed last come first."""
+    """The sessions, the last changed first."""
     where, given = ("", ()) if workspace is None else ("WHERE workspace = ?", (as_bytes(workspace),))
     query = f"{_INFO} {where} ORDER BY updated_at DESC, number DESC LIMIT ?"
     return tuple(_info(row) for row in connection.execute(query, (*given, limit)))
@@ -92,16 +102,16 @@ def info_of(connection: Connection, number: int) -> SessionInfo:
     return _info(connection.execute(f"{_INFO} WHERE number = ?", (number,)).fetchone())
 
 
-def search(connection: Connection, text: str, limit: int) -> tuple[Hit, ...]:
-    """One hit for each session, the newest first. Whatever `text` is, it is no error."""
+def search(connection: Connection, text: str, limit: int) -> tuple[SearchMatch, ...]:
+    """Find one match in each session, the newest first. No `text` is an error."""
     return tuple(
-        Hit(info_of(connection, place.session), place.step or 0, place.snippet, place.marks)
+        SearchMatch(info_of(connection, place.session), place.step or 0, place.snippet, place.marks)
         for place in store_search.find(connection, text, limit)
     )
 
 
 def number_of(connection: Connection, session_id: str) -> int:
-    """The number by which rows belong to a session. Raises `NoSuchSession`."""
+    """Return the number of a session, which its rows refer to. Raises `NoSuchSession`."""
     row = connection.execute("SELECT number FROM sessions WHERE id = ?", (clean(session_id),)).fetchone()
     if row is None:
         raise NoSuchSession(session_id)
@@ -109,48 +119,43 @@ def number_of(connection: Connection, session_id: str) -> int:
 
 
 def load(connection: Connection, session_id: str) -> LoadedSession:
-    """All of a session. Raises `NoSuchSession` and `CodecError`."""
+    """Read a session. Raises `NoSuchSession` and `CodecError`."""
     number = number_of(connection, session_id)
     info = info_of(connection, number)
     queue, paused = connection.execute(
         "SELECT queue, queue_paused FROM sessions WHERE number = ?", (number,)
     ).fetchone()
 
-    def each(query: str) -> Iterable[object]:
-        return (from_text(text) for (text,) in connection.execute(query, (number,)))
+    def each(kind: type[T], query: str) -> tuple[T, ...]:
+        return tuple(from_text(text, kind) for (text,) in connection.execute(query, (number,)))
 
     return LoadedSession(
         info=info,
-        steps=tuple(map(codec.decode_stored, each("SELECT data FROM steps WHERE session = ? ORDER BY seq"))),
-        turns=tuple(map(codec.decode_turn, each("SELECT data FROM turns WHERE session = ? ORDER BY turn"))),
-        compactions=tuple(
-            map(
-                codec.decode_compaction,
-                each("SELECT data FROM compactions WHERE session = ? ORDER BY number"),
-            )
-        ),
-        queue=codec.decode_texts(from_text(queue)),
+        steps=each(StoredStep, "SELECT data FROM steps WHERE session = ? ORDER BY seq"),
+        turns=each(TurnRecord, "SELECT data FROM turns WHERE session = ? ORDER BY turn"),
+        compactions=each(Compaction, "SELECT data FROM compactions WHERE session = ? ORDER BY number"),
+        queue=from_text(queue, tuple[str, ...]),
         queue_paused=bool(paused),
     )
 
 
 def load_draft(connection: Connection, session_id: str) -> Draft | None:
-    """What is there of a turn that has no outcome."""
+    """Read the draft of the last turn; None if that turn has an outcome."""
     number = number_of(connection, session_id)
     row = connection.execute(
         "SELECT data, message FROM turns WHERE session = ? ORDER BY turn DESC LIMIT 1", (number,)
     ).fetchone()
     if row is None or row[1] is None:
         return None
-    pieces: list[Piece] = []
+    entries: list[DraftEntry] = []
     for (data,) in connection.execute("SELECT data FROM drafts WHERE session = ? ORDER BY id", (number,)):
-        pieces += codec.decode_pieces(from_text(data))
-    turn, message = (from_text(text) for text in row)
-    return Draft(codec.decode_turn(turn), codec.decode_user_message(message), tuple(pieces))
+        entries += draft_from_text(data)
+    turn, message = row
+    return Draft(from_text(turn, TurnRecord), from_text(message, UserMessage), tuple(entries))
 
 
 def insert_session(connection: Connection, info: SessionInfo) -> int:
-    """A session without steps; the totals of `info` are not used."""
+    """Insert a session without steps; the totals of `info` are not used. Returns its number."""
     cursor = connection.execute(
         """
         INSERT INTO sessions (id, title, workspace, model, parent, created_at, updated_at)
@@ -170,34 +175,27 @@ def insert_session(connection: Connection, info: SessionInfo) -> int:
 
 
 def put_turn(connection: Connection, number: int, turn: TurnRecord, message: UserMessage | None) -> None:
-    """`message` for a turn that runs. Drafts that are there belong to none that runs, or not any more."""
+    """Insert or replace a turn and delete drafts of earlier ones. `message` is None if the turn has ended."""
     connection.execute("DELETE FROM drafts WHERE session = ?", (number,))
     connection.execute(
         "INSERT OR REPLACE INTO turns (session, turn, data, message) VALUES (?, ?, ?, ?)",
-        (
-            number,
-            turn.turn,
-            to_text(codec.encode_turn(turn)),
-            None if message is None else to_text(codec.encode_message(message)),
-        ),
+        (number, turn.turn, to_text(turn), None if message is None else to_text(message)),
     )
     connection.execute(
         "UPDATE sessions SET updated_at = max(updated_at, ?) WHERE number = ?", (turn.at, number)
     )
 
 
-def add_pieces(connection: Connection, number: int, pieces: Iterable[Piece]) -> None:
-    connection.execute(
-        "INSERT INTO drafts (session, data) VALUES (?, ?)", (number, to_text(codec.encode_pieces(pieces)))
-    )
+def add_to_draft(connection: Connection, number: int, entries: Iterable[DraftEntry]) -> None:
+    connection.execute("INSERT INTO drafts (session, data) VALUES (?, ?)", (number, draft_to_text(entries)))
 
 
 def add_step(connection: Connection, number: int, stored: StoredStep) -> None:
-    """The step after the last, with what the search finds of it; the draft that led to it goes."""
+    """Add a step after the last one, index its texts for the search, and delete its draft."""
     (seq,) = connection.execute("SELECT steps FROM sessions WHERE number = ?", (number,)).fetchone()
     connection.execute(
         "INSERT INTO steps (session, seq, turn, data) VALUES (?, ?, ?, ?)",
-        (number, seq, stored.turn, to_text(codec.encode_stored(stored))),
+        (number, seq, stored.turn, to_text(stored)),
     )
     connection.execute("DELETE FROM drafts WHERE session = ?", (number,))
     connection.execute(
@@ -213,7 +211,7 @@ def _prompt(connection: Connection, number: int, turn: int) -> str:
     row = connection.execute(
         "SELECT data FROM turns WHERE session = ? AND turn = ?", (number, turn)
     ).fetchone()
-    return "" if row is None else codec.decode_turn(from_text(row[0])).prompt
+    return "" if row is None else from_text(row[0], TurnRecord).prompt
 
 
 def add_usage(connection: Connection, number: int, usage: Usage | None, cost: float | None) -> None:
@@ -238,10 +236,9 @@ def put_compaction(connection: Connection, number: int, compaction: Compaction) 
     ).fetchone()
     connection.execute(
         "INSERT OR REPLACE INTO compactions (session, number, upto, data) VALUES (?, ?, ?, ?)",
-        (number, compaction.number, compaction.upto, to_text(codec.encode_compaction(compaction))),
+        (number, compaction.number, compaction.upto, to_text(compaction)),
     )
-    if known is None and compaction.usage is not None:
-        # Without usage it was no request: it only trims.
+    if known is None:
         add_usage(connection, number, compaction.usage, compaction.cost)
 
 
@@ -273,7 +270,7 @@ def add_preimage(connection: Connection, number: int, preimage: PreImage) -> Non
 
 
 def load_preimages(connection: Connection, number: int, from_turn: int) -> tuple[PreImage, ...]:
-    """In the order in which they were taken."""
+    """Read the pre-images from turn `from_turn` on, in the order they were taken."""
     rows = connection.execute(
         """
         SELECT turn, path, data, after, mode FROM preimages LEFT JOIN blobs ON sha256 = before
@@ -288,7 +285,7 @@ def load_preimages(connection: Connection, number: int, from_turn: int) -> tuple
 
 
 def delete(connection: Connection, number: int) -> None:
-    """The session and all that belongs to no other."""
+    """Delete a session and the blobs that no other session uses."""
     store_search.remove_texts(connection, number)
     connection.execute("DELETE FROM sessions WHERE number = ?", (number,))
     connection.execute(
@@ -297,7 +294,7 @@ def delete(connection: Connection, number: int) -> None:
 
 
 def insert_loaded(connection: Connection, loaded: LoadedSession) -> int:
-    """All of `loaded` as the session of the id in its info, with totals counted anew. Returns its number."""
+    """Insert a whole session under the id in its info and compute its totals. Returns its number."""
     number = insert_session(connection, loaded.info)
     put_title(connection, number, loaded.info.title)
     for turn in loaded.turns:
@@ -311,7 +308,7 @@ def insert_loaded(connection: Connection, loaded: LoadedSession) -> int:
 
 
 def fork(connection: Connection, session_id: str, steps: int, copy_id: str, now: float) -> None:
-    """The first `steps` steps of a session as the session `copy_id`. Raises `NoSuchSession`."""
+    """Copy the first `steps` steps of a session to a new session `copy_id`. Raises `NoSuchSession`."""
     number = number_of(connection, session_id)
     loaded = load(connection, session_id)
     kept = loaded.steps[: max(0, steps)]

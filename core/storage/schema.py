@@ -1,26 +1,26 @@
-"""The tables of the file of sessions, as the migrations that make them.
+"""The tables of the session file, as the migrations that create them.
 
-A migration that was once released is never changed: a change of the tables is a further one. `user_version`
-of a file is the number of those it has been through.
+A released migration is never changed; a change of the tables is a new migration. `user_version` of a file
+counts the migrations that it has been through.
 """
 
 from __future__ import annotations
 
-from core.values import dataclass
+from core.base.values import Value
 
 APPLICATION_ID = 0x43535241
-"""In the header of each file of ours: "CSRA"."""
+"""Marks our files, in the header of SQLite: "CSRA"."""
 
 
-@dataclass(frozen=True, slots=True)
-class Schema:
-    """`migrations` are run in their order, each a number of statements; after all of them `tables` exist."""
+class Schema(Value):
+    """Migrations in order, each a list of statements, and the tables that exist after all of them."""
 
     migrations: tuple[tuple[str, ...], ...]
     tables: frozenset[str]
 
 
-_SESSIONS = """
+_VERSION_1 = (
+    """
     CREATE TABLE sessions (
         number INTEGER PRIMARY KEY,
         id TEXT NOT NULL UNIQUE,
@@ -41,9 +41,8 @@ _SESSIONS = """
         queue TEXT NOT NULL DEFAULT '[]',
         queue_paused INTEGER NOT NULL DEFAULT 0
     )
-"""
-
-_STEPS = """
+    """,
+    """
     CREATE TABLE steps (
         session INTEGER NOT NULL REFERENCES sessions (number) ON DELETE CASCADE,
         seq INTEGER NOT NULL,
@@ -51,10 +50,9 @@ _STEPS = """
         data TEXT NOT NULL,
         UNIQUE (session, seq)
     )
-"""
-
-# `message` is the prompt as the model got it, for as long as the turn has no outcome.
-_TURNS = """
+    """,
+    # `message` is the prompt that was sent to the model. It is null when the turn has an outcome.
+    """
     CREATE TABLE turns (
         session INTEGER NOT NULL REFERENCES sessions (number) ON DELETE CASCADE,
         turn INTEGER NOT NULL,
@@ -62,9 +60,8 @@ _TURNS = """
         message TEXT,
         UNIQUE (session, turn)
     )
-"""
-
-_COMPACTIONS = """
+    """,
+    """
     CREATE TABLE compactions (
         session INTEGER NOT NULL REFERENCES sessions (number) ON DELETE CASCADE,
         number INTEGER NOT NULL,
@@ -72,20 +69,17 @@ _COMPACTIONS = """
         data TEXT NOT NULL,
         UNIQUE (session, number)
     )
-"""
-
-# Rows are only ever added until the step is over: what a draft costs does not grow with it.
-_DRAFTS = """
+    """,
+    # Rows are only added until the step ends, so the cost of a write does not grow with the draft.
+    """
     CREATE TABLE drafts (
         id INTEGER PRIMARY KEY,
         session INTEGER NOT NULL REFERENCES sessions (number) ON DELETE CASCADE,
         data TEXT NOT NULL
     )
-"""
-
-_BLOBS = "CREATE TABLE blobs (sha256 TEXT PRIMARY KEY, data BLOB NOT NULL)"
-
-_PREIMAGES = """
+    """,
+    "CREATE TABLE blobs (sha256 TEXT PRIMARY KEY, data BLOB NOT NULL)",
+    """
     CREATE TABLE preimages (
         id INTEGER PRIMARY KEY,
         session INTEGER NOT NULL REFERENCES sessions (number) ON DELETE CASCADE,
@@ -95,24 +89,20 @@ _PREIMAGES = """
         after TEXT NOT NULL,
         mode INTEGER
     )
-"""
-
-# Where the texts of the search come from; narrow, for a search goes through thousands of them.
-_PLACES = """
+    """,
+    # The source of each text in the search index. Rows are small because a search reads thousands of them.
+    """
     CREATE TABLE places (
         id INTEGER PRIMARY KEY,
         session INTEGER NOT NULL REFERENCES sessions (number) ON DELETE CASCADE,
         step INTEGER
     )
-"""
-
-_SEARCH = """
+    """,
+    """
     CREATE VIRTUAL TABLE search USING fts5 (
         text, tokenize = 'unicode61 remove_diacritics 2', prefix = '1 2 3'
     )
-"""
-
-_INDEXES = (
+    """,
     "CREATE INDEX sessions_by_time ON sessions (updated_at)",
     "CREATE INDEX sessions_by_workspace ON sessions (workspace, updated_at)",
     "CREATE INDEX drafts_of_session ON drafts (session)",
@@ -122,23 +112,18 @@ _INDEXES = (
 )
 
 SCHEMA = Schema(
-    migrations=(
-        (
-            *(_SESSIONS, _STEPS, _TURNS, _COMPACTIONS, _DRAFTS, _BLOBS, _PREIMAGES, _PLACES, _SEARCH),
-            *_INDEXES,
-        ),
-    ),
+    migrations=(_VERSION_1,),
     tables=frozenset(
         {"sessions", "steps", "turns", "compactions", "drafts", "blobs", "preimages", "places", "search"}
     ),
 )
 
-INDEX_ANEW = (
-    # An index that is badly damaged cannot even be told to rebuild itself: an empty one can.
+REBUILD_INDEX = (
+    # A badly damaged index refuses the command to rebuild, so it is replaced by an empty one first.
     "CREATE VIRTUAL TABLE temp.empty USING fts5 (text)",
     "DELETE FROM search_data",
     "INSERT INTO search_data SELECT * FROM temp.empty_data",
     "DROP TABLE temp.empty",
     "INSERT INTO search (search) VALUES ('rebuild')",
 )
-"""What makes the index of the search anew from its texts."""
+"""Statements that rebuild the search index from the stored texts."""

@@ -1,10 +1,10 @@
-"""The full-text search: what of a session can be found, and where words are.
+"""The full-text search in sessions.
 
-Prompts, replies and titles are found; what tools said, what the model thought and summaries are not. Whatever
-somebody types is a question for words, never a query language, and never an error.
+It covers prompts, replies and titles, but not outputs of tools, reasoning and summaries. A search text is
+always a list of words: there is no query language, and no text is an error.
 
-Known limits: words are what `unicode61` takes for words, so a language without blanks is found by how a run
-of its characters begins. After the newest `MOST_PLACES` places nothing older is looked at.
+Not solved: SQLite's `unicode61` splits texts into words, so in a language without blanks only the beginning
+of a run of characters is found. Only the newest `MOST_PLACES` places are searched.
 """
 
 from __future__ import annotations
@@ -14,29 +14,28 @@ import unicodedata
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from core.messages import AssistantMessage, UserMessage
-from core.values import dataclass
+from core.base.values import Value
+from core.model.messages import AssistantMessage, UserMessage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from sqlite3 import Connection
 
-    from core.messages import Step
+    from core.model.messages import Step
 
 MOST_CHARACTERS = 4_000
-"""A long text is several rows, for finding a snippet costs as much as its row is long."""
+"""A longer text is split into several rows, because making a snippet takes time in proportion to its row."""
 
 MOST_PLACES = 5_000
 SNIPPET_CHARACTERS = 160
 BEFORE = 40
-"""Characters of a snippet before the first word that was found."""
+"""Characters of a snippet before the first matching word."""
 
 _REFUSED = re.compile("[\x00\ud800-\udfff]")
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """`session` is the number of the session; `step` is None in its title."""
+class Place(Value):
+    """A match in the session numbered `session`; `step` is None for a match in its title."""
 
     session: int
     step: int | None
@@ -45,12 +44,12 @@ class Place:
 
 
 def texts_of(step: Step, prompt: str) -> tuple[str, ...]:
-    """What is found of a step: `prompt`, which led to it, as the person wrote it, and the reply."""
+    """The texts of a step to search in: the prompt and the reply. `prompt` is without notes."""
     found = []
     for message in step.messages:
         match message:
             case UserMessage(text):
-                # The model gets notes before it, which nobody would look for.
+                # The message has notes for the model before the prompt; they are not searched.
                 found.append(prompt if prompt and text.endswith(prompt) else text)
             case AssistantMessage():
                 found.append(message.text)
@@ -69,7 +68,6 @@ def put_title(connection: Connection, session: int, title: str) -> None:
 
 
 def remove_texts(connection: Connection, session: int) -> None:
-    """All that is found of a session."""
     _remove(connection, "session = ?", session)
 
 
@@ -79,9 +77,9 @@ def _remove(connection: Connection, which: str, session: int) -> None:
 
 
 def find(connection: Connection, text: str, limit: int) -> tuple[Place, ...]:
-    """The newest place of each session that has all words of `text`, the last as a beginning of one.
+    """Find the newest place in each session that has all words of `text`, the last one as a prefix.
 
-    The newest comes first; at most `limit`.
+    Returns at most `limit` places, the newest first.
     """
     query = _query(text)
     if not query:
@@ -107,13 +105,13 @@ def find(connection: Connection, text: str, limit: int) -> tuple[Place, ...]:
 
 
 def _query(text: str) -> str:
-    """`text` in the language of FTS5: each of its words in quotes. Empty if nothing in it is a word."""
+    """Return `text` as a query of FTS5, with each word quoted; empty if there is no word."""
     words = [word for word in _REFUSED.sub(" ", text).split() if any(map(str.isalnum, word))]
     return " ".join('"' + word.replace('"', '""') + '"' for word in words) + ("*" if words else "")
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    """What finds the words of `text` in a text that went through `_plain`."""
+    """Return a pattern that finds the words of `text` in a result of `_plain`."""
     words = [re.escape(word) for word in re.findall(r"[^\W_]+", _plain(text))]
     if words:
         words[-1] += r"[^\W_]*"
@@ -121,7 +119,7 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 
 def _plain(text: str) -> str:
-    """`text` in small letters and without accents, each character in its place."""
+    """Return `text` in lower case and without accents. Each character keeps its offset."""
     return text.lower() if text.isascii() else "".join(map(_plain_character, text))
 
 
@@ -132,7 +130,7 @@ def _plain_character(character: str) -> str:
 
 
 def _snippet(text: str, words: re.Pattern[str]) -> tuple[str, tuple[tuple[int, int], ...]]:
-    """The surroundings of the first of `words` on one line, and where words are in it."""
+    """Return the text around the first match of `words` on one line, and the spans of matches in it."""
     plain = _plain(text)
     first = words.search(plain)
     at = max(0, first.start() - BEFORE) if first else 0
@@ -149,13 +147,13 @@ def _snippet(text: str, words: re.Pattern[str]) -> tuple[str, tuple[tuple[int, i
 
 
 def _on_one_line(text: str, *, after_blank: bool) -> str:
-    """`text` with one blank for each run of blanks, line ends and control characters."""
+    """Replace each run of blanks, line ends and control characters by one blank."""
     line = re.sub(" +", " ", "".join(char if char.isprintable() else " " for char in text))
     return line.removeprefix(" ") if after_blank else line
 
 
 def _rows(text: str) -> Iterator[str]:
-    """`text` in rows that can be searched one by one, cut between words where there are any."""
+    """Split `text` into rows of the index, between words if possible."""
     start = 0
     while len(text) - start > MOST_CHARACTERS:
         end = start + MOST_CHARACTERS

@@ -1,23 +1,27 @@
 """A sub-agent: a turn of its own, with its own history, under the token of the call that started it (X5).
 
-Its calls are operations of the same session beneath this call. It shares permissions and questions with the
-conversation, never its history. After its end it changes nothing, for its turn is closed by then (U8).
+Its calls are operations of the same session below this call. It shares permissions and questions with the
+conversation, but not its history. After its end it changes nothing: its turn is closed by then (U8).
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
 from pydantic import BaseModel, Field
 
-from core.access import Access, AccessKind, Workspace
+from core.base.values import Value
 from core.cancel import shielded
-from core.compaction import AsItIs
-from core.dispatch import FixedTools
-from core.engine import run_turn
-from core.events import (
+from core.context.compaction import NoCompaction
+from core.engine.engine import run_turn
+from core.engine.tool import Tool, ToolContext, ToolError, ToolOutput
+from core.engine.toolset import Toolset
+from core.engine.turn import Turn
+from core.model.messages import AssistantMessage, Message, Step
+from core.operations.events import (
     BackOffEnded,
     BackOffStarted,
     CallEnded,
@@ -34,24 +38,21 @@ from core.events import (
     TextArrived,
     TurnEnded,
 )
-from core.messages import AssistantMessage, Message, Step, UserMessage
-from core.progress import Ended
-from core.tools.base import ToolContext, ToolError, ToolOutput
+from core.operations.progress import Ended
+from core.permissions.access import Access, AccessKind, Workspace
 from core.tools.schema import spec_of
-from core.turn import Turn
-from core.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from core.cancel import CancelToken
-    from core.costs import Spending
-    from core.dispatch import Toolset, ToolSource
-    from core.journal import Piece
-    from core.messages import Usage
-    from core.model import ModelRequest, ToolSpec
-    from core.records import PreImage
-    from core.turn import Surroundings
+    from core.engine.toolset import ToolSource
+    from core.engine.turn import TurnServices
+    from core.model.costs import Spend
+    from core.model.messages import Usage
+    from core.model.provider import ModelRequest, ToolSpec
+    from core.storage.journal import DraftEntry
+    from core.storage.records import PreImage
 
 DEEPEST = 4
 """How deep sub-agents may be nested."""
@@ -60,11 +61,11 @@ GRACE_S = 5.0
 """How long a stopped sub-agent may take: longer than any call of its own, at each depth."""
 
 MARGIN_S = 0.5
-"""By how much a sub-agent gives its turn up sooner than it is given up itself, in seconds."""
+"""Seconds by which a sub-agent abandons its turn before it is abandoned itself."""
 
 
 class AgentArguments(BaseModel):
-    """What the model gives to a sub-agent."""
+    """The task of a sub-agent."""
 
     task: str = Field(
         min_length=1,
@@ -72,8 +73,7 @@ class AgentArguments(BaseModel):
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Nested:
+class _Nested(Value):
     """The tools of a sub-agent: those of its parent, but with an agent tool of its own."""
 
     source: ToolSource
@@ -86,20 +86,20 @@ class _Nested:
         if self.agent.depth < DEEPEST:
             tools[SubAgent.name] = self.agent
             specs = (*specs, spec_of(self.agent))
-        return FixedTools(specs, tools)
+        return Toolset(specs, tools)
 
 
 @dataclass(slots=True)
-class _Conversation:
-    """What the sub-agent has said and been told; and what of it the outer conversation sees."""
+class _SubAgentRecord:
+    """The steps of a sub-agent, in memory only; passes on the events that the outer conversation shows."""
 
-    outer: Surroundings
+    outer: TurnServices
     context: ToolContext
     steps: list[Step] = field(default_factory=list)
     ended: TurnEnded | None = None
 
     @property
-    def spending(self) -> Spending:
+    def spending(self) -> Spend:
         return self.outer.record.spending
 
     def messages(self) -> tuple[Message, ...]:
@@ -109,13 +109,13 @@ class _Conversation:
         return self.outer.record.request(messages, tools)
 
     def write_begin(self) -> None:
-        """The turn of the conversation is written down as begun."""
+        """Does nothing: the turn of the conversation is recorded as begun."""
 
-    def take(self, piece: Piece) -> None:
-        """Nothing of it outlives a crash but that the outer call was running."""
+    def take(self, piece: DraftEntry) -> None:
+        """Does nothing: after a crash only the outer call is known to have run."""
 
     async def begin_call(self, call_id: str) -> None:
-        """The outer call is written down as begun."""
+        """Does nothing: the outer call is recorded as begun."""
 
     def commit(self, turn_id: int, step: Step) -> None:
         self.steps.append(step)
@@ -128,10 +128,10 @@ class _Conversation:
         await self.outer.record.keep_preimage(preimage)
 
     def end(self, ended: TurnEnded) -> None:
-        """Its end is the result of the outer call."""
+        """Does nothing: the end is the result of the outer call."""
 
     async def saved(self) -> None:
-        """It is saved with the step that the outer call belongs to."""
+        """Does nothing: it is saved with the step of the outer call."""
 
     def emit(self, event: Event) -> None:
         match event:
@@ -158,18 +158,18 @@ class _Conversation:
                     for name in proof.unconfirmed:
                         self.context.progress.note_unconfirmed(name)
             case _:
-                # The rest is between the sub-agent and its model.
+                # The other events concern the sub-agent only.
                 pass
 
     @property
     def answer(self) -> str:
-        """Its last words."""
+        """The text of the last reply."""
         last = next((m for m in reversed(self.messages()) if isinstance(m, AssistantMessage)), None)
         return "" if last is None else last.text
 
 
-class SubAgent:
-    """Hands a task to a sub-agent. `around` gives the surroundings of the turn that its call belongs to."""
+class SubAgent(Tool[AgentArguments]):
+    """Gives a task to a sub-agent. `services` returns the services of the turn of its call."""
 
     name = "agent"
     description = (
@@ -178,8 +178,8 @@ class SubAgent:
     )
     arguments = AgentArguments
 
-    def __init__(self, around: Callable[[], Surroundings], depth: int = 0) -> None:
-        self._around = around
+    def __init__(self, services: Callable[[], TurnServices], depth: int = 0) -> None:
+        self._services = services
         self.depth = depth
         self.grace_s = GRACE_S + DEEPEST - depth
 
@@ -192,26 +192,20 @@ class SubAgent:
     def concurrent(self, arguments: AgentArguments) -> bool:
         return True
 
-    def deadline_s(self, arguments: AgentArguments) -> float | None:
-        return None
-
-    async def preview(self, arguments: AgentArguments, context: ToolContext) -> Shown | None:
-        return None
-
     async def run(self, arguments: AgentArguments, context: ToolContext) -> ToolOutput:
-        outer = self._around()
-        inside = _Conversation(outer, context)
-        turn = Turn(context.turn_id, UserMessage(arguments.task), context.token.child("sub-agent"))
-        around = replace(
+        outer = self._services()
+        inside = _SubAgentRecord(outer, context)
+        turn = Turn(context.turn_id, arguments.task, context.token.child("sub-agent"))
+        services = replace(
             outer,
             record=inside,
-            make_fitter=lambda _: AsItIs(),
+            make_guard=lambda _, __: NoCompaction(),
             emit=inside.emit,
             parent_id=context.call_id,
             agent=self.title(arguments, context.workspace)[:60],
         )
-        around = replace(around, tools=_Nested(outer.tools, SubAgent(lambda: around, self.depth + 1)))
-        task = asyncio.create_task(run_turn(turn, around), name=f"sub-agent {context.call_id}")
+        services = replace(services, tools=_Nested(outer.tools, SubAgent(lambda: services, self.depth + 1)))
+        task = asyncio.create_task(run_turn(turn, services), name=f"sub-agent {context.call_id}")
         try:
             await asyncio.wait({task})
         finally:
@@ -227,7 +221,7 @@ class SubAgent:
         return _output(inside)
 
 
-def _output(inside: _Conversation) -> ToolOutput:
+def _output(inside: _SubAgentRecord) -> ToolOutput:
     ended = inside.ended
     if ended is None:
         raise ToolError("The sub-agent ended without a word.")

@@ -6,31 +6,32 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field
 
-from core.access import Access, AccessKind, Workspace
 from core.cancel import CancelReason, Cause
-from core.events import Shown
-from core.operations import CancelAnswer
-from core.tools.base import ToolContext, ToolError, ToolOutput
+from core.engine.tool import Tool, ToolContext, ToolError, ToolOutput
+from core.operations.events import Shown
+from core.operations.operation import CancelAnswer
+from core.permissions.access import Access, AccessKind, Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from core.background import BackgroundCommands
-    from core.operations import CancelResult
+    from core.operations.session_operations import SessionOperations
+    from core.session.background import BackgroundCommands
 
 STOP_WAIT_S = 3.0
 """How long the model's own stop of a command waits for its end, in seconds."""
 
 
 class BackgroundArguments(BaseModel):
-    """Which command."""
+    """The id of a background command."""
 
     id: str = Field(min_length=1, description="The id that `shell` answered with.")
 
 
-class _BackgroundTool:
+class _BackgroundTool(Tool[BackgroundArguments]):
     arguments = BackgroundArguments
     grace_s = 4.0
+
+    def __init__(self, commands: BackgroundCommands) -> None:
+        self._commands = commands
 
     def title(self, arguments: BackgroundArguments, workspace: Workspace) -> str:
         return arguments.id
@@ -42,26 +43,22 @@ class _BackgroundTool:
     def concurrent(self, arguments: BackgroundArguments) -> bool:
         return True
 
-    def deadline_s(self, arguments: BackgroundArguments) -> float | None:
-        return None
-
-    async def preview(self, arguments: BackgroundArguments, context: ToolContext) -> Shown | None:
-        return None
+    def _output(self, identifier: str) -> str:
+        """The output of a command so far. Raises `ToolError` if there is no such command."""
+        output = self._commands.output(identifier)
+        if output is None:
+            raise ToolError(f"There is no background command {identifier!r}.")
+        return output
 
 
 class BackgroundOutput(_BackgroundTool):
-    """Reads what a background command has said."""
+    """Reads the output of a background command."""
 
     name = "background_output"
     description = "Read the output so far of a background command, and whether it still runs."
 
-    def __init__(self, commands: BackgroundCommands) -> None:
-        self._commands = commands
-
     async def run(self, arguments: BackgroundArguments, context: ToolContext) -> ToolOutput:
-        output = self._commands.output(arguments.id)
-        if output is None:
-            raise ToolError(f"There is no background command {arguments.id!r}.")
+        output = self._output(arguments.id)
         return ToolOutput(f"{self._commands.describe(arguments.id)}\n{output}", Shown(output))
 
 
@@ -71,19 +68,14 @@ class BackgroundStop(_BackgroundTool):
     name = "background_stop"
     description = "Stop a background command and everything that it has started."
 
-    def __init__(
-        self,
-        commands: BackgroundCommands,
-        stop: Callable[[str, CancelReason, float], Awaitable[CancelResult]],
-    ) -> None:
-        self._commands = commands
-        self._stop = stop
+    def __init__(self, commands: BackgroundCommands, operations: SessionOperations) -> None:
+        super().__init__(commands)
+        self._operations = operations
 
     async def run(self, arguments: BackgroundArguments, context: ToolContext) -> ToolOutput:
-        if self._commands.output(arguments.id) is None:
-            raise ToolError(f"There is no background command {arguments.id!r}.")
+        self._output(arguments.id)
         reason = CancelReason(Cause.CLIENT, "the model", remind=False)
-        result = await self._stop(arguments.id, reason, STOP_WAIT_S)
+        result = await self._operations.cancel_and_wait(arguments.id, reason, wait=STOP_WAIT_S)
         match result.answer:
             case CancelAnswer.TIMEOUT:
                 text = "It was asked to stop, but it has not ended yet."

@@ -1,4 +1,4 @@
-"""What changes from one text to another, for the person, in bounded time whatever the texts are."""
+"""The difference of two texts for the person, in bounded time for any texts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 
 CONTEXT_LINES = 3
 SHOWN_LINES = 2_000
-"""A longer diff is cut, and says so."""
+"""The longest diff in characters; a longer one is cut and says so."""
 COMPARED_LINES = 1_500
 """Differing parts that are longer are shown as all removed and all added: to align them takes too long."""
 

@@ -1,8 +1,8 @@
 """`write_file` and `edit_file`: a file is replaced whole or left as it was, never half written.
 
-What a person was shown before is what is done: if the file has changed since, the call is refused. A file is
-kept as it was before it is changed, so that it can be put back. It is read, compared and written in threads;
-see `core.tools.regular_files` for what that can and cannot promise.
+Exactly the change that was shown is made: if the file has changed since, the call is refused. The file is
+stored before it is changed, so that it can be restored. Reading, comparing and writing happen in threads; see
+`core.tools.regular_files` for the limits of that.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Generic, TypeVar
+from abc import abstractmethod
+from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel, Field
 
-from core.atomic_files import Signature
-from core.events import ShownKind
-from core.file_history import KEPT_BYTES, fingerprint
-from core.records import PreImage
-from core.tools.base import Access, AccessKind, Shown, ToolContext, ToolError, ToolOutput, Workspace
+from core.base.atomic_files import Signature
+from core.base.values import Value
+from core.engine.tool import Access, AccessKind, Shown, Tool, ToolContext, ToolError, ToolOutput, Workspace
+from core.operations.events import ShownKind
+from core.storage.file_history import KEPT_BYTES, fingerprint
+from core.storage.records import PreImage
 from core.tools.diff import unified_diff
 from core.tools.regular_files import (
     GRACE_S,
@@ -32,14 +33,13 @@ from core.tools.regular_files import (
     open_regular,
     replace_file,
 )
-from core.tools.text_edit import EditableText, replace_text
-from core.values import dataclass
+from core.tools.text_edit import EditableText, listed, replace_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from core.progress import Progress
+    from core.operations.progress import Progress
 
 EDIT_BYTES = KEPT_BYTES
 """Larger files are not edited; when they are replaced they are neither compared nor kept."""
@@ -64,8 +64,7 @@ class EditFileArguments(BaseModel):
     replace_all: bool = Field(default=False, description="Replace every occurrence instead of the only one.")
 
 
-@dataclass(frozen=True, slots=True)
-class _Before:
+class _Before(Value):
     """The file as it was found. `content` is None if there was none, or more than `EDIT_BYTES`."""
 
     target: Path
@@ -80,8 +79,7 @@ class _Before:
         return (self.target, known)
 
 
-@dataclass(frozen=True, slots=True)
-class _Change:
+class _Change(Value):
     before: _Before
     content: bytes
     summary: str
@@ -91,8 +89,8 @@ class _Change:
 ArgumentsT = TypeVar("ArgumentsT", WriteFileArguments, EditFileArguments)
 
 
-class _Changing(ABC, Generic[ArgumentsT]):
-    """What both tools have in common: a change that is worked out, shown, and made."""
+class _Changing(Tool[ArgumentsT]):
+    """The common part of both tools: compute a change, show it, make it."""
 
     grace_s = GRACE_S
 
@@ -110,9 +108,6 @@ class _Changing(ABC, Generic[ArgumentsT]):
     def access(self, arguments: ArgumentsT, workspace: Workspace) -> Access:
         path = workspace.path(arguments.path)
         return Access(AccessKind.EDIT, workspace.name(path), (path,))
-
-    def concurrent(self, arguments: ArgumentsT) -> bool:
-        return False
 
     def deadline_s(self, arguments: ArgumentsT) -> float | None:
         return 60.0
@@ -135,7 +130,7 @@ class _Changing(ABC, Generic[ArgumentsT]):
 
         change, after = await in_thread(prepare)
         before = change.before
-        await _keep(before, after, name, context)
+        await _store_preimage(before, after, name, context)
 
         def write(commit: Commit) -> None:
             # A file that has changed while the old one was being kept is left alone.
@@ -163,10 +158,8 @@ class WriteFile(_Changing[WriteFileArguments]):
         before = _look(path, name)
         content = arguments.content.encode()
         lines = len(arguments.content.splitlines())
-        if before.signature is None:
-            summary = f"Created {name}: {lines:,} lines, {len(content):,} bytes."
-        else:
-            summary = f"Overwrote {name}: {lines:,} lines, {len(content):,} bytes."
+        done = "Created" if before.signature is None else "Overwrote"
+        summary = f"{done} {name}: {lines:,} lines, {len(content):,} bytes."
         return _Change(before, content, summary, _shown_rewrite(before, arguments.content, name))
 
 
@@ -190,34 +183,27 @@ class EditFile(_Changing[EditFileArguments]):
         edited = replace_text(
             file.text, file.fit(arguments.old), file.fit(arguments.new), name, every=arguments.replace_all
         )
-        places = ", ".join(str(line) for line in edited.lines[:10]) + (
-            ", …" if len(edited.lines) > 10 else ""
-        )
-        summary = f"Edited {name}: {len(edited.lines):,} replaced, line {places}."
+        summary = f"Edited {name}: {len(edited.lines):,} replaced, line {listed(edited.lines)}."
         shown = Shown(unified_diff(file.text, edited.text, name), ShownKind.DIFF)
         return _Change(before, file.encode(edited.text), summary, shown)
 
 
-async def _keep(before: _Before, after: str, name: str, context: ToolContext) -> None:
-    """Have the file kept as it is, or tell the person that it cannot be."""
+async def _store_preimage(before: _Before, after: str, name: str, context: ToolContext) -> None:
+    """Store the file as it is, or tell the person why it cannot be stored."""
     path = str(before.target)
     if before.signature is not None and before.content is None:
-        context.tell(
+        context.notify(
             f"{name} is larger than {EDIT_BYTES // 2**20} MiB: this change cannot be put back later."
         )
-    elif _has_other_bytes(path):
-        context.tell(f"The name of {name} is not UTF-8: this change cannot be put back later.")
+    elif any("\udc80" <= character <= "\udcff" for character in path):
+        # These stand for bytes that are no UTF-8, which no text in a file of ours can hold.
+        context.notify(f"The name of {name} is not UTF-8: this change cannot be put back later.")
     else:
         await context.keep_preimage(PreImage(context.turn_id, path, before.content, after, before.mode))
 
 
-def _has_other_bytes(path: str) -> bool:
-    """Whether a name holds bytes that are no UTF-8, which no text in a file of ours can."""
-    return any("\udc80" <= character <= "\udcff" for character in path)
-
-
 def _look(path: Path, name: str) -> _Before:
-    """Blocking. Raises `ToolError` for what is no regular file."""
+    """Read the file. Blocks. Raises `ToolError` if it is not a regular file."""
     try:
         target = path.resolve()
         exists = target.exists()

@@ -1,6 +1,6 @@
-"""`read_file`: a piece of a text file, with line numbers, in bounded time and memory whatever the file is.
+"""`read_file`: a part of a text file with line numbers, in bounded time and memory for any file.
 
-It must never read a file whole, block on one that is no regular file, or guess at binary content.
+It never reads a whole file, blocks on one that is not a regular file, or guesses at binary content.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from pydantic import BaseModel, Field
 
-from core.tools.base import Access, AccessKind, Shown, ToolContext, ToolError, ToolOutput, Workspace
+from core.engine.tool import Access, AccessKind, Shown, Tool, ToolContext, ToolError, ToolOutput, Workspace
 from core.tools.regular_files import GRACE_S, GivenPath, in_thread, open_regular
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class ReadFileArguments(BaseModel):
     )
 
 
-class ReadFile:
+class ReadFile(Tool[ReadFileArguments]):
     """Lines of a text file."""
 
     name = "read_file"
@@ -63,9 +63,6 @@ class ReadFile:
     def deadline_s(self, arguments: ReadFileArguments) -> float | None:
         return 30.0
 
-    async def preview(self, arguments: ReadFileArguments, context: ToolContext) -> Shown | None:
-        return None
-
     async def run(self, arguments: ReadFileArguments, context: ToolContext) -> ToolOutput:
         path = context.workspace.path(arguments.path)
         name = context.workspace.name(path)
@@ -90,9 +87,7 @@ class _Excerpt:
         raw = raw.rstrip(b"\r\n")
         if cut:
             # A character that the cut went through says nothing about the file.
-            line = (
-                codecs.getincrementaldecoder("utf-8")("replace").decode(raw) + f" [… {cut:,} bytes left out]"
-            )
+            line = f"{codecs.utf_8_decode(raw, 'replace', False)[0]} [… {cut:,} bytes left out]"
         else:
             line = raw.decode("utf-8", "replace")
         self.damaged = self.damaged or "\ufffd" in line

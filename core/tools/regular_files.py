@@ -1,8 +1,8 @@
-"""Regular files, opened without ever blocking and replaced whole: what the file tools have in common.
+"""Opening regular files without blocking and replacing them whole, for the file tools.
 
-All of it blocks and belongs into a thread, through `in_thread`. A thread cannot be killed. So the work is
-short and bounded, looks at the token as it goes, and a write has one point, `Commit.claim`, before which a
-stop undoes it and after which it is complete. A stop waits for the thread.
+The functions block and run in a thread, through `in_thread`. A thread cannot be killed. So the work is short
+and bounded and checks the token, and a write has one point, `Commit.claim`, before which a stop undoes it and
+after which it is complete. A stop waits for the thread.
 
 Not solved: on a file system that hangs, such as a dead network share, the thread hangs as well. The call is
 then named as unconfirmed after its grace; a write that hangs before its claim is never made, a later one may
@@ -16,23 +16,25 @@ import difflib
 import itertools
 import os
 import stat
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, BinaryIO, TypeVar
 
 import anyio
 import anyio.lowlevel
 from pydantic import AfterValidator
 
-from core.atomic_files import replace_whole, signature_of
-from core.threads import start_in_thread
-from core.tools.base import ToolError
+from core.base import regular_file
+from core.base.atomic_files import replace_whole, signature_of
+from core.base.threads import start_in_thread
+from core.engine.tool import ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from core.atomic_files import Signature
+    from core.base.atomic_files import Signature
     from core.cancel import CancelToken
-    from core.progress import Progress
+    from core.operations.progress import Progress
 
 T = TypeVar("T")
 
@@ -48,15 +50,16 @@ NAMES_COMPARED = 2_000
 def _checked(given: str) -> str:
     if "\0" in given or len(given.encode()) > LONGEST_PATH:
         raise ValueError("a path has no NUL character, and no more than 4096 bytes")
-    try:
-        Path(given).expanduser()
-    except RuntimeError as error:
-        raise ValueError(f"{given.partition('/')[0]} is nobody's home folder here") from error
+    first, _, _ = given.partition("/")
+    if first.startswith("~") and first != "~":
+        raise ValueError(
+            f"{first} is not looked up: write the whole path, or ./{first} for a file of that name"
+        )
     return given
 
 
 GivenPath = Annotated[str, AfterValidator(_checked)]
-"""A path as the model names it: any that a file can have."""
+"""A path as the model gives it: any that a file can have."""
 
 
 async def in_thread(work: Callable[[], T]) -> T:
@@ -78,23 +81,19 @@ class Commit:
     def __init__(self, token: CancelToken, progress: Progress) -> None:
         self._token = token
         self._progress = progress
-        # `dict.setdefault` is atomic: exactly one of the two threads gets it.
-        self._owner: dict[Literal["owner"], object] = {}
+        # Taken once, by one of the two threads, and never released.
+        self._taken = threading.Lock()
 
     def claim(self, path: Path) -> None:
         """From here on the write counts. Raises `Cancelled` if a stop came first."""
         self._token.check()
-        if not self._take():
+        if not self._taken.acquire(blocking=False):
             raise ToolError(f"{path} was not written: the program is ending.")
         self._progress.note_change(path)
 
     def give_up(self) -> None:
         """Nobody waits any more: a write that has not been claimed yet will not be."""
-        self._take()
-
-    def _take(self) -> bool:
-        mine = object()
-        return self._owner.setdefault("owner", mine) is mine
+        self._taken.acquire(blocking=False)
 
 
 async def commit_in_thread(work: Callable[[Commit], T], token: CancelToken, progress: Progress) -> T:
@@ -109,34 +108,24 @@ async def commit_in_thread(work: Callable[[Commit], T], token: CancelToken, prog
 def open_regular(path: Path, name: str) -> BinaryIO:
     """Open a file to read; what is no regular file is refused and not touched. Raises `ToolError`."""
     try:
-        # A device may do something when it is opened, and a FIFO waits: looked at first.
-        _demand_regular(path.stat(), name)
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        return regular_file.open_regular(path)
     except FileNotFoundError as error:
         raise ToolError(describe_missing(path, name)) from error
+    except regular_file.NotRegularFile as error:
+        raise ToolError(f"{name} is no file but {_describe_kind(error.kind)}.") from error
     except OSError as error:
         raise ToolError(f"{name} cannot be read: {error.strerror}.") from error
-    file = os.fdopen(descriptor, "rb")
-    try:
-        # It may have become another one in between; the flags have kept that from blocking.
-        _demand_regular(os.fstat(descriptor), name)
-    except ToolError:
-        file.close()
-        raise
-    return file
 
 
-def _demand_regular(status: os.stat_result, name: str) -> None:
-    kinds: dict[int, str] = {
+def _describe_kind(kind: int) -> str:
+    kinds = {
         stat.S_IFDIR: "a folder: list_files shows what is in it",
         stat.S_IFIFO: "a named pipe, which only gives what another program writes into it",
         stat.S_IFCHR: "a device",
         stat.S_IFBLK: "a device",
         stat.S_IFSOCK: "a socket",
     }
-    kind = stat.S_IFMT(status.st_mode)
-    if kind != stat.S_IFREG:
-        raise ToolError(f"{name} is no file but {kinds.get(kind, 'something else')}.")
+    return kinds.get(kind, "something else")
 
 
 def describe_missing(path: Path, name: str) -> str:

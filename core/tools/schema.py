@@ -1,4 +1,4 @@
-"""A tool as the model is told of it."""
+"""The description of a tool for the model."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import json
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from core.model import ToolSpec
+from core.model.provider import ToolSpec
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from core.tools.base import Tool
+    from core.engine.tool import Tool
 
 
 def spec_of(tool: Tool[Any]) -> ToolSpec:

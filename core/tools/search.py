@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, Field
 
-from core.tools.base import Access, AccessKind, Shown, ToolContext, ToolError, ToolOutput, Workspace
-from core.tools.python_process import run_module
+from core.engine.tool import Access, AccessKind, Shown, Tool, ToolContext, ToolError, ToolOutput, Workspace
 from core.tools.regular_files import GivenPath, describe_missing, in_thread
 from core.tools.search_process import Search
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
     from pathlib import Path
 
-    from core.processes import Containment
+    from core.tools.child_process import ModuleRunner
 
 FILES_LIMIT = 1_000
 LINES_LIMIT = 300
@@ -51,41 +49,30 @@ class GrepArguments(BaseModel):
 ArgumentsT = TypeVar("ArgumentsT", ListFilesArguments, GrepArguments)
 
 
-class _Searching:
-    """What both tools have in common. `secrets` and `containment` as for `Shell`."""
+class _Searching(Tool[ArgumentsT]):
+    """The common part of both tools."""
 
     grace_s = 5.0
 
-    def __init__(self, *, secrets: Collection[str], containment: Containment | None) -> None:
-        self._secrets = frozenset(secrets)
-        self._containment = containment
+    def __init__(self, modules: ModuleRunner) -> None:
+        self._modules = modules
 
-    def access(self, arguments: ListFilesArguments | GrepArguments, workspace: Workspace) -> Access:
+    def access(self, arguments: ArgumentsT, workspace: Workspace) -> Access:
         path = workspace.path(arguments.path)
         return Access(AccessKind.READ, workspace.name(path), (path,))
 
-    def concurrent(self, arguments: ListFilesArguments | GrepArguments) -> bool:
+    def concurrent(self, arguments: ArgumentsT) -> bool:
         return True
 
-    def deadline_s(self, arguments: ListFilesArguments | GrepArguments) -> float | None:
+    def deadline_s(self, arguments: ArgumentsT) -> float | None:
         return DEADLINE_S
 
-    async def preview(
-        self, arguments: ListFilesArguments | GrepArguments, context: ToolContext
-    ) -> Shown | None:
-        return None
-
-    async def _search(self, search: Search, path: Path, context: ToolContext) -> str:
+    async def _search(self, search: Search, path: Path, context: ToolContext, *, none: str) -> ToolOutput:
+        """The results, or `none` where there are none."""
         await in_thread(lambda: _demand_existing(path, search.name))
-        return await run_module(
-            "core.tools.search_process",
-            search.to_json(),
-            cwd=context.workspace.root,
-            context=context,
-            secrets=self._secrets,
-            containment=self._containment,
-            output_bytes=OUTPUT_BYTES,
-        )
+        module = "core.tools.search_process"
+        text = await self._modules.run(module, search, context, output_bytes=OUTPUT_BYTES) or none
+        return ToolOutput(text, Shown(text))
 
 
 def _demand_existing(path: Path, name: str) -> None:
@@ -97,8 +84,8 @@ def _demand_existing(path: Path, name: str) -> None:
         raise ToolError(f"{name} cannot be searched: {error.strerror}.") from error
 
 
-class ListFiles(_Searching):
-    """Names of files."""
+class ListFiles(_Searching[ListFilesArguments]):
+    """Lists files by name."""
 
     name = "list_files"
     description = (
@@ -114,12 +101,12 @@ class ListFiles(_Searching):
         path = context.workspace.path(arguments.path)
         name = context.workspace.name(path)
         search = Search(str(path), name, arguments.pattern, None, FILES_LIMIT)
-        text = await self._search(search, path, context) or f"No file in {name} is like {arguments.pattern}."
-        return ToolOutput(text, Shown(text))
+        none = f"No file in {name} is like {arguments.pattern}."
+        return await self._search(search, path, context, none=none)
 
 
-class Grep(_Searching):
-    """Lines of files. `ripgrep` is the path of the program, empty where there is none."""
+class Grep(_Searching[GrepArguments]):
+    """Finds lines in files. `ripgrep` is the path of the program, empty if it is not installed."""
 
     name = "grep"
     description = (
@@ -129,8 +116,8 @@ class Grep(_Searching):
     )
     arguments = GrepArguments
 
-    def __init__(self, *, secrets: Collection[str], containment: Containment | None, ripgrep: str) -> None:
-        super().__init__(secrets=secrets, containment=containment)
+    def __init__(self, modules: ModuleRunner, ripgrep: str) -> None:
+        super().__init__(modules)
         self._ripgrep = ripgrep
 
     def title(self, arguments: GrepArguments, workspace: Workspace) -> str:
@@ -150,5 +137,5 @@ class Grep(_Searching):
             ignore_case=arguments.ignore_case,
             ripgrep=self._ripgrep,
         )
-        text = await self._search(search, path, context) or f"No line in {name} matches {arguments.pattern}."
-        return ToolOutput(text, Shown(text))
+        none = f"No line in {name} matches {arguments.pattern}."
+        return await self._search(search, path, context, none=none)

@@ -1,15 +1,16 @@
-"""The search itself, in a process of its own; see `core.tools.python_process`.
+"""The search of `list_files` and `grep`, in a process of its own; see `core.tools.child_process`.
 
-It may take as long as it likes, for it can be killed. What it finds it writes at once, and no more of it
-than it was asked for. It must never follow a symbolic link, open what is no regular file, or show what is in
+It has no time limit, because it can be killed. Results are written at once, up to the limit of the request.
+It must never follow a symbolic link, open what is no regular file, or show what is in
 a file that may hold secrets, unless it was given that very file.
 
-Files that git ignores are passed over; with ripgrep, though, a glob that matches such a file finds it. Exit
-code 2 means that the request makes no sense; the last line says why.
+Files that git ignores are passed over; with ripgrep, though, a glob that matches such a file finds it. If the
+request makes no sense, it fails, and the last line says why.
 """
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import os
@@ -17,15 +18,14 @@ import re
 import subprocess
 import sys
 from collections import deque
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pathspec import GitIgnoreSpec
 
-from core.guards import is_secret
-from core.tools.process_request import REQUEST
-from core.values import dataclass
+from core.base.regular_file import open_regular
+from core.base.secrets import is_secret_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,7 @@ class SearchError(Exception):
 
 
 class _NotUnderstoodError(Exception):
-    """ripgrep could not do it: Python may, or says better why not."""
+    """ripgrep does not understand the pattern. Python may, or explains better why not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,6 @@ class Search:
     ignore_case: bool = False
     ripgrep: str = ""
 
-    def to_json(self) -> str:
-        return json.dumps(asdict(self))
-
     def named(self, path: str) -> str:
         """The name of a path below the root."""
         return str(Path(self.name) / Path(path).relative_to(self.root))
@@ -83,14 +80,13 @@ class Line:
     at: int = 0
 
 
-def main() -> int:
-    search = Search(**json.loads(os.environ[REQUEST]))
+def main(request: str) -> None:
+    """Run the search that `request` describes in JSON, and print the results."""
+    search = Search(**json.loads(request))
     try:
         list_files(search) if search.text is None else find_lines(search)
     except SearchError as error:
-        print(error, flush=True)
-        return 2
-    return 0
+        sys.exit(str(error))
 
 
 def list_files(search: Search) -> None:
@@ -111,7 +107,7 @@ def find_lines(search: Search) -> None:
     given = not Path(search.root).is_dir()
     shown, current = 0, ""
     for line in _lines(search):
-        if not given and is_secret(Path(line.path)):
+        if not given and is_secret_path(Path(line.path)):
             passed_over[search.named(line.path)] = None
             continue
         if shown == search.limit:
@@ -203,10 +199,10 @@ def _search_files(search: Search) -> Iterator[Line]:
 
 def _search_file(path: str, pattern: re.Pattern[str], context: int) -> Iterator[Line]:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        file = open_regular(path)
     except OSError:
         return
-    with os.fdopen(descriptor, "rb") as file:
+    with file:
         if b"\0" in file.peek(_PROBE_BYTES)[:_PROBE_BYTES]:
             return
         before: deque[Line] = deque(maxlen=context)
@@ -250,7 +246,8 @@ _Ignores = tuple[tuple[str, GitIgnoreSpec], ...]
 
 def _ignores(folder: Path) -> _Ignores:
     try:
-        with (folder / ".gitignore").open(encoding="utf-8", errors="replace") as file:
+        raw = open_regular(folder / ".gitignore")
+        with io.TextIOWrapper(raw, encoding="utf-8", errors="replace") as file:
             return ((str(folder), GitIgnoreSpec.from_lines(file)),)
     except (OSError, ValueError):
         return ()
@@ -292,7 +289,3 @@ def _spec(pattern: str) -> GitIgnoreSpec | None:
 def _wanted(spec: GitIgnoreSpec | None, path: str, root: str) -> bool:
     name = Path(path).name if path == root else path[len(root) :].lstrip("/")
     return spec is None or spec.match_file(name)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,32 +1,43 @@
-"""`shell`: a command line, with its whole process tree, for as long as its call lasts.
+"""`shell`: a command line with its whole process tree, for as long as its call lasts.
 
-What a stop does to it is the business of `core.processes`; nothing here may catch a cancel or outlive it. A
-command that is to go on alone is asked for as such, and handed over.
+`core.process.command` ends it at a stop; nothing here catches a cancel. A background command is requested as
+such and handed over.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field
 
-from core.processes import Command, CommandError, OutputRing, RunningCommand, child_environment, run_command
-from core.tools.base import Access, AccessKind, Shown, ToolContext, ToolError, ToolOutput, Workspace
+from core.base.threads import run_in_thread
+from core.engine.tool import Access, AccessKind, Shown, Tool, ToolContext, ToolError, ToolOutput, Workspace
+from core.permissions.shell_analysis import is_read_only
+from core.process.command import (
+    Command,
+    CommandError,
+    OutputRing,
+    RunningCommand,
+    child_environment,
+    run_command,
+)
 from core.tools.regular_files import GivenPath  # noqa: TC001 (pydantic reads it)
-from core.tools.shell_syntax import is_read_only
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
 
-    from core.processes import CommandEnd, Containment
+    from core.process.command import CommandEnd, Containment
 
 DEADLINE_S = 120
 LONGEST_S = 3_600
+LONGEST_CONCURRENT = 1_024
+"""The longest command line, in characters, that is examined for running at the same time as others."""
 HEAD_BYTES = 16 * 1024
 TAIL_BYTES = 32 * 1024
-"""Of the output, what the model reads: its beginning and its end."""
+"""The model reads this much of the beginning and of the end of the output, in bytes."""
 
 
 class ShellArguments(BaseModel):
@@ -47,11 +58,11 @@ class ShellArguments(BaseModel):
     )
 
 
-class Shell:
+class Shell(Tool[ShellArguments]):
     """Runs command lines. `launch` starts one in the background and returns the id of its operation.
 
-    `secrets` are the names of variables that no command gets; `containment` says what is to hold the
-    processes of a command line together, None for the best there is.
+    `secrets` are the names of variables that no command gets; `containment` says what holds
+    the processes of a command line together, None for the best of this machine.
     """
 
     name = "shell"
@@ -82,16 +93,17 @@ class Shell:
         return Access(AccessKind.COMMAND, arguments.command, (workspace.path(arguments.folder),))
 
     def concurrent(self, arguments: ShellArguments) -> bool:
-        return not arguments.background and is_read_only(arguments.command)
+        """Whether it only reads. This runs on the event loop, so a line that takes longer to parse counts as
+        no."""
+        is_short = len(arguments.command) <= LONGEST_CONCURRENT
+        return is_short and not arguments.background and is_read_only(arguments.command)
 
     def deadline_s(self, arguments: ShellArguments) -> float | None:
         return None if arguments.background else arguments.deadline
 
-    async def preview(self, arguments: ShellArguments, context: ToolContext) -> Shown | None:
-        return None
-
     async def run(self, arguments: ShellArguments, context: ToolContext) -> ToolOutput:
-        command = self._command(arguments, context.workspace)
+        make_command = partial(self._command, arguments, context.workspace)
+        command = await run_in_thread(make_command, name="shell line")
         try:
             if arguments.background:
                 identifier = await self._launch(command, self.title(arguments, context.workspace))
@@ -106,6 +118,7 @@ class Shell:
         return _output(end, running.output.text())
 
     def _command(self, arguments: ShellArguments, workspace: Workspace) -> Command:
+        """Parses the line and uses the file system, so it is for a thread."""
         shell = next((path for path in ("/bin/bash", "/usr/bin/bash") if os.access(path, os.X_OK)), "/bin/sh")
         return Command(
             argv=(shell, "-c", arguments.command),
@@ -116,7 +129,7 @@ class Shell:
 
 
 def _output(end: CommandEnd, output: str) -> ToolOutput:
-    """How it ended goes first: of a long text that is cut later on, the beginning stays."""
+    """The exit code comes first: if a long text is cut later, its beginning stays."""
     notes = []
     if end.left_behind:
         what = "1 process that was" if end.left_behind == 1 else f"{end.left_behind} processes that were"

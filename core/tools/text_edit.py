@@ -10,8 +10,8 @@ import codecs
 import difflib
 from collections import Counter, defaultdict
 
-from core.tools.base import ToolError
-from core.values import dataclass
+from core.base.values import Value
+from core.engine.tool import ToolError
 
 PLACES_NAMED = 10
 CLOSEST_LINES = 12
@@ -21,8 +21,7 @@ COMPARED_LINES = 4_000
 COMPARED_CHARACTERS = 200
 
 
-@dataclass(frozen=True, slots=True)
-class EditableText:
+class EditableText(Value):
     """A file's text, and what it needs to become the same kind of bytes again."""
 
     text: str
@@ -55,8 +54,7 @@ class EditableText:
         return (codecs.BOM_UTF8 if self.marked else b"") + text.encode()
 
 
-@dataclass(frozen=True, slots=True)
-class Replaced:
+class Replaced(Value):
     """`lines` are the numbers of the lines where something was replaced, in the old text."""
 
     text: str
@@ -72,12 +70,16 @@ def replace_text(text: str, old: str, new: str, name: str, *, every: bool) -> Re
         raise ToolError(f"The text to replace is not in {name}; nothing was changed.{_closest(text, old)}")
     lines = _line_numbers(text, places)
     if len(places) > 1 and not every:
-        named = ", ".join(map(str, lines[:PLACES_NAMED])) + (", …" if len(lines) > PLACES_NAMED else "")
         raise ToolError(
-            f"The text to replace occurs {len(places):,} times in {name}, at lines {named}; nothing was "
-            "changed. Give more of the lines around the one you mean, or set replace_all."
+            f"The text to replace occurs {len(places):,} times in {name}, at lines {listed(lines)}; nothing "
+            "was changed. Give more of the lines around the one you mean, or set replace_all."
         )
     return Replaced(text.replace(old, new), lines)
+
+
+def listed(lines: tuple[int, ...]) -> str:
+    """The numbers of the first lines, for a sentence."""
+    return ", ".join(map(str, lines[:PLACES_NAMED])) + (", …" if len(lines) > PLACES_NAMED else "")
 
 
 def _places(text: str, old: str, *, apart: bool) -> list[int]:

@@ -1,9 +1,9 @@
-"""`web_fetch`: the text of one page, fetched by a process that a stop ends in whatever phase it is.
+"""`web_fetch`: the text of one page, fetched by a process that a stop ends in any phase.
 
-Nothing here opens a socket. Another host than the one that was allowed is asked about before it is called.
+Nothing here opens a socket. A redirection to another host needs a permission of its own.
 
-Not solved: a public name may lead to a private address, and may lead somewhere else at each look-up; what is
-allowed is the name.
+Not solved: permissions are for the name. A public name may resolve to a private address, and to another one
+at each look-up.
 """
 
 from __future__ import annotations
@@ -14,15 +14,12 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from core.events import ShownKind
-from core.tools.base import Access, AccessKind, Shown, ToolContext, ToolError, ToolOutput, Workspace
-from core.tools.python_process import run_module
+from core.engine.tool import Access, AccessKind, Shown, Tool, ToolContext, ToolError, ToolOutput, Workspace
+from core.operations.events import ShownKind
 from core.tools.web_page import Fetch, Page, read_page
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from core.processes import Containment
+    from core.tools.child_process import ModuleRunner
 
 REDIRECTS = 5
 OUTPUT_BYTES = 128 * 1024
@@ -46,8 +43,8 @@ class WebFetchArguments(BaseModel):
     )
 
 
-class WebFetch:
-    """Fetches pages. `secrets` and `containment` as for `Shell`."""
+class WebFetch(Tool[WebFetchArguments]):
+    """Fetches pages."""
 
     name = "web_fetch"
     description = (
@@ -58,9 +55,8 @@ class WebFetch:
     arguments = WebFetchArguments
     grace_s = 5.0
 
-    def __init__(self, *, secrets: Collection[str], containment: Containment | None) -> None:
-        self._secrets = frozenset(secrets)
-        self._containment = containment
+    def __init__(self, modules: ModuleRunner) -> None:
+        self._modules = modules
 
     def title(self, arguments: WebFetchArguments, workspace: Workspace) -> str:
         return arguments.url
@@ -73,9 +69,6 @@ class WebFetch:
 
     def deadline_s(self, arguments: WebFetchArguments) -> float | None:
         return DEADLINE_S
-
-    async def preview(self, arguments: WebFetchArguments, context: ToolContext) -> Shown | None:
-        return None
 
     async def run(self, arguments: WebFetchArguments, context: ToolContext) -> ToolOutput:
         page, text = await self._fetch(arguments.url, REDIRECTS, context)
@@ -90,16 +83,10 @@ class WebFetch:
         return _output(page, text)
 
     async def _fetch(self, url: str, redirects: int, context: ToolContext) -> tuple[Page, str]:
-        printed = await run_module(
-            "core.tools.web_process",
-            Fetch(url, redirects).to_json(),
-            cwd=context.workspace.root,
-            context=context,
-            secrets=self._secrets,
-            containment=self._containment,
-            output_bytes=OUTPUT_BYTES,
+        fetch = Fetch(url, redirects)
+        return read_page(
+            await self._modules.run("core.tools.web_process", fetch, context, output_bytes=OUTPUT_BYTES)
         )
-        return read_page(printed)
 
 
 def _output(page: Page, text: str) -> ToolOutput:

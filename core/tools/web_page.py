@@ -1,14 +1,12 @@
-"""What `web_fetch` asks its process for, and what it gets. It imports nothing heavy."""
+"""The request of `web_fetch` to its process, and the page that it gets. It imports nothing heavy."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
-
-from core.values import dataclass
+from dataclasses import asdict, dataclass
 
 MARK = "\x1e"
-"""Stands before the page in what the process prints; an address cannot contain it."""
+"""Separates the page from what the process prints before it; an address cannot contain it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +15,6 @@ class Fetch:
 
     url: str
     redirects: int
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,23 +1,21 @@
-"""The fetching itself, in a process of its own; see `core.tools.python_process`.
+"""The fetch of `web_fetch`, in a process of its own; see `core.tools.child_process`.
 
 The resolver, a socket, an archive bomb and a parser of foreign pages: whichever of them hangs or breaks, it
 is this process that is killed, and its sockets close with it. Each phase has a limit of its own, kept by a
 thread that ends the process. It must never follow an address to another host: that is asked about first.
 
-It prints how far it is, line by line, and last a `Page` with its text. Exit code 2 means that there is no
-page; the last line says why.
+It prints how far it is, line by line, and last a `Page` with its text. If there is no page, it fails, and the
+last line says why.
 """
 
 from __future__ import annotations
 
 import html
 import json
-import math
 import os
 import re
 import sys
 import threading
-import time
 from enum import Enum
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
@@ -25,7 +23,6 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 from html_to_markdown import ConversionOptions, convert
 
-from core.tools.process_request import REQUEST
 from core.tools.web_page import Fetch, Page
 
 if TYPE_CHECKING:
@@ -39,7 +36,7 @@ USER_AGENT = "Mozilla/5.0 (compatible; Caesura; terminal assistant)"
 
 
 class Phase(Enum):
-    """What is waited for, and how long at the most, in seconds."""
+    """The phases of a fetch, with the longest time for each in seconds."""
 
     CONNECT = ("connecting", 15.0)
     HEAD = ("waiting for the answer", 30.0)
@@ -48,7 +45,7 @@ class Phase(Enum):
 
 
 class FetchError(Exception):
-    """There is no page; the text is for the model."""
+    """The page cannot be had; the message is for the model."""
 
 
 class _Watch:
@@ -57,9 +54,7 @@ class _Watch:
     def __init__(self) -> None:
         self._host = ""
         self._phase = Phase.CONNECT
-        self._over_at = math.inf
-        self._changed = threading.Condition()
-        threading.Thread(target=self._watch, daemon=True).start()
+        self._timer = threading.Timer(0, self._give_up)
 
     def connect(self, host: str) -> None:
         """A new request begins."""
@@ -69,33 +64,30 @@ class _Watch:
     def enter(self, phase: Phase) -> None:
         words, limit = phase.value
         print(f"{self._host}: {words}", flush=True)
-        with self._changed:
-            self._phase, self._over_at = phase, time.monotonic() + limit
-            self._changed.notify()
+        self._phase = phase
+        self._timer.cancel()
+        self._timer = threading.Timer(limit, self._give_up)
+        self._timer.daemon = True
+        self._timer.start()
 
     def trace(self, event: str, _: Mapping[str, object]) -> None:
         """For httpcore, which calls it at each of its steps."""
         if event.endswith(".send_request_headers.started") and self._phase is Phase.CONNECT:
             self.enter(Phase.HEAD)
 
-    def _watch(self) -> None:
-        with self._changed:
-            while (left := self._over_at - time.monotonic()) > 0:
-                self._changed.wait(min(left, threading.TIMEOUT_MAX))
-            words, limit = self._phase.value
-            print(f"{self._host} was given up after {limit:.0f} s of {words}.", flush=True)
-            os._exit(2)
+    def _give_up(self) -> None:
+        words, limit = self._phase.value
+        print(f"{self._host} was given up after {limit:.0f} s of {words}.", flush=True)
+        os._exit(1)
 
 
-def main() -> int:
-    fetch = Fetch(**json.loads(os.environ.pop(REQUEST)))
+def main(request: str) -> None:
+    """Fetch the page that `request` describes in JSON, and print it."""
     try:
-        page, text = get(fetch)
+        page, text = get(Fetch(**json.loads(request)))
     except FetchError as error:
-        print(error, flush=True)
-        return 2
+        sys.exit(str(error))
     print(page.print(text), flush=True)
-    return 0
 
 
 def get(fetch: Fetch) -> tuple[Page, str]:
@@ -189,7 +181,3 @@ def _text(body: bytes, kind: str, charset: str | None) -> tuple[str, str]:
     text = re.sub(r"""(=["'])data:[^"']{100,}""", r"\1data:", text)
     options = ConversionOptions(autolinks=False, extract_metadata=False)
     return title, (convert(text, options).content or "").strip()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,117 +1,107 @@
-"""What the child is asked about models: a thread passes the answers on, tasks wait for them.
+"""Questions to the model process about its catalogue. A thread passes the answers on, tasks wait for them.
 
-No question waits for a child that has gone, or for longer than `ANSWER_WITHIN_S`, and none raises: what
-nobody can say is not known. Nothing here knows of pipes.
+No query waits for a child that has ended, or for longer than `ANSWER_WITHIN_S`, and none raises: without an
+answer nothing is known. Nothing here knows of pipes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from typing import TYPE_CHECKING
 
-from core.model import ModelInfo, Offer, OfferKind
-from providers.wire import Describe, Described, Listed, ListModels, load_models
+from core.model.provider import ModelInfo, Offer, OfferKind
+from providers.wire import Describe, Described, Listed, ListModels
 
 if TYPE_CHECKING:
     import itertools
     from collections.abc import Callable, Iterator
 
-log = logging.getLogger(__name__)
-
 ANSWER_WITHIN_S = 20.0
-"""The first answer waits for the child's import; a list of all models takes half a second more."""
+"""The first answer waits for the child's import. A list of all models takes half a second more."""
 
 Answer = Described | Listed
 
 
-class Question:
-    """One question, as its task knows it. Answers come in the order in which they were given."""
+class CatalogQuery:
+    """One query of a task. `answers` are the messages in their order; None is their end."""
 
-    def __init__(self, question_id: int) -> None:
-        self.question_id = question_id
+    def __init__(self, query_id: int) -> None:
+        self.query_id = query_id
+        self.answers: asyncio.Queue[Answer | None] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
-        self._answers: asyncio.Queue[Answer | None] = asyncio.Queue()
 
     def answer(self, answer: Answer | None) -> None:
-        """From any thread."""
-        # A closed loop has nobody left to tell.
+        """Pass on one message of the answer, or None for its end. May be called from any thread."""
+        # On a closed loop no task waits any more.
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._answers.put_nowait, answer)
-
-    async def next(self) -> Answer | None:
-        """The next message of the answer; None when no more will come."""
-        return await self._answers.get()
+            self._loop.call_soon_threadsafe(self.answers.put_nowait, answer)
 
 
-class Questions:
-    """`ask` gives a question to the child. `describe` and `offers` are for tasks of any event loop, what
-    follows them is for the thread."""
+class CatalogQueries:
+    """Open queries. `send` sends one to the child.
 
-    def __init__(self, ids: itertools.count[int], ask: Callable[[Describe | ListModels], None]) -> None:
+    Tasks of any event loop call `describe` and `offers`; the thread calls `answer` and `give_up`.
+    """
+
+    def __init__(self, ids: itertools.count[int], send: Callable[[Describe | ListModels], None]) -> None:
         self._ids = ids
-        self._ask = ask
-        self._open: dict[int, Question] = {}
+        self._send = send
+        self._open: dict[int, CatalogQuery] = {}
         self._offers: tuple[Offer, ...] | None = None
         self._keys = 0
 
     async def describe(self, model: str) -> ModelInfo:
-        with self._asked() as question, contextlib.suppress(TimeoutError):
-            self._ask(Describe(question.question_id, model))
+        with self._new_query() as query, contextlib.suppress(TimeoutError):
+            self._send(Describe(query.query_id, model))
             async with asyncio.timeout(ANSWER_WITHIN_S):
-                answer = await question.next()
+                answer = await query.answers.get()
             if isinstance(answer, Described):
                 return answer.info
         return ModelInfo(model)
 
     async def offers(self) -> tuple[Offer, ...]:
-        """All models of the catalogue, which is asked once; none when it cannot be asked now."""
+        """All models of the catalogue, which is asked once; none if it does not answer now."""
         if self._offers is None:
-            with self._asked() as question, contextlib.suppress(TimeoutError):
-                self._ask(ListModels(question.question_id))
+            with self._new_query() as query, contextlib.suppress(TimeoutError):
+                self._send(ListModels(query.query_id))
                 keys = self._keys
                 async with asyncio.timeout(ANSWER_WITHIN_S):
-                    offers = await _all_of(question)
+                    offers = await _all_of(query)
                 if keys == self._keys:
                     self._offers = offers
                 return offers or ()
         return self._offers or ()
 
     def forget_offers(self) -> None:
-        """There is another key: what is usable may be something else now."""
+        """Ask again next time: there is another key, so other models may be usable."""
         self._keys += 1
         self._offers = None
 
     @contextlib.contextmanager
-    def _asked(self) -> Iterator[Question]:
-        question = Question(next(self._ids))
-        self._open[question.question_id] = question
+    def _new_query(self) -> Iterator[CatalogQuery]:
+        query = CatalogQuery(next(self._ids))
+        self._open[query.query_id] = query
         try:
-            yield question
+            yield query
         finally:
-            self._open.pop(question.question_id, None)
+            self._open.pop(query.query_id, None)
 
     def answer(self, answer: Answer) -> None:
-        if (question := self._open.get(answer.stream_id)) is not None:
-            question.answer(answer)
+        if (query := self._open.get(answer.stream_id)) is not None:
+            query.answer(answer)
 
     def give_up(self) -> None:
-        """Nobody is left who knew the answers."""
-        for question in list(self._open.values()):
-            question.answer(None)
+        """End all queries: the child is gone."""
+        for query in list(self._open.values()):
+            query.answer(None)
 
 
-async def _all_of(question: Question) -> tuple[Offer, ...] | None:
-    """All offers of an answer; None when it breaks off. Others get the loop in between."""
+async def _all_of(query: CatalogQuery) -> tuple[Offer, ...] | None:
+    """All offers of an answer, or None if it breaks off. Lets other tasks run between two messages."""
     offers: list[Offer] = []
-    while isinstance(answer := await question.next(), Listed):
-        try:
-            models = load_models(answer.models)
-        except (ValueError, TypeError, KeyError) as error:
-            log.error("the list of models cannot be read: %s", type(error).__name__)
-            return None
-        offers += (Offer(it.info, OfferKind.CATALOG, it.usable) for it in models)
+    while isinstance(answer := await query.answers.get(), Listed):
+        offers += (Offer(it.info, OfferKind.CATALOG, it.usable) for it in answer.models)
         if answer.last:
             return tuple(offers)
         await asyncio.sleep(0)

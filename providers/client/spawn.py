@@ -10,14 +10,14 @@ import contextlib
 import logging
 import os
 import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from core.values import dataclass
+from core.base.own_python import python_command
+from core.base.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 log = logging.getLogger(__name__)
 
@@ -26,12 +26,11 @@ KILL_WITHIN_S = 1.0
 
 MOST_LOG_BYTES = 1_000_000
 
-_ROOT = str(Path(__file__).resolve().parent.parent)
-_COMMAND = "import sys; sys.path.insert(0, {root!r}); from providers.worker import main; main({parent}, {fd})"
+CODE = "from providers.worker.main import main; main({parent}, {fd})"
+"""What the model process runs. Tests put something before it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Child:
+class Child(Value):
     """`inbox` does not block, `outbox` does. `lifeline` is a pipe that the child watches: closed, it ends."""
 
     process: subprocess.Popen[bytes]
@@ -84,7 +83,7 @@ def start_child(log_file: Callable[[], Path] | None) -> Child:
 
 
 def _popen(lifeline_fd: int, log_file: Callable[[], Path] | None) -> subprocess.Popen[bytes]:
-    command = _COMMAND.format(root=_ROOT, parent=os.getpid(), fd=lifeline_fd)
+    command = python_command(CODE.format(parent=os.getpid(), fd=lifeline_fd))
     with contextlib.ExitStack() as stack:
         errors = subprocess.DEVNULL
         if log_file is not None:
@@ -92,8 +91,7 @@ def _popen(lifeline_fd: int, log_file: Callable[[], Path] | None) -> subprocess.
             with contextlib.suppress(OSError):
                 errors = stack.enter_context(_open_log(log_file())).fileno()
         return subprocess.Popen(
-            # -P: what lies in the user's current folder must not be imported in place of ours.
-            [sys.executable, "-P", "-c", command],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,

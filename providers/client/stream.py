@@ -1,7 +1,7 @@
-"""One stream as both sides of a thread boundary know it: a thread delivers, a task emits.
+"""One stream, shared by the thread that delivers its deltas and the task that emits them.
 
-Nothing here knows of processes or pipes. What the thread sets it sets in an order that the task can rely on,
-so that neither waits for the other.
+Nothing here knows of processes or pipes. The thread sets its fields in an order that the task relies on, so
+that neither waits for the other.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, assert_never
 
-from core.model import (
+from core.model.provider import (
     Closed,
     Closing,
     Delta,
     Emit,
     FailureKind,
+    Finished,
     ModelError,
     ModelRequest,
     ParametersDropped,
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 Ending = End | Failed | Stopped
 
 
-class Call:
-    """One stream, as both sides of the thread boundary know it.
+class StreamHandle:
+    """State of one stream.
 
     The thread appends to `arrived` and sets `end` last; the task takes from `arrived` and reads `end` once
     there is nothing left. `stop_by` is the deadline of a requested stop, in `time.monotonic()` seconds.
@@ -45,47 +46,47 @@ class Call:
         self.arrived: deque[Delta] = deque()
         self.end: Ending | None = None
         self.stop_by: float | None = None
-        # Whether the child has been told of it: until then a stop need not ask anyone.
+        # Whether the child knows of it. Until then a stop needs no confirmation.
         self.sent = False
         self.shown = False
         self.restarted = False
         self._loop = loop
-        self._news = asyncio.Event()
-        self._told = False
+        self._changed = asyncio.Event()
+        self._notified = False
 
     def deliver(self, delta: Delta) -> None:
         self.shown = self.shown or not isinstance(delta, PhaseChanged | ParametersDropped)
         self.arrived.append(delta)
-        self._tell()
+        self._notify()
 
     def finish(self, end: Ending) -> None:
         if self.end is None:
             self.end = end
-            self._told = False
-            self._tell()
+            self._notified = False
+            self._notify()
 
-    async def wait_news(self) -> None:
-        await self._news.wait()
-        self._news.clear()
-        self._told = False
+    async def wait_changed(self) -> None:
+        await self._changed.wait()
+        self._changed.clear()
+        self._notified = False
 
-    def _tell(self) -> None:
-        """Wake the task, once for everything that arrives until it runs."""
-        if not self._told:
-            self._told = True
-            # A closed loop has nobody left to tell.
+    def _notify(self) -> None:
+        """Wake the task: once for everything that arrives until it runs."""
+        if not self._notified:
+            self._notified = True
+            # On a closed loop no task waits any more.
             with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._news.set)
+                self._loop.call_soon_threadsafe(self._changed.set)
 
 
-async def receive(call: Call, token: CancelToken, emit: Emit) -> Ending:
-    """Emit what arrives, text in a row as one delta, until the end; nothing more after a stop (P3)."""
+async def receive(stream: StreamHandle, token: CancelToken, emit: Emit) -> Ending:
+    """Emit what arrives until the end, text in a row as one delta, and nothing after a stop (P3)."""
     while True:
         texts: list[str] = []
-        # The end is read before the deltas: it was set after the last of them.
-        end = call.end
-        while call.arrived and not token.cancelled:
-            delta = call.arrived.popleft()
+        # The thread sets the end after the last delta, so it has to be read before them.
+        end = stream.end
+        while stream.arrived and not token.cancelled:
+            delta = stream.arrived.popleft()
             if isinstance(delta, TextDelta):
                 texts.append(delta.text)
                 continue
@@ -97,11 +98,12 @@ async def receive(call: Call, token: CancelToken, emit: Emit) -> Ending:
             emit(TextDelta("".join(texts)))
         if end is not None:
             return end
-        await call.wait_news()
+        await stream.wait_changed()
 
 
-def prove(call: Call, emit: Emit) -> None:
-    match call.end:
+def emit_closed(stream: StreamHandle, emit: Emit) -> None:
+    """Report how the connection of a stopped stream ended."""
+    match stream.end:
         case Stopped(_, how, at):
             emit(Closed(how, at))
         case End() | Failed():
@@ -109,22 +111,38 @@ def prove(call: Call, emit: Emit) -> None:
         case None:
             emit(Closed(Closing.UNCONFIRMED, time.monotonic()))
         case _:
-            assert_never(call.end)
+            assert_never(stream.end)
 
 
-def died(request: ModelRequest, *, shown: bool) -> ModelError:
-    if shown:
-        message = (
-            f"The process that talks to {request.model} ended in the middle of the reply: /continue resumes."
-        )
+def result_of(stream: StreamHandle, end: Ending) -> Finished:
+    """The result of a stream that was not stopped. Raises `ModelError` if it failed."""
+    match end:
+        case End(_, reason, usage, model):
+            return Finished(reason, usage, model)
+        case Failed():
+            raise end.error()
+        case Stopped():
+            raise process_died(stream).error()
+        case _:
+            assert_never(end)
+
+
+def process_died(stream: StreamHandle) -> Failed:
+    """The end of a stream whose model process ended."""
+    subject = f"The process that talks to {stream.request.model} ended"
+    if stream.shown:
+        message = f"{subject} in the middle of the reply: /continue resumes."
     else:
         message = (
-            f"The process that talks to {request.model} ended before it could answer, twice: "
-            "look into worker.log in the state folder, then send the prompt again."
+            f"{subject} before it could answer, twice: look into worker.log in the state folder, then send "
+            "the prompt again."
         )
-    return ModelError(FailureKind.PROCESS_DIED, message)
+    return Failed.of(stream.stream_id, ModelError(FailureKind.PROCESS_DIED, message))
 
 
-def failed(call: Call) -> Failed:
-    error = died(call.request, shown=call.shown)
-    return Failed(call.stream_id, error.kind, str(error), "", None, None)
+def not_started(stream: StreamHandle, why: str) -> Failed:
+    """The end of a stream for which no model process can be started."""
+    message = (
+        f"The model process cannot be started ({why}): close other programs, then send the prompt again."
+    )
+    return Failed.of(stream.stream_id, ModelError(FailureKind.PROCESS_DIED, message))

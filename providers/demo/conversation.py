@@ -1,6 +1,6 @@
-"""What is said to the demo model, and the words that it understands in it.
+"""Messages to the demo model, and the words that it understands.
 
-Plain values: nothing here knows of sockets, of JSON, or of what is answered.
+Plain values, independent of sockets, JSON and the answers.
 """
 
 from __future__ import annotations
@@ -8,18 +8,23 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 
-from core.values import dataclass
+from core.base.values import Value
 
 
 class Role(StrEnum):
+    """Who wrote a message. An unknown role counts as the system's."""
+
     SYSTEM = "system"
     USER = "user"
     ASSISTANT = "assistant"
     TOOL = "tool"
 
+    @classmethod
+    def _missing_(cls, value: object) -> Role:
+        return cls.SYSTEM
 
-@dataclass(frozen=True, slots=True)
-class Call:
+
+class Call(Value):
     """A call of a tool. `arguments` is JSON text; `call_id` is empty until the call is sent."""
 
     name: str
@@ -27,8 +32,7 @@ class Call:
     call_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(Value):
     """One message. `calls` are those of a reply, `call_id` names the call that a result belongs to."""
 
     role: Role
@@ -38,7 +42,7 @@ class Said:
 
 
 class Word(StrEnum):
-    """What makes the demo talk, or misbehave."""
+    """Words that make the demo write text, or misbehave."""
 
     HELLO = "hello"
     HELP = "help"
@@ -54,7 +58,7 @@ class Word(StrEnum):
 
 
 class ToolWord(StrEnum):
-    """What makes the demo call tools."""
+    """Words that make the demo call tools."""
 
     TOOL = "tool"
     THREE = "three"
@@ -67,8 +71,7 @@ class ToolWord(StrEnum):
 
 
 UNDERSTOOD: dict[str, Word | ToolWord] = {
-    **{word.value: word for word in Word},
-    **{word.value: word for word in ToolWord},
+    **{word.value: word for word in (*Word, *ToolWord)},
     "hi": Word.HELLO,
     "hey": Word.HELLO,
     "hallo": Word.HELLO,
@@ -80,12 +83,12 @@ _NOTES = re.compile(r"^(?:\[[^\]\n]+\]\n\n)+")
 
 
 def without_notes(message: str) -> str:
-    """The user's own words: a client may have put notes in brackets in front of them."""
+    """The user's own text: a client may have put notes in brackets in front of it."""
     return _NOTES.sub("", message)
 
 
 def word_in(message: str) -> Word | ToolWord | None:
-    """The first word that a short message has of those understood; None if it says something else."""
+    """The first known word in a short message; None if there is none."""
     if message.strip() == "?":
         return Word.HELP
     found = _plain_words(message)
@@ -96,13 +99,13 @@ def word_in(message: str) -> Word | ToolWord | None:
 
 
 def after_word(message: str, word: ToolWord) -> str:
-    """What follows `word` in a message that contains it: the task in `agent three`."""
+    """The text after `word` in a message that contains it: the task in `agent three`."""
     found = _plain_words(message)
     return " ".join(found[found.index(word) + 1 :]) if word in found else ""
 
 
 def last_asked(conversation: tuple[Said, ...]) -> str:
-    """The user's latest message that asks for more than to go on; empty if there is none."""
+    """The user's latest message that asks for more than to continue; empty if there is none."""
     prompts = (without_notes(said.text) for said in reversed(conversation) if said.role is Role.USER)
     return next((prompt for prompt in prompts if word_in(prompt) is not Word.CONTINUE), "")
 

@@ -1,7 +1,7 @@
-"""The demo model's side of OpenAI's chat completions over HTTP/1.1: requests read, answers written.
+"""The demo model's server side of OpenAI's chat completions over HTTP/1.1: reads requests, writes answers.
 
-Pure apart from the reader that it is given. It must never trust a request: sizes are bounded before
-anything is read, and whatever is not understood is a `BadRequest`.
+Pure apart from the reader that is passed in. It must never trust a request: sizes are bounded before anything
+is read, and anything invalid is a `BadRequest`.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ import json
 import re
 import secrets
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
-from core.values import dataclass
-from providers.demo_conversation import Call, Role, Said
+import msgspec
+
+from core.base.values import Record
+from providers.demo.conversation import Call, Role, Said
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from providers.demo_script import Reply
+    from providers.demo.script import Reply
 
 MOST_HEADER_BYTES = 64 * 1024
 MOST_BODY_BYTES = 32 * 1024 * 1024
@@ -33,25 +35,73 @@ class BadRequest(Exception):
         self.status = status
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
-    """What matters of a request. `tools` are the names of those that may be called."""
+class _CalledFunction(Record):
+    name: str
+    arguments: str
 
-    conversation: tuple[Said, ...]
-    tools: frozenset[str]
-    streaming: bool
-    with_usage: bool
+
+class _Call(Record):
+    id: str
+    function: _CalledFunction
+
+
+class _TextPart(Record):
+    text: str = ""
+
+
+class _Message(Record):
+    role: Role
+    content: str | tuple[_TextPart, ...] | None = None
+    tool_calls: tuple[_Call, ...] | None = None
+    tool_call_id: str = ""
+
+    def said(self) -> Said:
+        parts = self.content if isinstance(self.content, tuple) else (_TextPart(self.content or ""),)
+        calls = (Call(call.function.name, call.function.arguments, call.id) for call in self.tool_calls or ())
+        return Said(self.role, "".join(part.text for part in parts), tuple(calls), self.tool_call_id)
+
+
+class _OfferedFunction(Record):
+    name: str
+
+
+class _Tool(Record):
+    function: _OfferedFunction
+
+
+class _StreamOptions(Record):
+    include_usage: bool = False
+
+
+class ChatRequest(Record):
+    """The relevant parts of a request."""
+
+    messages: Annotated[tuple[_Message, ...], msgspec.Meta(min_length=1)]
+    tools: tuple[_Tool, ...] | None = None
+    tool_choice: object = None
+    stream: bool = False
+    stream_options: _StreamOptions | None = None
+
+    @property
+    def conversation(self) -> tuple[Said, ...]:
+        return tuple(message.said() for message in self.messages)
+
+    @property
+    def callable_tools(self) -> frozenset[str]:
+        """The names of the tools that may be called."""
+        offered = () if self.tool_choice == "none" else self.tools or ()
+        return frozenset(tool.function.name for tool in offered)
+
+    @property
+    def with_usage(self) -> bool:
+        return self.stream_options is not None and self.stream_options.include_usage
 
 
 async def read_chat_request(reader: asyncio.StreamReader) -> ChatRequest:
     """Read one request for a chat completion.
 
-    Raises `BadRequest` for what cannot be served and `EOFError` for a request that breaks off.
+    Raises `BadRequest` for a request that cannot be served and `EOFError` for one that breaks off.
     """
-    return parse_chat(await _read_body(reader))
-
-
-async def _read_body(reader: asyncio.StreamReader) -> bytes:
     try:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     except asyncio.LimitOverrunError:
@@ -71,87 +121,23 @@ async def _read_body(reader: asyncio.StreamReader) -> bytes:
         raise BadRequest(411, "The request does not say how long it is.")
     if int(length) > MOST_BODY_BYTES:
         raise BadRequest(413, "The request is too large for the demo model.")
-    return await reader.readexactly(int(length))
-
-
-def parse_chat(body: bytes) -> ChatRequest:
-    """Read a request for a chat completion. Raises `BadRequest`."""
+    body = await reader.readexactly(int(length))
     try:
-        fields: Any = json.loads(body)
-    except (ValueError, RecursionError):
-        raise BadRequest(400, "The request is not JSON.") from None
-    messages = fields.get("messages") if isinstance(fields, dict) else None
-    if not isinstance(messages, list) or not messages:
-        raise BadRequest(400, "The request holds no messages.")
-    options = fields.get("stream_options")
-    return ChatRequest(
-        conversation=tuple(_said(message) for message in messages),
-        tools=frozenset() if fields.get("tool_choice") == "none" else _tools(fields.get("tools")),
-        streaming=fields.get("stream") is True,
-        with_usage=isinstance(options, dict) and options.get("include_usage") is True,
-    )
-
-
-def _said(message: object) -> Said:
-    match message:
-        case {"role": "assistant", **fields}:
-            return Said(Role.ASSISTANT, _text(fields.get("content")), _calls(fields.get("tool_calls")))
-        case {"role": "tool", **fields}:
-            return Said(Role.TOOL, _text(fields.get("content")), call_id=_name(fields.get("tool_call_id")))
-        case {"role": "user", **fields}:
-            return Said(Role.USER, _text(fields.get("content")))
-        case {"role": str(), **fields}:
-            return Said(Role.SYSTEM, _text(fields.get("content")))
-    raise BadRequest(400, "A message has no role.")
-
-
-def _text(content: object) -> str:
-    match content:
-        case str():
-            return content
-        case list():
-            texts = (part.get("text") for part in content if isinstance(part, dict))
-            return "".join(text for text in texts if isinstance(text, str))
-    return ""
-
-
-def _tools(tools: object) -> frozenset[str]:
-    """The names of the functions that are offered."""
-    offered = tools if isinstance(tools, list) else []
-    functions = (tool.get("function") for tool in offered if isinstance(tool, dict))
-    return frozenset(_name(function.get("name")) for function in functions if isinstance(function, dict))
-
-
-def _calls(calls: object) -> tuple[Call, ...]:
-    """The calls that an earlier reply has made. Raises `BadRequest`."""
-    if calls is None:
-        return ()
-    if not isinstance(calls, list):
-        raise BadRequest(400, "The tool_calls of a message are no list.")
-    return tuple(_made(call) for call in calls)
-
-
-def _made(call: object) -> Call:
-    match call:
-        case {"id": str(call_id), "function": {"name": str(name), "arguments": str(arguments)}}:
-            return Call(name, arguments, call_id)
-    raise BadRequest(400, "A tool call has no id, no name or no arguments.")
-
-
-def _name(value: object) -> str:
-    return value if isinstance(value, str) else ""
+        return msgspec.json.decode(body, type=ChatRequest)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(400, f"This is no request for a chat completion: {error}.") from None
 
 
 def call_deltas(index: int, call: Call) -> Iterator[dict[str, object]]:
     """The deltas of one call: its id and name first, then its arguments piece by piece."""
-    function = {"name": call.name, "arguments": ""}
-    yield {"tool_calls": [{"index": index, "id": new_call_id(), "type": "function", "function": function}]}
+    yield {"tool_calls": [{"index": index, **_new_call(call.name, "")}]}
     for piece in re.findall(r"\s*\S{1,12}", call.arguments):
         yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
 
 
-def new_call_id() -> str:
-    return f"call_{secrets.token_hex(12)}"
+def _new_call(name: str, arguments: str) -> dict[str, object]:
+    function = {"name": name, "arguments": arguments}
+    return {"id": f"call_{secrets.token_hex(12)}", "type": "function", "function": function}
 
 
 def closing_chunks(reply: Reply, request: ChatRequest) -> Iterator[dict[str, object]]:
@@ -190,14 +176,7 @@ def completion(reply: Reply, request: ChatRequest) -> dict[str, object]:
     if reply.thinking:
         message["reasoning_content"] = "".join(reply.thinking)
     if reply.calls:
-        message["tool_calls"] = [
-            {
-                "id": new_call_id(),
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
-            }
-            for call in reply.calls
-        ]
+        message["tool_calls"] = [_new_call(call.name, call.arguments) for call in reply.calls]
     choice = {"index": 0, "message": message, "finish_reason": _finish(reply)}
     return {**_envelope("chat.completion"), "choices": [choice], "usage": _usage(reply, request)}
 
@@ -234,4 +213,4 @@ def _head(status: int, content_type: str, framing: str) -> bytes:
 
 
 LAST_EVENT = _http_chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
-"""The protocol's end mark and HTTP's."""
+"""The end marks of the protocol and of HTTP."""

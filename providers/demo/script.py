@@ -1,19 +1,23 @@
-"""What the demo model answers: a pure function of the conversation and of what its server saw before.
+"""The demo model's answers: a pure function of the conversation and of what its server saw before.
 
-Whatever it says about itself must be true, above all that it is scripted. It knows nothing of sockets; its
-server (`demo`) tells it what became of the last connection.
+All statements about itself must be true, above all that it is scripted. This module does not use sockets; the
+server (`providers.demo.server`) reports how the last connection ended.
 """
 
 from __future__ import annotations
 
 import re
+import time
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, assert_never
 
-from core.values import dataclass
-from providers import demo_texts as texts
-from providers.demo_conversation import Call, Role, Said, ToolWord, Word, last_asked, without_notes, word_in
-from providers.demo_tools import Script, offered, report, script_for, unanswered
+from msgspec.structs import replace
+
+from core.base.values import Value
+from providers.demo import texts as texts
+from providers.demo.conversation import Call, Role, Said, ToolWord, Word, last_asked, without_notes, word_in
+from providers.demo.tools import Script, offered, report, script_for, unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,12 +25,14 @@ if TYPE_CHECKING:
 SEEN = "> **Seen from the server:**"
 QUOTE_LIMIT = 300
 FAST_CHUNKS = 5_000
+TOLD_WORDS = 4
+"""How many of the last words are repeated after a hang-up."""
 LONG_ANCHOR, SHORT_ANCHOR = 60, 12
-"""Characters by which the place of a broken-off reply in its text is found."""
+"""First characters of an interrupted reply that locate it in its text."""
 
 
 class Moment(Enum):
-    """What a reply was doing when its connection was closed from the other side."""
+    """What a reply was doing when the client closed its connection."""
 
     BEFORE_HEADERS = "before headers"
     TALKING = "talking"
@@ -34,23 +40,39 @@ class Moment(Enum):
     STALLED = "stalled"
 
 
-@dataclass(frozen=True, slots=True)
-class HangUp:
-    """A connection that the client closed before the reply was over, as the server saw it.
+@dataclass(slots=True)
+class Progress:
+    """How far a reply has been sent, which shows where the client hung up.
 
-    `at` is `time.monotonic()` of the close. `quiet_s` is the time in seconds between the last word sent, or
-    the request if there was none, and the close. `call` is the number of the call that was being made,
-    from 1.
+    `call` is the number of the current call, from 1. `last_at` is `time.monotonic()` of the last piece, or of
+    the request if there was none; `closed_at` that of a close by the client before the reply was over.
     """
 
-    at: float
-    moment: Moment
-    words_sent: int
-    words_in_all: int
-    quiet_s: float
-    last_words: str
-    call: int = 0
+    words_in_all: int = 0
     calls_in_all: int = 0
+    moment: Moment = Moment.BEFORE_HEADERS
+    words_sent: int = 0
+    call: int = 0
+    last_pieces: tuple[str, ...] = ()
+    last_at: float = field(default_factory=time.monotonic)
+    closed_at: float = 0.0
+
+    def sent(self, piece: str) -> None:
+        self.moment = Moment.TALKING
+        self.words_sent += 1
+        self.last_at = time.monotonic()
+        self.last_pieces = (*self.last_pieces[1 - TOLD_WORDS :], piece)
+
+    def calling(self, call: int) -> None:
+        """Record that a piece of the call with this number, from 1, was sent."""
+        self.moment = Moment.CALLING
+        self.call = call
+        self.last_at = time.monotonic()
+
+    @property
+    def last_words(self) -> str:
+        bare = (word.strip("*_`|#>-") for word in "".join(self.last_pieces).split())
+        return " ".join([word for word in bare if word][-TOLD_WORDS:])
 
 
 class Pace(Enum):
@@ -64,11 +86,10 @@ class Ending(Enum):
     CUT = "cut"
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Value):
     """A text to stream, in `pieces`, after `thinking`, which goes through the reasoning channel.
 
-    `calls` follow; their ids are given when they are sent.
+    `calls` follow; they get their ids when they are sent.
     """
 
     pieces: tuple[str, ...]
@@ -78,16 +99,14 @@ class Reply:
     ending: Ending = Ending.FINISHED
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Value):
     """An error status instead of a reply."""
 
     status: int
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Silence:
+class Silence(Value):
     """No headers, no end."""
 
 
@@ -95,74 +114,56 @@ Answer = Reply | Refusal | Silence
 
 
 def answer(
-    conversation: tuple[Said, ...], hang_up: HangUp | None, tools: frozenset[str] = frozenset()
+    conversation: tuple[Said, ...], hang_up: Progress | None, tools: frozenset[str] = frozenset()
 ) -> Answer:
-    """The answer to the last message. `hang_up` is what the client has not been told of yet, if anything;
-    `tools` are the names of those that may be called."""
+    """The answer to the last message. `hang_up` is the one not yet reported to the client, if any; `tools`
+    are the names of those that may be called."""
     last = conversation[-1] if conversation else Said(Role.USER, "")
-    match last.role:
-        case Role.ASSISTANT:
-            return _continued(conversation, hang_up, tools)
-        case Role.TOOL:
-            return _reply(report(conversation), hang_up)
-        case Role.USER | Role.SYSTEM:
-            return _answer_to(without_notes(last.text), conversation, hang_up, tools)
-        case role:
-            assert_never(role)
+    asked = without_notes(last.text)
+    if last.role is Role.TOOL:
+        said: Answer = _reply(report(conversation))
+    elif last.role is Role.ASSISTANT or word_in(asked) is Word.CONTINUE:
+        rest = _rest(conversation)
+        if isinstance(rest, Script):
+            return _played(rest, tools)
+        said = _reply(rest)
+    else:
+        said = _answer_to(asked, conversation, tools, introduced=hang_up is not None)
+    if hang_up is None or not isinstance(said, Reply):
+        return said
+    return replace(said, pieces=(*pieces_of(describe_hang_up(hang_up)), *said.pieces))
 
 
 def _answer_to(
-    asked: str, conversation: tuple[Said, ...], hang_up: HangUp | None, tools: frozenset[str]
+    asked: str, conversation: tuple[Said, ...], tools: frozenset[str], *, introduced: bool
 ) -> Answer:
     match word_in(asked):
-        case Word.HELLO:
-            return _reply(texts.GREETING, hang_up)
-        case Word.HELP:
-            return _reply(texts.HELP, hang_up)
-        case Word.LONG:
-            return _reply(texts.long_text(), hang_up, thinking=texts.LONG_THOUGHT)
-        case Word.MARKDOWN:
-            return _reply(texts.MARKDOWN, hang_up)
-        case Word.THINK:
-            return _reply(texts.THOUGHTS_SHOWN, hang_up, thinking=texts.THOUGHT)
-        case Word.FAST:
-            return Reply(_fast_pieces(hang_up), pace=Pace.UNLIMITED)
-        case Word.STALL:
-            return _reply(texts.STALL, hang_up, ending=Ending.STALLED)
-        case Word.SILENT:
-            return Silence()
-        case Word.ERROR:
-            return Refusal(500, texts.FAILURE)
-        case Word.CUT:
-            return _reply(texts.CUT, hang_up, ending=Ending.CUT)
-        case Word.CONTINUE:
-            return _continued(conversation, hang_up, tools)
         case ToolWord() as word:
-            return _played(offered(script_for(word, asked, conversation), tools), hang_up)
+            return _played(script_for(word, asked, conversation), tools)
+        case Word() as word:
+            return _ANSWERS[word]
         case None:
-            first = not any(said.role is Role.ASSISTANT for said in conversation)
-            introduction = f"{texts.GREETING}\n" if first and hang_up is None else ""
-            return _reply(f"{introduction}{_quoted(asked)}\n\n{texts.SCRIPTED}", hang_up)
-        case word:
-            assert_never(word)
+            first = not introduced and all(said.role is not Role.ASSISTANT for said in conversation)
+            introduction = f"{texts.GREETING}\n" if first else ""
+            return _reply(f"{introduction}{_quoted(asked)}\n\n{texts.SCRIPTED}")
 
 
-def describe_hang_up(hang_up: HangUp) -> str:
-    """What the server saw, in words for the user, as a Markdown quotation."""
-    quiet = _span(hang_up.quiet_s)
+def describe_hang_up(hang_up: Progress) -> str:
+    """The server's observations as a Markdown quotation for the user."""
+    quiet = _span(hang_up.closed_at - hang_up.last_at)
+    where = f". I had got to “{hang_up.last_words}”"
     match hang_up.moment:
         case Moment.BEFORE_HEADERS:
-            return f"{SEEN} you closed our connection {quiet} after your message, before I said a word.\n\n"
+            when = "your message, before I said a word"
         case Moment.TALKING:
-            when = f"{quiet} after I sent word {hang_up.words_sent:,} of {hang_up.words_in_all:,}"
+            when = f"I sent word {hang_up.words_sent:,} of {hang_up.words_in_all:,}{where}"
         case Moment.CALLING:
-            where = f"while I was making call {hang_up.call} of {hang_up.calls_in_all}"
-            return f"{SEEN} you closed our connection {quiet} after my last piece, {where}.\n\n"
+            when = f"my last piece, while I was making call {hang_up.call} of {hang_up.calls_in_all}"
         case Moment.STALLED:
-            when = f"{quiet} after my last word, number {hang_up.words_sent:,}, while I was stalled"
+            when = f"my last word, number {hang_up.words_sent:,}, while I was stalled{where}"
         case _:
             assert_never(hang_up.moment)
-    return f"{SEEN} you closed our connection {when}. I had got to “{hang_up.last_words}”.\n\n"
+    return f"{SEEN} you closed our connection {quiet} after {when}.\n\n"
 
 
 def pieces_of(text: str) -> tuple[str, ...]:
@@ -170,32 +171,51 @@ def pieces_of(text: str) -> tuple[str, ...]:
     return tuple(re.findall(r"\s*\S+(?:\s+$)?", text))
 
 
-def _reply(
-    text: str, hang_up: HangUp | None, *, thinking: str = "", ending: Ending = Ending.FINISHED
-) -> Reply:
-    seen = describe_hang_up(hang_up) if hang_up else ""
-    return Reply(pieces_of(seen + text), thinking=pieces_of(thinking), ending=ending)
+def _reply(text: str, *, thinking: str = "", ending: Ending = Ending.FINISHED) -> Reply:
+    return Reply(pieces_of(text), thinking=pieces_of(thinking), ending=ending)
 
 
-def _played(script: Script, hang_up: HangUp | None) -> Reply:
-    seen = describe_hang_up(hang_up) if hang_up else ""
-    return Reply(pieces_of(seen + script.text), calls=script.calls)
+def _played(script: Script, tools: frozenset[str]) -> Reply:
+    allowed = offered(script, tools)
+    return Reply(pieces_of(allowed.text), calls=allowed.calls)
 
 
-def _continued(conversation: tuple[Said, ...], hang_up: HangUp | None, tools: frozenset[str]) -> Reply:
-    """The rest of what was broken off last, found by comparing what was said with what I can say.
+_ANSWERS: dict[Word, Answer] = {
+    Word.HELLO: _reply(texts.GREETING),
+    Word.HELP: _reply(texts.HELP),
+    Word.LONG: _reply(texts.long_text(), thinking=texts.LONG_THOUGHT),
+    Word.MARKDOWN: _reply(texts.MARKDOWN),
+    Word.THINK: _reply(texts.THOUGHTS_SHOWN, thinking=texts.THOUGHT),
+    Word.FAST: Reply(
+        (
+            "```text\n",
+            *(f"piece {n:04d} of {FAST_CHUNKS}.\n" for n in range(1, FAST_CHUNKS + 1)),
+            f"```\n{texts.FAST_END}",
+        ),
+        pace=Pace.UNLIMITED,
+    ),
+    Word.STALL: _reply(texts.STALL, ending=Ending.STALLED),
+    Word.SILENT: Silence(),
+    Word.ERROR: Refusal(500, texts.FAILURE),
+    Word.CUT: _reply(texts.CUT, ending=Ending.CUT),
+}
+"""What each word gets, except `continue`."""
 
-    Calls that were all made are not made again: of them there is only to say what became of them.
+
+def _rest(conversation: tuple[Said, ...]) -> Script | str:
+    """The rest of the last interrupted reply, found by comparing its text with the possible texts.
+
+    If all its calls were made, they are not repeated: the text reports only their results.
     """
     replied = False
     for at, said in reversed(list(enumerate(conversation))):
         if said.role is Role.TOOL and not replied:
-            return _reply(unanswered(conversation[: at + 1]), hang_up)
+            return unanswered(conversation[: at + 1])
         if said.role is Role.ASSISTANT:
             replied = True
             if not said.calls and (rest := _rest_of(said.text, conversation[:at])) is not None:
-                return _played(offered(rest, tools), None)
-    return _reply(texts.NOTHING_TO_CONTINUE, hang_up)
+                return rest
+    return texts.NOTHING_TO_CONTINUE
 
 
 def _rest_of(part: str, before: tuple[Said, ...]) -> Script | None:
@@ -204,7 +224,7 @@ def _rest_of(part: str, before: tuple[Said, ...]) -> Script | None:
         said = said.partition("\n\n")[2].strip()
     for script in _scripts(before):
         text = script.text
-        # A long anchor finds the right one of many alike lines, a short one a part that was just begun.
+        # A long anchor finds the right one of many similar lines, a short one a part that was just begun.
         for anchor in (said[:LONG_ANCHOR], said[:SHORT_ANCHOR]):
             begin = text.find(anchor) if len(anchor) >= SHORT_ANCHOR else -1
             if begin >= 0:
@@ -214,7 +234,7 @@ def _rest_of(part: str, before: tuple[Said, ...]) -> Script | None:
 
 
 def _scripts(before: tuple[Said, ...]) -> Iterator[Script]:
-    """What can have been said after `before`, the likeliest first."""
+    """The possible replies after `before`, the likeliest first."""
     asked = last_asked(before)
     if isinstance(word := word_in(asked), ToolWord):
         yield script_for(word, asked, before)
@@ -231,12 +251,6 @@ def _scripts(before: tuple[Said, ...]) -> Iterator[Script]:
 def _shared_length(one: str, other: str) -> int:
     pairs = zip(one, other, strict=False)
     return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
-
-
-def _fast_pieces(hang_up: HangUp | None) -> tuple[str, ...]:
-    seen = describe_hang_up(hang_up) if hang_up else ""
-    lines = (f"piece {n:04d} of {FAST_CHUNKS}.\n" for n in range(1, FAST_CHUNKS + 1))
-    return (f"{seen}```text\n", *lines, f"```\n{texts.FAST_END}")
 
 
 def _quoted(message: str) -> str:

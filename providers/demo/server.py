@@ -1,9 +1,9 @@
-"""The built-in demo model: a loopback web server that speaks OpenAI's chat completions.
+"""The built-in demo model: a loopback web server with OpenAI's chat completions.
 
-It exists so that Caesura talks at once, without a key, over a real connection, and so that the other end of
-that connection can say what it saw when the user pressed Esc. It runs in a thread with a loop of its own: a
-blocked user interface must not keep it from noticing a close. It must never answer anybody but this
-machine, never be special to the engine, and never bring the application down.
+With it, Caesura answers at once, without a key, over a real connection, and the server can report what it saw
+when the user pressed Esc. It runs in a thread with its own loop: a blocked user interface must not keep it
+from noticing a close. It must never answer any other machine, never be special to the engine, and never crash
+the application.
 """
 
 from __future__ import annotations
@@ -13,21 +13,9 @@ import logging
 import socket
 import threading
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self, assert_never
 
-from providers.demo_script import (
-    Answer,
-    Ending,
-    HangUp,
-    Moment,
-    Pace,
-    Refusal,
-    Reply,
-    Silence,
-    answer,
-)
-from providers.demo_wire import (
+from providers.demo.http import (
     LAST_EVENT,
     MOST_HEADER_BYTES,
     BadRequest,
@@ -42,6 +30,7 @@ from providers.demo_wire import (
     read_chat_request,
     whole,
 )
+from providers.demo.script import Answer, Ending, Moment, Pace, Progress, Refusal, Reply, Silence, answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,52 +44,10 @@ WORDS_PER_S = 45.0
 REQUEST_LIMIT_S = 30.0
 CLOSE_LIMIT_S = 1.0
 LINGER_S = 1.0
-TOLD_WORDS = 4
-"""How many of the last words a `HangUp` repeats."""
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far an answer has got, kept where it outlives the task that sends it."""
-
-    words_in_all: int = 0
-    calls_in_all: int = 0
-    moment: Moment = Moment.BEFORE_HEADERS
-    words_sent: int = 0
-    call: int = 0
-    last_at: float = field(default_factory=time.monotonic)
-    last_pieces: tuple[str, ...] = ()
-
-    def sent(self, piece: str) -> None:
-        self.moment = Moment.TALKING
-        self.words_sent += 1
-        self.last_at = time.monotonic()
-        self.last_pieces = (*self.last_pieces[1 - TOLD_WORDS :], piece)
-
-    def calling(self, call: int) -> None:
-        """A piece of the call with this number was sent, counted from 1."""
-        self.moment = Moment.CALLING
-        self.call = call
-        self.last_at = time.monotonic()
-
-    def hang_up(self) -> HangUp:
-        at = time.monotonic()
-        bare = (word.strip("*_`|#>-") for word in "".join(self.last_pieces).split())
-        words = " ".join([word for word in bare if word][-TOLD_WORDS:])
-        return HangUp(
-            at,
-            self.moment,
-            self.words_sent,
-            self.words_in_all,
-            at - self.last_at,
-            words,
-            self.call,
-            self.calls_in_all,
-        )
 
 
 class DemoServer:
-    """`with DemoServer() as demo:` serves `demo.model` at `demo.url` until the block is left.
+    """`with DemoServer() as demo:` serves `demo.model` at `demo.url` until the end of the block.
 
     `words_per_s` is the pace of readable replies. `on_hang_up` is called in the server's thread for each
     connection that the client closed before the reply was over.
@@ -109,12 +56,11 @@ class DemoServer:
     model = MODEL
 
     def __init__(
-        self, *, words_per_s: float = WORDS_PER_S, on_hang_up: Callable[[HangUp], None] | None = None
+        self, *, words_per_s: float = WORDS_PER_S, on_hang_up: Callable[[Progress], None] | None = None
     ) -> None:
         self._pause_s = 1 / words_per_s
         self._on_hang_up = on_hang_up
-        self._hang_ups: tuple[HangUp, ...] = ()
-        self._untold: HangUp | None = None
+        self._untold: Progress | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
@@ -125,16 +71,11 @@ class DemoServer:
 
     @property
     def url(self) -> str:
-        """The address to give to litellm as `api_base`."""
+        """The address for litellm's `api_base`."""
         return f"http://127.0.0.1:{self._port}/v1"
 
-    @property
-    def hang_ups(self) -> tuple[HangUp, ...]:
-        """Every connection so far that the client closed before the reply was over; from any thread."""
-        return self._hang_ups
-
     def start(self) -> Self:
-        """Start serving; returns at once, the first connection waits in the socket's queue if need be."""
+        """Start serving; returns at once, since early connections wait in the socket's queue."""
         self._thread.start()
         return self
 
@@ -155,9 +96,8 @@ class DemoServer:
     ) -> None:
         self.close()
 
-    # -- in the server's thread --
-
     def _run(self) -> None:
+        # It cancels the tasks of open connections at its end.
         asyncio.run(self._serve())
 
     async def _serve(self) -> None:
@@ -166,10 +106,6 @@ class DemoServer:
         self._running.set()
         await self._stop.wait()
         server.close()
-        for connection in self._connections:
-            connection.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
-        await server.wait_closed()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = asyncio.get_running_loop().create_task(self._connection(reader, writer))
@@ -177,7 +113,7 @@ class DemoServer:
         connection.add_done_callback(self._connections.discard)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # With no buffer of our own, what counts as sent has been given to the kernel.
+        # Without a buffer of our own, bytes that count as sent are in the kernel.
         writer.transport.set_write_buffer_limits(high=0)
         try:
             await self._exchange(reader, writer)
@@ -196,22 +132,26 @@ class DemoServer:
         except BadRequest as error:
             writer.write(whole(error.status, error_body(error.status, str(error))))
             await writer.drain()
-            # Closing with something unread would reset the connection, and the answer might get lost.
+            # Closing with unread data would reset the connection, and the answer might get lost.
             async with asyncio.timeout(LINGER_S):
                 await _until_closed(reader)
             return
-        said = answer(request.conversation, self._untold, request.tools)
-        progress = Progress()
+        said = answer(request.conversation, self._untold, request.callable_tools)
         if isinstance(said, Reply):
             self._untold = None
-            progress.words_in_all, progress.calls_in_all = len(said.pieces), len(said.calls)
+            progress = Progress(len(said.pieces), len(said.calls))
+        else:
+            progress = Progress()
         loop = asyncio.get_running_loop()
         answering = loop.create_task(self._answer(said, request, writer, progress))
         listening = loop.create_task(_until_closed(reader))
         try:
             await asyncio.wait((answering, listening), return_when=asyncio.FIRST_COMPLETED)
             if not answering.done() or isinstance(answering.exception(), OSError):
-                self._note(progress.hang_up())
+                progress.closed_at = time.monotonic()
+                self._untold = progress
+                if self._on_hang_up is not None:
+                    self._on_hang_up(progress)
         finally:
             answering.cancel()
             listening.cancel()
@@ -219,12 +159,6 @@ class DemoServer:
         for result in results:
             if isinstance(result, Exception):
                 raise result
-
-    def _note(self, hang_up: HangUp) -> None:
-        self._hang_ups = (*self._hang_ups, hang_up)
-        self._untold = hang_up
-        if self._on_hang_up is not None:
-            self._on_hang_up(hang_up)
 
     async def _answer(
         self, said: Answer, request: ChatRequest, writer: asyncio.StreamWriter, progress: Progress
@@ -235,7 +169,7 @@ class DemoServer:
             case Refusal(status, message):
                 writer.write(whole(status, error_body(status, message)))
                 await writer.drain()
-            case Reply() if request.streaming:
+            case Reply() if request.stream:
                 await self._stream(said, request, writer, progress)
             case Reply(ending=Ending.STALLED):
                 await _for_ever()
@@ -287,7 +221,7 @@ async def _for_ever() -> None:
 
 
 async def _until_closed(reader: asyncio.StreamReader) -> None:
-    """Return when the client closes its end, in whatever way."""
+    """Return when the client closes its end in any way."""
     try:
         while await reader.read(MOST_HEADER_BYTES):
             pass

@@ -1,7 +1,7 @@
-"""The demo model at work with tools: which calls its words make, and what it says of their results.
+"""The demo model's use of tools: the calls for each of its words, and its reports of their results.
 
-Whatever a call does must be harmless and come to an end by itself. What the demo says of a result is what it
-was told, word for word: it sees no processes, and must never guess what became of a call.
+Every call must be harmless and end by itself. A report of a result repeats the result word for word: the demo
+sees no processes, and must never guess how a call ended.
 """
 
 from __future__ import annotations
@@ -10,22 +10,21 @@ import json
 import re
 from typing import TYPE_CHECKING, assert_never
 
-from core.values import dataclass
-from providers.demo_conversation import Call, Role, Said, ToolWord, after_word, word_in
+from core.base.values import Value
+from providers.demo.conversation import Call, Role, Said, ToolWord, after_word, word_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FILE = "caesura-demo.txt"
-"""What `edit` writes, in the workspace."""
+"""The file that `edit` writes, in the workspace."""
 LINES_QUOTED = 3
 LINE_LIMIT = 600
-"""So many lines, and characters of each, are quoted from the beginning of a result."""
+"""Limits of the quoted beginning of a result: lines, and characters of each."""
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
-    """A text to say, and the calls that are made after it."""
+class Script(Value):
+    """A text to send, and the calls that are made after it."""
 
     text: str
     calls: tuple[Call, ...] = ()
@@ -101,9 +100,9 @@ TYPE_IT_AGAIN = " Nothing of it is run again unless you type the word again."
 
 
 def script_for(word: ToolWord, asked: str, before: tuple[Said, ...]) -> Script:
-    """What is said and called for `word` in the message `asked`.
+    """The text and the calls for `word` in the message `asked`.
 
-    `before` is the conversation so far, which tells how often the file was written.
+    `before` is the conversation so far, which shows how often the file was written.
     """
     match word:
         case ToolWord.TOOL | ToolWord.THREE | ToolWord.RUNAWAY | ToolWord.STUBBORN | ToolWord.BACKGROUND:
@@ -130,20 +129,17 @@ def _content(before: tuple[Said, ...]) -> str:
 
 
 def offered(script: Script, tools: frozenset[str]) -> Script:
-    """`script`, or the refusal to play it if it calls what is not among `tools`."""
+    """`script`, or a refusal if it calls a tool that is not among `tools`."""
     missing = dict.fromkeys(call.name for call in script.calls if call.name not in tools)
     if not missing:
         return script
     return Script(NO_TOOL.format(tools=" and ".join(f"a tool named `{name}`" for name in missing)))
 
 
-# -- what it was told --
-
-
 def report(conversation: tuple[Said, ...]) -> str:
-    """What a conversation that ends with results says of each call of the reply before them, quoted.
+    """The demo's report on each call of the last reply, quoting the results at the end of the conversation.
 
-    Calls without a result and results without a call are named: neither should be there.
+    Calls without a result and results without a call are named: neither should occur.
     """
     start = len(conversation)
     while start and conversation[start - 1].role is Role.TOOL:
@@ -163,12 +159,12 @@ def report(conversation: tuple[Said, ...]) -> str:
 
 
 def unanswered(conversation: tuple[Said, ...]) -> str:
-    """The same, when the turn had ended before it could be said."""
+    """The same, when the turn had ended before the report."""
     return f"{UNANSWERED}{report(conversation).rstrip()}{TYPE_IT_AGAIN}\n"
 
 
 def _gist(call: Call) -> str:
-    """The argument by which a person knows the call again, on one line."""
+    """The argument by which a user recognizes the call, on one line."""
     try:
         read = json.loads(call.arguments)
     except (ValueError, RecursionError):
@@ -183,7 +179,7 @@ def _indented(text: str) -> str:
 
 
 def _quoted_lines(text: str) -> Iterator[str]:
-    """The first lines and the last one, as code, so that nothing of them is taken for Markdown."""
+    """The first lines and the last one, as code, so that they are not interpreted as Markdown."""
     lines = [line.strip() for line in text.splitlines() if line.strip()] or ["(nothing)"]
     shown = lines[:LINES_QUOTED]
     more = len(lines) - len(shown)

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.values import dataclass
-from providers.key_names import key_variables
+from core.base.values import Value
+from core.model.messages import UserMessage
+from core.model.provider import ModelRequest, Parameters
+from providers.keys.names import key_variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+TRIAL_TOKENS = 16
+"""The minimum that every provider accepts: OpenAI refuses fewer."""
+TRIAL_LIMIT_S = 30.0
+"""How long a server may be silent before it counts as dead, in seconds."""
 
-@dataclass(frozen=True, slots=True)
-class DefaultModels:
+
+class DefaultModels(Value):
     """`chat` is for conversations with tools, `test` for one request that costs next to nothing."""
 
     chat: str
@@ -53,3 +59,15 @@ def chat_model_in(environment: Mapping[str, str]) -> str | None:
         if any(environment.get(name, "").strip() for name in key_variables(provider)):
             return models.chat
     return None
+
+
+def trial_request(model: str, api_base: str | None, key_name: str | None = None) -> ModelRequest:
+    """A request that costs next to nothing, to try a key."""
+    return ModelRequest(
+        model,
+        (UserMessage("Say ok."),),
+        api_base=api_base,
+        timeout_s=TRIAL_LIMIT_S,
+        parameters=Parameters(max_output=TRIAL_TOKENS),
+        key_name=key_name,
+    )

@@ -1,7 +1,8 @@
-"""`keys.toml`: keys in a file that only its owner can read, for those who ask for it.
+"""`keys.toml`: keys in a file that only its owner can read, used only on request.
 
-It is not encrypted: who can read this person's files, or a backup of them, can read the keys. It is neither
-read nor written while others may read it. Nothing here may tell a key: errors name the file and a line.
+It is not encrypted: anyone who can read this user's files, or a backup of them, can read the keys. It is
+neither read nor written while others may read it. No key may appear in output: errors name the file and a
+line.
 """
 
 from __future__ import annotations
@@ -10,13 +11,12 @@ import contextlib
 import fcntl
 import os
 import re
-import secrets
-import stat
 import tomllib
 from typing import TYPE_CHECKING
 
-from core.config_errors import what_to_do
-from core.errors import CaesuraError
+from core.base.atomic_files import replace_whole
+from core.base.errors import CaesuraError, what_to_do
+from core.base.regular_file import NotRegularFile, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -29,11 +29,11 @@ _LINE = re.compile(r"line (\d+)")
 
 
 class KeyFileError(CaesuraError):
-    """The file cannot be used; its text is a sentence that says why, and how to mend it."""
+    """The file cannot be used; its text is a sentence with the reason and how to fix it."""
 
 
 class KeyFile:
-    """`path` is that of the person's own file unless another is given. All of it blocks."""
+    """`path` is that of the user's own file unless another is given. All methods block."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
@@ -49,29 +49,30 @@ class KeyFile:
     def read(self) -> Mapping[str, str]:
         """All keys by name; none if there is no file. Raises `KeyFileError`."""
         try:
-            # A pipe of that name must not hold anybody up.
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            file = open_regular(self.path)
         except (FileNotFoundError, NotADirectoryError):
             return {}
+        except NotRegularFile:
+            raise KeyFileError(f"{self.path} is no file: remove it.") from None
         except OSError as error:
             raise KeyFileError(
                 f"{self.path} cannot be read ({error.strerror}): see to it that you may, or remove it."
             ) from None
-        try:
-            self._check(os.fstat(descriptor))
-            return self._parse(os.read(descriptor, MOST_BYTES).decode())
-        except (OSError, UnicodeDecodeError):
-            raise KeyFileError(f"{self.path} cannot be read: it is no text. Remove it.") from None
-        finally:
-            os.close(descriptor)
+        with file:
+            self._check(os.fstat(file.fileno()))
+            try:
+                text = file.read(MOST_BYTES).decode()
+            except (OSError, UnicodeDecodeError):
+                raise KeyFileError(f"{self.path} cannot be read: it is no text. Remove it.") from None
+        return self._parse(text)
 
     def store(self, name: str, value: str) -> None:
-        """Keep a key; the file is made if it is not there. Raises `KeyFileError`."""
+        """Store a key; the file is created if it does not exist. Raises `KeyFileError`."""
         with self._changing():
             self._write({**self.read(), name: value})
 
     def remove(self, names: Iterable[str]) -> bool:
-        """Whether it held any of them. The file goes with its last key. Raises `KeyFileError`."""
+        """Remove keys, and the file with its last key. Returns whether it held any. Raises `KeyFileError`."""
         gone = set(names)
         if not self.read().keys() & gone:
             return False
@@ -80,8 +81,6 @@ class KeyFile:
         return True
 
     def _check(self, status: os.stat_result) -> None:
-        if not stat.S_ISREG(status.st_mode):
-            raise KeyFileError(f"{self.path} is no file: remove it.")
         if status.st_uid != os.geteuid():
             raise KeyFileError(f"{self.path} belongs to somebody else and is not used: remove it.")
         if status.st_mode & 0o077:
@@ -93,8 +92,8 @@ class KeyFile:
     def _parse(self, text: str) -> Mapping[str, str]:
         try:
             found = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            # Its text may quote the line.
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
+            # The error's text may quote the line.
             line = _LINE.search(str(error))
             where = f"line {line[1]}" if line else "its end"
             raise KeyFileError(
@@ -107,7 +106,7 @@ class KeyFile:
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[None]:
-        """Only one program changes it at a time."""
+        """Let only one program change it at a time."""
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
@@ -116,7 +115,7 @@ class KeyFile:
                 f"{self.path.parent} cannot be used ({error.strerror}). {what_to_do(error)}"
             ) from None
         try:
-            # Some network disks know no locks.
+            # Some network disks do not support locks.
             with contextlib.suppress(OSError):
                 fcntl.flock(folder, fcntl.LOCK_EX)
             yield
@@ -127,21 +126,12 @@ class KeyFile:
         import tomli_w
 
         target = self.path.resolve()
-        temporary = target.parent / f".caesura-{secrets.token_hex(8)}.tmp"
         try:
-            if not keys:
+            if keys:
+                replace_whole(target, (_HEAD + tomli_w.dumps(keys)).encode(), lambda: None, mode=MODE)
+            else:
                 target.unlink(missing_ok=True)
-                return
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write((_HEAD + tomli_w.dumps(keys)).encode())
-                file.flush()
-                os.fsync(descriptor)
-            temporary.replace(target)
         except OSError as error:
             raise KeyFileError(
                 f"{self.path} was not changed ({error.strerror}). {what_to_do(error)}"
             ) from None
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)

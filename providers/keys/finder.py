@@ -1,49 +1,38 @@
-"""Where a provider's key comes from: the environment, then what was given for this run, then what is kept.
+"""Finding a provider's key: in the environment, then among the keys given for this run, then among kept ones.
 
 Used in the model process. A key must never reach a log, an error's text, a `repr` or an address that it is
-not for. A keyring must never hold a request up for longer than `KEYRING_LIMIT_S`.
+not for. A keyring must never delay a request for longer than `KEYRING_LIMIT_S`.
 
-Whom a key is for: the usual key of a provider goes to the provider, and to an address that the person gave
-for this very run, on the command line or in the environment. A request whose address comes from the settings
-has a `key_name`: it gets the key of that name, or none when the name is empty, and never the usual one.
+The usual key of a provider goes to the provider, and to an address that the person gave for this run on the
+command line or in the environment. A request whose address comes from the settings has a `key_name`: it gets
+the key of that name, or none when the name is empty, and never the usual one.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import os
-from dataclasses import field
 from enum import StrEnum
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from core.values import dataclass
-from providers.key_file import KeyFile, KeyFileError
-from providers.key_names import KEYLESS, OWN_CREDENTIALS, all_key_variables, key_variables, shout
-from providers.key_problems import KEYRING_LIMIT_S, KeyProblem, explain
-from providers.keyring_access import SERVICE, Keyring, KeyringUnusable
+from core.base.values import Value
+from providers.keys.file import KeyFile, KeyFileError
+from providers.keys.names import (
+    KEYLESS,
+    KEYRING_LIMIT_S,
+    OWN_CREDENTIALS,
+    KeyProblem,
+    env_prefix,
+    key_variables,
+)
+from providers.keys.system_keyring import Keyring, KeyringUnusable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = [
-    "KEYRING_LIMIT_S",
-    "PLACEHOLDER",
-    "SERVICE",
-    "Endpoint",
-    "Key",
-    "KeyFinder",
-    "KeyProblem",
-    "KeySource",
-    "all_key_variables",
-    "endpoint",
-    "explain",
-    "is_loopback",
-    "key_variables",
-]
-
 PLACEHOLDER = "no-key-needed"
-"""Sent where a server wants no key but the library insists on one."""
+"""Sent to a server that wants no key, because the library insists on one."""
 
 BASE_VARIABLES = {
     "anthropic": ("ANTHROPIC_API_BASE", "ANTHROPIC_BASE_URL"),
@@ -51,7 +40,7 @@ BASE_VARIABLES = {
     "openai": ("OPENAI_BASE_URL", "OPENAI_API_BASE"),
 }
 _KEYED_ON_LOOPBACK = frozenset({"litellm_proxy"})
-"""Servers that want a key also where they run on this machine."""
+"""Servers that want a key even when they run on this machine."""
 
 
 class KeySource(StrEnum):
@@ -63,17 +52,21 @@ class KeySource(StrEnum):
     OWN_CREDENTIALS = "the provider's own credentials"
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(Value):
     """A key and where it was found. `value` is None where litellm finds the credentials by itself."""
 
-    value: str | None = field(repr=False)
+    value: str | None
     source: KeySource
 
+    def __repr__(self) -> str:
+        return f"Key(source={self.source!r})"
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where a provider is reached. None leaves the choice to litellm's defaults."""
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("source", self.source)]
+
+
+class Endpoint(Value):
+    """The address of a provider. None means litellm's default."""
 
     api_base: str | None = None
     api_version: str | None = None
@@ -81,9 +74,9 @@ class Endpoint:
 
 def endpoint(provider: str, api_base: str | None, environment: Mapping[str, str] = os.environ) -> Endpoint:
     """The address to use: `api_base` if given, else the provider's usual environment variables."""
-    variables = BASE_VARIABLES.get(provider, (f"{shout(provider)}_API_BASE",))
+    variables = BASE_VARIABLES.get(provider, (f"{env_prefix(provider)}_API_BASE",))
     found = next((environment[name] for name in variables if environment.get(name)), None)
-    return Endpoint(api_base or found, environment.get(f"{shout(provider)}_API_VERSION") or None)
+    return Endpoint(api_base or found, environment.get(f"{env_prefix(provider)}_API_VERSION") or None)
 
 
 class KeyFinder:
@@ -106,7 +99,7 @@ class KeyFinder:
         self._found: dict[tuple[str, ...], Key] = {}
 
     def use(self, name: str, value: str) -> None:
-        """Have a key for this run only; `""` takes it back. `name` is a variable or a provider."""
+        """Use a key for this run only; `""` takes it back. `name` is a variable or a provider."""
         self._this_run[name] = value.strip()
 
     def find(
@@ -114,9 +107,9 @@ class KeyFinder:
     ) -> Key | KeyProblem:
         """The key for `provider`, or why there is none. Blocks for up to the keyring's limit.
 
-        With a `key_name` it is the key of that name and no other; an empty one means that the server wants
-        none. Without, a server of the user's own (`api_base`) may want no key, so there a missing one is no
-        problem: a placeholder is sent. A loopback server is not worth a question to the keyring.
+        With a `key_name` it is the key of that name and no other; an empty name means that the server wants
+        no key. Without one, the user's own server (`api_base`) may want no key: if none is found, a
+        placeholder is sent. For a loopback server the keyring is not asked.
         """
         placeholder = Key(PLACEHOLDER, KeySource.NOT_NEEDED)
         if key_name == "":
@@ -132,18 +125,12 @@ class KeyFinder:
         loopback = api_base is not None and is_loopback(api_base) and provider not in _KEYED_ON_LOOPBACK
         if provider in KEYLESS or loopback:
             return placeholder
-        answer = self._kept(entries)
-        match answer:
-            case Key():
-                return answer
-            case KeyProblem():
-                own_server = api_base is not None and provider != "azure"
-                return placeholder if own_server else answer
-            case _:
-                assert_never(answer)
+        kept = self._kept(entries)
+        is_own_server = api_base is not None and provider != "azure"
+        return placeholder if isinstance(kept, KeyProblem) and is_own_server else kept
 
     def forget(self, provider: str, *, key_name: str | None = None) -> None:
-        """Read the keyring again at the next request: the provider refused the key that is remembered."""
+        """Read the keyring again at the next request, after the provider has refused the remembered key."""
         entries = (key_name,) if key_name else (*key_variables(provider), provider)
         self._found.pop(entries, None)
 

@@ -1,7 +1,7 @@
-"""`caesura keys`, done: what is asked for goes to standard output, all else is said on standard error.
+"""Runs `caesura keys`: results go to standard output, messages to standard error.
 
-A key comes in through a terminal that does not show it, or through a pipe, and goes out nowhere. No library
-of models is loaded in this process; only `test` starts what speaks to one.
+A key is read from a terminal that does not show it, or from a pipe, and is never output. No model library is
+loaded in this process; only `test` starts a process that has one.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 
+from core.base.errors import CaesuraError
+from core.base.output import write_output
 from core.cancel import Cancelled, CancelReason, CancelToken, Cause
-from core.errors import CaesuraError
-from core.key_commands import KeyPlace, KeysCommand, ListKeys, RemoveKey, SetKey, TryKey
-from core.messages import UserMessage
-from core.model import ModelError, ModelRequest, Parameters
+from core.model.key_commands import KeyPlace, KeysCommand, ListKeys, RemoveKey, SetKey, TryKey
+from core.model.provider import ModelError
 from providers.catalog import provider_of, title_of
-from providers.default_models import DEFAULT_MODELS
-from providers.key_names import KeyName, UnknownKeyName, key_name, nearest_variable
-from providers.key_store import KeyStoreError
+from providers.keys.default_models import DEFAULT_MODELS, trial_request
+from providers.keys.names import KeyName, UnknownKeyName, key_name, nearest_variable
+from providers.keys.store import KeyStoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from core.model import ModelProvider
-    from providers.key_store import KeyEntry, KeyStore
+    from core.model.provider import ModelProvider
+    from providers.keys.store import KeyEntry, KeyStore
 
     MakeProvider = Callable[[], AbstractContextManager[ModelProvider]]
 
@@ -38,16 +38,11 @@ FAILED: Final = 1
 USAGE: Final = 2
 OUTPUT_CLOSED: Final = 141
 
-TEST_PROMPT: Final = "Say ok."
-TEST_TOKENS: Final = 16
-"""The least that every provider takes: OpenAI refuses fewer."""
-TEST_LIMIT_S: Final = 30.0
-"""How long a server may be silent before it counts as dead."""
 _MOST_PIPED: Final = 65_536
 
 
 class _Trial(NamedTuple):
-    """A key and the model that it is tried with. `key_name` as in a request; `words` names the key."""
+    """A key and the model to try it with. `key_name` as in a request; `words` describes the key."""
 
     title: str
     model: str
@@ -58,9 +53,9 @@ class _Trial(NamedTuple):
 def run_keys(
     command: KeysCommand, store: KeyStore, make_provider: MakeProvider, say: Callable[[str], None]
 ) -> int:
-    """Do what `command` asks for; the exit code.
+    """Run `command`. Returns the exit code.
 
-    `make_provider` is entered once, and only for a test; `say` tells a person one sentence. Ctrl+C raises
+    `make_provider` is entered once, and only for a test; `say` shows the user one sentence. Ctrl+C raises
     `KeyboardInterrupt` unless a request is under way, which it stops.
     """
     try:
@@ -84,17 +79,10 @@ def run_keys(
         return FAILED
     except BrokenPipeError:
         return OUTPUT_CLOSED
-    except _NotWritten as error:
-        say(f"Standard output takes nothing more ({error}): send it somewhere else.")
-        return FAILED
-
-
-class _NotWritten(Exception):
-    """Standard output has failed; the text says why."""
 
 
 def _list(store: KeyStore, say: Callable[[str], None]) -> int:
-    found = store.survey()
+    found = store.report()
     rows = [_row(entry, found.entries[:index]) for index, entry in enumerate(found.entries)]
     if rows:
         head = ("NAME", "PROVIDER", "KEPT IN")
@@ -148,7 +136,7 @@ def _remove(name: str, store: KeyStore, say: Callable[[str], None]) -> int:
 
 
 def _read_key(meant: KeyName) -> str:
-    """What is typed, unseen, or piped in. Raises `KeyStoreError` where neither is possible."""
+    """The key, typed without echo or piped in. Raises `KeyStoreError` if neither is possible."""
     if sys.stdin is None:
         raise KeyStoreError("Standard input is closed: type the key on a terminal, or pipe it in.")
     if sys.stdin.isatty():
@@ -167,7 +155,7 @@ def _typed(prompt: str) -> str:
     before = signal.signal(signal.SIGTERM, end)
     try:
         with warnings.catch_warnings():
-            # Else what follows the warning reads the key and shows it.
+            # Otherwise the code after the warning reads the key and shows it.
             warnings.simplefilter("error", getpass.GetPassWarning)
             return getpass.getpass(prompt)
     except getpass.GetPassWarning:
@@ -177,7 +165,7 @@ def _typed(prompt: str) -> str:
     except EOFError:
         return ""
     except (KeyboardInterrupt, SystemExit):
-        # What comes next is not to stand behind the question.
+        # Later output must not follow the prompt on the same line.
         with contextlib.suppress(OSError):
             print(file=sys.stderr, flush=True)
         raise
@@ -192,7 +180,7 @@ def _test(command: TryKey, store: KeyStore, make_provider: MakeProvider, say: Ca
 
 
 def _trials(command: TryKey, store: KeyStore) -> tuple[_Trial, ...]:
-    """What is to be tried. Raises `KeyStoreError` where nobody can say with which model."""
+    """The tests to run. Raises `KeyStoreError` if the model to use is not known."""
     if command.name is None:
         if command.model is not None:
             return (_Trial(title_of(provider_of(command.model)), command.model, None, "its key"),)
@@ -210,7 +198,7 @@ def _trials(command: TryKey, store: KeyStore) -> tuple[_Trial, ...]:
     model = command.model or (usual.test if usual else None)
     if model is None:
         raise KeyStoreError(
-            f"Say which model {meant.variable} is for: `caesura keys test {meant.spoken} --model NAME`."
+            f"Say which model {meant.variable} is for: `caesura keys test {meant.cli_name} --model NAME`."
         )
     return (_trial(meant, model, store.list(), command.api_base),)
 
@@ -219,14 +207,14 @@ def _trial(meant: KeyName, model: str, entries: tuple[KeyEntry, ...], api_base: 
     found = next((entry for entry in entries if entry.name in meant.entries), None)
     words = meant.variable if found is None else f"{found.name} of the {found.source}"
     if api_base is not None:
-        # This very key: without its name a server of one's own might be asked without any.
+        # Name this key: without it a server of the user's own might get none.
         return _Trial(f"The server at {api_base}", model, found.name if found else meant.variable, words)
-    usual = bool(meant.provider) and meant.spoken == meant.provider and meant.provider == _family(model)
+    usual = bool(meant.provider) and meant.cli_name == meant.provider and meant.provider == _family(model)
     return _Trial(title_of(_family(model)), model, None if usual else meant.variable, words)
 
 
 def _family(model: str) -> str:
-    """The provider whose key a model is asked with, under the name that keys go by."""
+    """The provider whose key a request to `model` uses, under the name of its keys."""
     provider = provider_of(model)
     return {"cohere_chat": "cohere", "ollama_chat": "ollama"}.get(provider, provider)
 
@@ -265,14 +253,7 @@ async def _try(
     token: CancelToken,
     say: Callable[[str], None],
 ) -> bool:
-    request = ModelRequest(
-        trial.model,
-        (UserMessage(TEST_PROMPT),),
-        api_base=api_base,
-        timeout_s=TEST_LIMIT_S,
-        parameters=Parameters(max_output=TEST_TOKENS),
-        key_name=trial.key_name,
-    )
+    request = trial_request(trial.model, api_base, trial.key_name)
     begun = time.monotonic()
     try:
         await provider.stream(request, token, lambda _: None)
@@ -284,22 +265,15 @@ async def _try(
 
 
 def _write(line: str) -> None:
-    """A line on standard output, at once. Raises `BrokenPipeError` if nobody reads it, and `_NotWritten`."""
-    if sys.stdout is None:
-        return
-    rest = memoryview(f"{line}\n".encode("utf-8", "replace"))
-    try:
-        while rest:
-            rest = rest[os.write(sys.stdout.fileno(), rest) :]
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise _NotWritten(error.strerror or str(error)) from error
+    """Write a line to standard output at once. Raises `BrokenPipeError` if its reader has gone, and
+    `OutputFailed`."""
+    if sys.stdout is not None:
+        write_output(f"{line}\n")
 
 
 @contextlib.contextmanager
 def _terminal_kept() -> Iterator[None]:
-    """Leave the terminal as it was: a keyring's own question may hide what is typed, and be cut off."""
+    """Restore the terminal afterward: a keyring's own prompt may turn off echo and be cut off."""
     import termios
 
     try:

@@ -1,26 +1,32 @@
-"""Where keys are kept, and what is kept there: the keyring, or a file for those who ask for one.
+"""Storage of keys: the keyring, or a file on request.
 
-A key goes in and never comes out: what is listed are names and places. Nothing here takes longer than the
-limit, whatever a keyring or a disk does, and nothing a keyring says is shown or logged.
+A key goes in and is never returned: lists contain names and places. No call takes longer than the limit,
+whatever a keyring or a disk does, and no text of a keyring is shown or logged.
 """
 
 from __future__ import annotations
 
 import os
-import queue
-import threading
 from typing import TYPE_CHECKING, TypeVar, assert_never
 
-from core.errors import CaesuraError
-from core.key_commands import KeyPlace
-from core.setup import fault_of_key
-from core.values import dataclass
+from core.base.errors import CaesuraError
+from core.base.threads import start_daemon
+from core.base.values import Value
+from core.model.key_commands import KeyPlace
+from core.model.setup import fault_of_key
 from providers.catalog import TITLES
-from providers.key_file import KeyFile, KeyFileError
-from providers.key_names import OWN_CREDENTIALS, KeyName, key_name, key_variables, provider_variables
-from providers.key_problems import KEYRING_LIMIT_S, KeyProblem
-from providers.keyring_access import Keyring, KeyringUnusable, NotKept
-from providers.keys import KeySource
+from providers.keys.file import KeyFile
+from providers.keys.finder import KeySource
+from providers.keys.names import (
+    KEYRING_LIMIT_S,
+    OWN_CREDENTIALS,
+    KeyName,
+    KeyProblem,
+    key_name,
+    key_variables,
+    provider_variables,
+)
+from providers.keys.system_keyring import Keyring, KeyringUnusable, NotKept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -32,25 +38,23 @@ class KeyStoreError(CaesuraError):
     """A key was not stored or not removed; its text says what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyEntry:
-    """A key that is there. `provider` is whose usual key it is, empty for a name of the person's own."""
+class KeyEntry(Value):
+    """A stored key. `provider` is the one whose usual key it is, empty for a name of the user's own."""
 
     name: str
     provider: str
     source: KeySource
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """All keys that were found, in the order in which they count, and why some place could not be seen."""
+class KeyReport(Value):
+    """All keys that were found, in order of precedence, and why some place could not be read."""
 
     entries: tuple[KeyEntry, ...]
     problems: tuple[str, ...]
 
 
 class KeyStore:
-    """`extra` are the names of keys in the person's settings. All of it blocks, for a bounded time."""
+    """`extra` are the names of keys in the user's settings. All methods block, for a bounded time."""
 
     def __init__(
         self,
@@ -64,17 +68,13 @@ class KeyStore:
         self._extra = tuple(name for name in extra if name)
         self._limit_s = limit_s
         self._keyring = Keyring(limit_s)
-        self._file = file or KeyFile()
-
-    @property
-    def file(self) -> KeyFile:
-        return self._file
+        self.file = file or KeyFile()
 
     def set(self, name: str, value: str, place: KeyPlace) -> tuple[str, ...]:
-        """Keep a key in one place, and in that one alone; sentences about what is in its way all the same.
+        """Store a key in one place only. Returns sentences about what overrides it nevertheless.
 
-        Raises `KeyStoreError`, also for a `value` that can be no key,
-        `providers.key_file.KeyFileError` and `providers.key_names.UnknownKeyName`.
+        Raises `KeyStoreError`, also for an invalid `value`, `providers.keys.file.KeyFileError` and
+        `providers.keys.names.UnknownKeyName`.
         """
         meant = key_name(name)
         check_key(value, meant)
@@ -83,7 +83,7 @@ class KeyStore:
                 self._store_in_keyring(meant, value)
                 notes = self._remove_from_file(meant)
             case KeyPlace.FILE:
-                self._bounded(lambda: self._file.store(meant.variable, value))
+                self._bounded(lambda: self.file.store(meant.variable, value))
                 notes = self._remove_from_keyring(meant)
             case _:
                 assert_never(place)
@@ -94,7 +94,7 @@ class KeyStore:
         return (*notes, *shadows)
 
     def remove(self, name: str) -> tuple[KeySource, ...]:
-        """Remove a key from wherever it is kept; from where it was. The environment is not ours to change.
+        """Remove a key from every place that stores it. Returns those places. The environment is not changed.
 
         Raises `KeyStoreError` when it may still be in a place that could not be reached.
         """
@@ -102,7 +102,7 @@ class KeyStore:
         gone: list[KeySource] = []
         failures: list[str] = []
         try:
-            if self._bounded(lambda: self._file.remove(meant.entries)):
+            if self._bounded(lambda: self.file.remove(meant.entries)):
                 gone.append(KeySource.FILE)
         except CaesuraError as error:
             failures.append(str(error))
@@ -112,7 +112,7 @@ class KeyStore:
         except NotKept:
             failures.append("The keyring does not let go of it: remove it with the keyring's own program.")
         except KeyringUnusable as error:
-            # What cannot be there need not be removed.
+            # Without a keyring there is nothing to remove.
             if error.problem is not KeyProblem.NO_KEYRING:
                 failures.append(f"{_trouble(error.problem)} It may still hold the key.")
         if failures:
@@ -121,10 +121,10 @@ class KeyStore:
         return tuple(gone)
 
     def list(self) -> tuple[KeyEntry, ...]:
-        """See `survey`; without what could not be seen."""
-        return self.survey().entries
+        """The entries of `report`, without the places that could not be read."""
+        return self.report().entries
 
-    def survey(self) -> Survey:
+    def report(self) -> KeyReport:
         """Every key of a known name, and those that `set` has stored under another one. Never raises."""
         known = dict.fromkeys((*provider_variables(), *self._extra))
         entries = [
@@ -138,20 +138,20 @@ class KeyStore:
         except KeyringUnusable as error:
             problems.append(_trouble(error.problem))
         try:
-            kept = self._bounded(self._file.read)
+            kept = self._bounded(self.file.read)
             entries += [_entry(name, KeySource.FILE) for name, value in kept.items() if value]
         except CaesuraError as error:
             problems.append(str(error))
-        return Survey(tuple(entries), tuple(problems))
+        return KeyReport(tuple(entries), tuple(problems))
 
     def in_environment(self, meant: KeyName) -> tuple[str, ...]:
-        """The variables that hold this key, and go before what is kept."""
+        """The variables that hold this key, and take precedence over stored ones."""
         names = key_variables(meant.provider) if meant.provider else (meant.variable,)
         return tuple(name for name in names if self._environment.get(name, "").strip())
 
     def _store_in_keyring(self, meant: KeyName, value: str) -> None:
         otherwise = (
-            f"`caesura keys set {meant.spoken} --file` keeps it in a file instead; or set {meant.variable} "
+            f"`caesura keys set {meant.cli_name} --file` keeps it in a file instead; or set {meant.variable} "
             "in the environment."
         )
         try:
@@ -168,7 +168,7 @@ class KeyStore:
 
     def _remove_from_file(self, meant: KeyName) -> tuple[str, ...]:
         try:
-            self._bounded(lambda: self._file.remove(meant.entries))
+            self._bounded(lambda: self.file.remove(meant.entries))
         except CaesuraError as error:
             return (f"An older key may still be in the file of keys. {error}",)
         return ()
@@ -188,27 +188,16 @@ class KeyStore:
         return ()
 
     def _bounded(self, work: Callable[[], T]) -> T:
-        """What the file has to say within the limit: it may be on a disk that does not answer."""
-        answers: queue.SimpleQueue[tuple[T] | KeyFileError] = queue.SimpleQueue()
-
-        def run() -> None:
-            try:
-                answers.put((work(),))
-            except KeyFileError as error:
-                answers.put(error)
-
-        threading.Thread(target=run, name="file of keys", daemon=True).start()
+        """Run `work` on the file within the limit: it may be on a disk that does not answer."""
+        done = start_daemon(work, name="file of keys")
         try:
-            answer = answers.get(timeout=self._limit_s)
-        except queue.Empty:
-            raise KeyStoreError(f"{self._file.path} did not answer within {self._limit_s:g} s.") from None
-        if isinstance(answer, KeyFileError):
-            raise answer
-        return answer[0]
+            return done.result(self._limit_s)
+        except TimeoutError:
+            raise KeyStoreError(f"{self.file.path} did not answer within {self._limit_s:g} s.") from None
 
 
 def check_key(value: str, meant: KeyName) -> None:
-    """Raises `KeyStoreError` for what can be no key, without telling any of it."""
+    """Raise `KeyStoreError` if `value` cannot be a key, without showing any of it."""
     fault = fault_of_key(value)
     if value.startswith((f"{meant.variable}=", "export ")):
         fault = "Give the key alone, without a name before it."

@@ -1,8 +1,7 @@
-"""What the attempts of one request know together: what of it went out, how its stop is proven, and what a
-failure says of the next attempt.
+"""State of the attempts of one request: whether the reply is shown, how its stop ends, what a failure means.
 
-One watch stands between the outermost of the providers and whoever listens, however deep they are nested, so
-that a chunk costs the same in all of them.
+One `AttemptMonitor` connects the outermost provider and the caller, however deep providers are nested, so
+that a chunk always costs the same.
 """
 
 from __future__ import annotations
@@ -10,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from core.cancel import Cancelled
-from core.model import (
+from core.model.provider import (
     Closed,
     Closing,
     Delta,
@@ -30,22 +30,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from core.cancel import CancelToken
-    from core.model import Emit
+    from core.model.provider import Emit
 
 _CONTENT = (TextDelta, ReasoningDelta, ToolCallDelta)
 
 
-class Watch:
-    """Passes deltas on. `shown` is set before the first piece of the reply goes out, and stays set: from then
-    on nothing of this request is asked again (R4)."""
+class AttemptMonitor:
+    """Passes deltas on. `shown` is set before the first piece of the reply goes out, and stays set.
 
-    __slots__ = ("_emit", "_heard", "_token", "_under_way", "closed", "dropped", "model", "shown")
+    From then on this request is not sent again (R4).
+    """
+
+    __slots__ = ("_any_delta", "_emit", "_token", "_under_way", "closed", "dropped", "model", "shown")
 
     def __init__(self, emit: Emit, token: CancelToken) -> None:
         self._emit = emit
         self._token = token
         self._under_way = False
-        self._heard = False
+        self._any_delta = False
         self.shown = False
         self.closed = False
         self.model = ""
@@ -57,51 +59,52 @@ class Watch:
         elif isinstance(delta, Closed):
             self.closed = True
         elif isinstance(delta, ParametersDropped) and self._under_way:
-            # The attempt knows its model under another name than the person does.
+            # The attempt knows its model under another name than the user does.
             self.dropped += delta.names
             delta = replace(delta, model=self.model)
-        self._heard = True
+        self._any_delta = True
         self._emit(delta)
 
-    def say(self, delta: Delta) -> None:
-        """Emit something of our own, unless a stop has come: then nothing more is said, and it raises."""
+    def emit(self, delta: Delta) -> None:
+        """Emit a delta of our own. Raises `Cancelled` after a stop."""
         self._token.check()
         self(delta)
 
     def begin(self, model: str) -> None:
-        """An attempt is handed over, to the model that a person calls `model`."""
+        """Begin an attempt with the model that the user calls `model`."""
         self.model = model
         self.dropped = ()
         self._under_way = True
-        self._heard = False
+        self._any_delta = False
 
     def end(self) -> None:
-        """The attempt has come to an end that is no stop."""
+        """End an attempt that was not stopped."""
         self._under_way = False
 
-    def prove(self) -> None:
-        """The end of a stopped request: exactly one proof, after all else.
+    def emit_closed(self) -> None:
+        """Emit the one `Closed` that ends a stopped request, after everything else.
 
-        Where no attempt was under way, nothing was open. One that was, and left no proof of its own, is said
-        to be unconfirmed, unless nothing was ever heard of it.
+        Without an attempt under way nothing was open. An attempt that emitted deltas but no `Closed` is
+        unconfirmed.
         """
         if not self.closed:
-            how = Closing.UNCONFIRMED if self._under_way and self._heard else Closing.NEVER_OPENED
+            how = Closing.UNCONFIRMED if self._under_way and self._any_delta else Closing.NEVER_OPENED
             self(Closed(how, time.monotonic()))
 
 
 @contextmanager
-def watch(emit: Emit, token: CancelToken) -> Iterator[Watch]:
-    """The watch of the request that `emit` belongs to; its outermost user makes it and proves the stop."""
-    if isinstance(emit, Watch):
+def monitor_attempts(emit: Emit, token: CancelToken) -> Iterator[AttemptMonitor]:
+    """The monitor of the request that `emit` belongs to. The outermost caller creates it and ends the
+    stop."""
+    if isinstance(emit, AttemptMonitor):
         yield emit
         return
-    watched = Watch(emit, token)
+    monitor = AttemptMonitor(emit, token)
     try:
-        yield watched
+        yield monitor
     except (Cancelled, asyncio.CancelledError):
         if token.cancelled:
-            watched.prove()
+            monitor.emit_closed()
         raise
 
 
@@ -115,21 +118,17 @@ TEMPORARY = frozenset(
         FailureKind.BROKEN_STREAM,
     }
 )
-"""What may be over in a moment. The model process, too, is replaced, but by itself: no retry adds to that."""
+"""Failures that may be over in a moment. A model process that died is replaced without a retry."""
 
-THE_REQUEST_ITSELF = frozenset({FailureKind.BAD_REQUEST, FailureKind.TOO_LARGE})
-"""What no other model would do better with."""
+REQUEST_FAULTS = frozenset({FailureKind.BAD_REQUEST, FailureKind.TOO_LARGE})
+"""Failures that another model would also have."""
 
-NOT_THE_MEMBERS = THE_REQUEST_ITSELF | {
-    FailureKind.CONTEXT_TOO_LONG,
-    FailureKind.PROCESS_DIED,
-    FailureKind.UNKNOWN,
-}
-"""What says nothing of how the model does for others."""
+NO_COOLDOWN = REQUEST_FAULTS | {FailureKind.CONTEXT_TOO_LONG, FailureKind.PROCESS_DIED, FailureKind.UNKNOWN}
+"""Failures that do not suggest that the model fails for other requests."""
 
 _NAMED = 5
 
-_WORDS = {
+_DESCRIPTIONS = {
     FailureKind.WRONG_KEY: "key not accepted",
     FailureKind.BROKEN_STREAM: "reply broke off",
     FailureKind.UNKNOWN: "failed",
@@ -137,17 +136,17 @@ _WORDS = {
 
 
 class AllFailed(ModelError):
-    """No member could answer. `failures` are all of theirs, by the name of the model; the kind is the last's.
+    """No member could answer. `failures` has each model's name and error; the kind is that of the last.
 
-    `retry_after_s` is the least that one of them asked for.
+    `retry_after_s` is the shortest wait that one of them asked for.
     """
 
     def __init__(self, failures: tuple[tuple[str, ModelError], ...]) -> None:
-        said = listed([f"{model} ({in_words(error)})" for model, error in failures])
+        reasons = listed([f"{model} ({describe_failure(error)})" for model, error in failures])
         last = failures[-1][1]
         super().__init__(
             last.kind,
-            f"None of the models could answer: {said}. Wait a little and send the prompt again, or choose "
+            f"None of the models could answer: {reasons}. Wait a little and send the prompt again, or choose "
             "another model with /model or --model.",
             detail="\n".join(f"{model}: {error} {error.detail}".rstrip() for model, error in failures),
             status=last.status,
@@ -160,36 +159,40 @@ class AllFailed(ModelError):
 
 
 def each_failure(model: str, error: ModelError) -> tuple[tuple[str, ModelError], ...]:
-    """What has failed behind `model`, which may be a route: by the names of the models."""
+    """The models that failed behind `model`, which may be a route, with their errors."""
     return error.failures if isinstance(error, AllFailed) else ((model, error),)
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first of them, each once, and how many more there are: a route may have many members."""
+    """The first names, each once, and the number of the others: a route may have many members."""
     unique = tuple(dict.fromkeys(names))
     more = len(unique) - _NAMED
     return ", ".join(unique[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def in_words(error: ModelError) -> str:
-    """Why, in a word or two for the screen; of several failures each reason once."""
-    said = [_WORDS.get(one.kind, one.kind.value) for _, one in each_failure("", error)]
-    return ", ".join(dict.fromkeys(said))
+def describe_failure(error: ModelError) -> str:
+    """A short reason of a failure for the screen. Of several failures each reason once."""
+    reasons = [_DESCRIPTIONS.get(one.kind, one.kind.value) for _, one in each_failure("", error)]
+    return ", ".join(dict.fromkeys(reasons))
 
 
-def worth_a_retry(error: ModelError) -> bool:
-    """Whether the same may be asked again. A server that says itself that it was too slow may be; one that
-    was silent until the time was over would only be silent for as long again."""
+def is_retryable(error: ModelError) -> bool:
+    """Whether the same request may be sent again.
+
+    True if a server reports that it was too slow. A server that was silent for the whole time limit would
+    only be silent for as long again.
+    """
     return any(
         one.kind in TEMPORARY or (one.kind is FailureKind.TIMED_OUT and one.status is not None)
         for _, one in each_failure("", error)
     )
 
 
-def worth_another_model(error: ModelError) -> bool:
-    return error.kind not in THE_REQUEST_ITSELF
+def is_failover_candidate(error: ModelError) -> bool:
+    """Whether another model may answer the request."""
+    return error.kind not in REQUEST_FAULTS
 
 
-def speaks_of_the_member(error: ModelError) -> bool:
-    """Whether the member is better left alone for a while."""
-    return any(one.kind not in NOT_THE_MEMBERS for _, one in each_failure("", error))
+def needs_cooldown(error: ModelError) -> bool:
+    """Whether other members take precedence over this one for a while."""
+    return any(one.kind not in NO_COOLDOWN for _, one in each_failure("", error))

@@ -1,7 +1,7 @@
-"""Asking the same again after a while, as long as nothing of the reply was shown.
+"""Sends a request again after a while, as long as nothing of the reply was shown.
 
-The wait is one timer and two ways to end it early: a stop, after which nothing is sent, and the person's wish
-to go on now. It must never poll, and never last longer than the person allows, whatever the server asks for.
+The wait is one timer. A stop ends it early and nothing is sent; the user can also skip it. It must never
+poll, and never last longer than the settings allow, whatever the server asks for.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import time
 from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
-from core.model import BackedOff, BackingOff, ModelError, Phase, PhaseChanged, Wait
-from core.values import dataclass
-from providers.attempts import each_failure, in_words, listed, watch, worth_a_retry
+from core.base.values import Value
+from core.model.provider import BackedOff, BackingOff, ModelError, Phase, PhaseChanged, Wait
+from providers.routing.attempts import describe_failure, each_failure, is_retryable, listed, monitor_attempts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from core.cancel import CancelToken
-    from core.model import Emit, Finished, ModelInfo, ModelProvider, ModelRequest
-    from core.model_settings import RetryPolicy
-    from providers.attempts import Watch
+    from core.model.provider import Emit, Finished, ModelInfo, ModelProvider, ModelRequest
+    from core.model.settings import RetryPolicy
+    from providers.routing.attempts import AttemptMonitor
 
 JITTER = 0.5
-"""The most of a wait that is left out at random, lest all who have failed together come back together."""
+"""The largest part of a wait that is left out at random, so that requests that failed together spread out."""
 
 
 class Timer(Protocol):
@@ -37,25 +37,23 @@ def _call_later(seconds: float, callback: Callable[[], object]) -> Timer:
     return asyncio.get_running_loop().call_later(seconds, callback)
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Where time and chance come from. `call_later` is asked in the task that waits."""
+class Timing(Value):
+    """Sources of time and chance. `call_later` is called in the task that waits."""
 
     clock: Callable[[], float] = time.monotonic
     random: Callable[[], float] = random.random
     call_later: Callable[[float, Callable[[], object]], Timer] = _call_later
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A provider under the name that a person knows it by."""
+class Member(Value):
+    """A provider under the name that the user knows."""
 
     name: str
     provider: ModelProvider
 
 
 class Retry:
-    """A `core.model.ModelProvider` that asks `member` again when it fails for a while only."""
+    """A `ModelProvider` that sends a request to `member` again after a temporary failure."""
 
     def __init__(self, member: Member, policy: RetryPolicy, timing: Timing | None = None) -> None:
         self._member = member
@@ -63,40 +61,40 @@ class Retry:
         self._timing = timing or Timing()
 
     async def stream(self, request: ModelRequest, token: CancelToken, emit: Emit) -> Finished:
-        """See `core.model.ModelProvider`. Raises what the last attempt raised."""
+        """Send a request as `core.model.provider.ModelProvider` defines. Raises the last attempt's error."""
         attempts = 1 + max(0, self._policy.retries)
-        with watch(emit, token) as watched:
+        with monitor_attempts(emit, token) as monitor:
             for attempt in count(1):
                 token.check()
                 try:
-                    return await self._member.provider.stream(request, token, watched)
+                    return await self._member.provider.stream(request, token, monitor)
                 except ModelError as error:
-                    # Whatever fails because of a stop is a stop, and no failure (R3, U7).
+                    # A failure caused by a stop counts as a stop (R3, U7).
                     token.check()
-                    if watched.shown or attempt >= attempts or not worth_a_retry(error):
+                    if monitor.shown or attempt >= attempts or not is_retryable(error):
                         raise
                     failed = error
-                await self._back_off(failed, attempt + 1, attempts, token, watched)
+                await self._back_off(failed, attempt + 1, attempts, token, monitor)
         raise AssertionError("unreachable")
 
     async def describe(self, model: str) -> ModelInfo:
         return await self._member.provider.describe(model)
 
     async def _back_off(
-        self, error: ModelError, attempt: int, attempts: int, token: CancelToken, watched: Watch
+        self, error: ModelError, attempt: int, attempts: int, token: CancelToken, monitor: AttemptMonitor
     ) -> None:
         seconds = wait_before(attempt, self._policy, error.retry_after_s, self._timing.random())
         wait = Wait(seconds)
         failed = listed([model for model, _ in each_failure(self._member.name, error)])
-        watched.say(PhaseChanged(Phase.BACK_OFF))
-        watched.say(BackingOff(wait, attempt, attempts, failed, in_words(error)))
+        monitor.emit(PhaseChanged(Phase.BACK_OFF))
+        monitor.emit(BackingOff(wait, attempt, attempts, failed, describe_failure(error)))
         await _wait(wait, token, self._timing)
-        watched.say(BackedOff())
-        watched.say(PhaseChanged(Phase.BEFORE_REQUEST))
+        monitor.emit(BackedOff())
+        monitor.emit(PhaseChanged(Phase.BEFORE_REQUEST))
 
 
 def wait_before(attempt: int, policy: RetryPolicy, retry_after_s: float | None, chance: float) -> float:
-    """How long is waited before the attempt of this number, from 2, in seconds; `chance` is from 0 to 1."""
+    """Seconds to wait before the attempt of this number, which is at least 2. `chance` is from 0 to 1."""
     if retry_after_s is None:
         doublings = min(attempt - 2, 60)
         seconds = policy.backoff * 2.0**doublings * (1 - JITTER * chance)
@@ -106,7 +104,7 @@ def wait_before(attempt: int, policy: RetryPolicy, retry_after_s: float | None, 
 
 
 async def _wait(wait: Wait, token: CancelToken, timing: Timing) -> None:
-    """Until the time is over, the wait is skipped, or a stop ends it, which raises `Cancelled`."""
+    """Wait until the time is over or the wait is skipped. Raises `Cancelled` on a stop."""
     loop = asyncio.get_running_loop()
     over: asyncio.Future[None] = loop.create_future()
 
@@ -115,7 +113,7 @@ async def _wait(wait: Wait, token: CancelToken, timing: Timing) -> None:
             over.set_result(None)
 
     def end_from_any_thread() -> None:
-        # A closed loop has nobody left who waits.
+        # On a closed loop no task waits any more.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(end)
 

@@ -1,8 +1,8 @@
-"""Which model answers: the person's routes and names, made into providers that retry, fall back and rotate.
+"""Choice of the model that answers: routes and names of the settings become providers.
 
-Each of them is a `core.model.ModelProvider` around others, down to the `Leaf` that has the one provider which
-really asks ask for one model. A stop is never a failure in any of them: nothing more is sent, nobody is left
-alone for it, and no turn moves (R1, R3). Nothing here may touch a key: names of keys are all there is.
+Each is a `core.model.provider.ModelProvider` around others, which retries, falls back or rotates. The
+innermost is a `DirectProvider`, which uses one model. A stop is never a failure in any of them: nothing more
+is sent, no member cools down, and no turn moves (R1, R3). This module knows names of keys and no key.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import asyncio
 import os
 import re
 import threading
-from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Protocol
 
-from core.model import (
+from msgspec.structs import asdict, replace
+
+from core.base.values import or_else
+from core.model.provider import (
     Catalog,
     FailureKind,
     ModelError,
@@ -25,25 +27,23 @@ from core.model import (
     Parameters,
     ParametersDropped,
 )
-from providers.attempts import watch
-from providers.backoff import Member, Retry, Timing
-from providers.failover import Fallback, RoundRobin
-from providers.routes import Target, check_route, check_routes, target_of
-from providers.slots import Limit, Slots
+from providers.routing.attempts import monitor_attempts
+from providers.routing.failover import Failover, any_of
+from providers.routing.retry import Member, Retry, Timing
+from providers.routing.routes import Target, check_route, target_of
+from providers.routing.slots import ConcurrencyLimit, Limit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from core.cancel import CancelToken
-    from core.model import Emit, Finished, ModelRequest
-    from core.model_settings import ModelSettings, Route
-    from providers.attempts import Watch
+    from core.model.provider import Emit, Finished, ModelRequest
+    from core.model.settings import ModelSettings, Route
+    from providers.routing.attempts import AttemptMonitor
 
-    class Asked(ModelProvider, Catalog, Protocol):
-        """What really asks: the model process."""
+    class CatalogProvider(ModelProvider, Catalog, Protocol):
+        """The model process."""
 
-
-__all__ = ["Fallback", "Leaf", "Member", "Retry", "RoundRobin", "Router", "Timing", "check_routes"]
 
 _NAMES_OF_PARAMETERS = {
     "effort": r"effort|reasoning|thinking",
@@ -51,11 +51,11 @@ _NAMES_OF_PARAMETERS = {
     "top_p": r"\btop[_ -]?p\b",
     "max_output": r"\bmax[_ ]?(completion[_ ]?|output[_ ]?)?tokens\b|\bmax[_ ]?output|num_predict",
 }
-"""How a refusal speaks of each parameter, whatever the protocol: expressions that ignore the case."""
+"""The names of each parameter in refusals of any protocol: expressions that ignore case."""
 
 
-class Leaf:
-    """A `core.model.ModelProvider` that asks `inner` for one model, `target`.
+class DirectProvider:
+    """A `ModelProvider` that uses one model of `inner`, `target`.
 
     A parameter that the model has refused is left out from then on, for that value.
     """
@@ -67,21 +67,21 @@ class Leaf:
         self._lock = threading.Lock()
 
     async def stream(self, request: ModelRequest, token: CancelToken, emit: Emit) -> Finished:
-        """See `core.model.ModelProvider`."""
-        with watch(emit, token) as watched:
+        """Implements `core.model.provider.ModelProvider`."""
+        with monitor_attempts(emit, token) as monitor:
             while True:
                 token.check()
                 asked = self._addressed(request)
                 try:
-                    finished = await self._ask(asked, token, watched)
+                    finished = await self._ask(asked, token, monitor)
                 except ModelError as error:
-                    # Whatever fails because of a stop is a stop, and no failure (R3, U7).
+                    # A failure caused by a stop counts as a stop (R3, U7).
                     token.check()
-                    names = () if watched.shown else _refused_by(error, asked.parameters)
+                    names = () if monitor.shown else _refused_by(error, asked.parameters)
                     if not names:
                         raise
                     self._leave_out(names, asked.parameters)
-                    watched.say(ParametersDropped(self.target.name, names))
+                    monitor.emit(ParametersDropped(self.target.name, names))
                     continue
                 own = self.target.name
                 return replace(finished, answered_by="" if own == request.model else own)
@@ -96,22 +96,22 @@ class Leaf:
             max_output=target.parameters.max_output or info.max_output,
         )
 
-    async def _ask(self, asked: ModelRequest, token: CancelToken, watched: Watch) -> Finished:
-        watched.begin(self.target.name)
+    async def _ask(self, asked: ModelRequest, token: CancelToken, monitor: AttemptMonitor) -> Finished:
+        monitor.begin(self.target.name)
         try:
-            finished = await self._inner.stream(asked, token, watched)
+            finished = await self._inner.stream(asked, token, monitor)
         except ModelError:
-            watched.end()
+            monitor.end()
             raise
         finally:
-            # Those that the model process has left out by itself: it need not be told of twice.
-            self._leave_out(watched.dropped, asked.parameters)
-        watched.end()
+            # Parameters that the model process left out by itself are reported only once.
+            self._leave_out(monitor.dropped, asked.parameters)
+        monitor.end()
         return finished
 
     def _addressed(self, request: ModelRequest) -> ModelRequest:
         target = self.target
-        parameters = request.parameters.or_else(target.parameters)
+        parameters = or_else(request.parameters, target.parameters)
         return replace(
             request,
             model=target.model,
@@ -130,14 +130,17 @@ class Leaf:
 
 
 class Router:
-    """A `core.model.ModelProvider` and `core.model.Catalog` that knows the person's own names of models.
+    """A `ModelProvider` and `Catalog` (`core.model.provider`) that knows the settings' names of models.
 
-    `settings` is asked at every request; what is remembered of the members, whose turn it is, who is left
-    alone, is kept as long as they stay the same. One instance serves any number of event loops at once.
+    `settings` is called for every request. Turns and cool-downs are kept as long as the settings stay the
+    same. One instance serves any number of event loops at once.
     """
 
     def __init__(
-        self, inner: Asked, settings: Callable[[], Awaitable[ModelSettings]], timing: Timing | None = None
+        self,
+        inner: CatalogProvider,
+        settings: Callable[[], Awaitable[ModelSettings]],
+        timing: Timing | None = None,
     ) -> None:
         self._inner = inner
         self._settings = settings
@@ -146,21 +149,21 @@ class Router:
         self._tree: _Tree | None = None
 
     async def stream(self, request: ModelRequest, token: CancelToken, emit: Emit) -> Finished:
-        """See `core.model.ModelProvider`. Settings that make no sense raise before anything is sent."""
-        with watch(emit, token) as watched:
+        """Send a request to the model or route of its name. Wrong settings raise before anything is sent."""
+        with monitor_attempts(emit, token) as monitor:
             with token.bind():
                 tree = await self._current()
             token.check()
             if request.model in tree.settings.routes:
-                # An address goes with the one model it was given for, and with no member of a route.
+                # An address belongs to the one model it was given for, and not to members of a route.
                 request = replace(request, api_base=None)
-            return await tree.asked_for(request.model).stream(request, token, watched)
+            return await tree.provider_for(request.model).stream(request, token, monitor)
 
     async def describe(self, model: str) -> ModelInfo:
-        """See `core.model.ModelProvider`."""
+        """Implements `core.model.provider.ModelProvider`."""
         tree = await self._current()
         try:
-            asked = tree.asked_for(model)
+            asked = tree.provider_for(model)
         except ModelError:
             return ModelInfo(model)
         info = await asked.describe(model)
@@ -168,7 +171,7 @@ class Router:
         return info if info.model == model else replace(info, model=model, members=info.members or (info,))
 
     async def offers(self) -> tuple[Offer, ...]:
-        """See `core.model.Catalog`: the routes, the person's own models, then those of the catalogue."""
+        """The routes and models of the settings, then the models of the catalog."""
         tree = await self._current()
         listed = await self._inner.offers()
         usable = {offer.info.model: offer.usable for offer in listed}
@@ -178,7 +181,7 @@ class Router:
         ]
         infos = await asyncio.gather(*(self.describe(name) for name, _ in names))
         own = [
-            Offer(info, kind, _usable([tree.has_key(leaf.model, usable) for leaf in info.members or (info,)]))
+            Offer(info, kind, any_of(tree.has_key(leaf.model, usable) for leaf in info.members or (info,)))
             for (_, kind), info in zip(names, infos, strict=True)
         ]
         return (*own, *listed)
@@ -192,7 +195,7 @@ class Router:
 
 
 class _Tree:
-    """The providers that the settings make, each built when it is first asked for and then kept."""
+    """The providers of the settings, each built when it is first needed and then kept."""
 
     def __init__(self, settings: ModelSettings, inner: ModelProvider, timing: Timing) -> None:
         self.settings = settings
@@ -200,57 +203,57 @@ class _Tree:
         self._timing = timing
         # Re-entrant: a route builds its members.
         self._lock = threading.RLock()
-        self._asked: dict[str, ModelProvider] = {}
+        self._providers: dict[str, ModelProvider] = {}
         self._members: dict[str, ModelProvider] = {}
-        self._slots: dict[str, Slots] = {}
+        self._slots: dict[str, ConcurrencyLimit] = {}
 
-    def asked_for(self, name: str) -> ModelProvider:
-        """What answers a request for `name`. Raises `ModelError` for a name that cannot be used."""
+    def provider_for(self, name: str) -> ModelProvider:
+        """The provider for `name`. Raises `ModelError` for a name that cannot be used."""
         with self._lock:
-            if name not in self._asked:
+            if name not in self._providers:
                 check_route(name, self.settings)
                 provider = self._member(name).provider
                 if name not in self.settings.routes:
                     provider = Retry(Member(name, provider), self.settings.retry, self._timing)
-                self._asked[name] = provider
-            return self._asked[name]
+                self._providers[name] = provider
+            return self._providers[name]
 
     def has_key(self, name: str, listed: dict[str, bool | None]) -> bool | None:
-        """Whether the environment has the key that a model needs; `listed` says so of the catalogue's."""
+        """Whether the environment has the key that a model needs. `listed` holds the answers for the
+        catalog."""
         try:
             check_route(name, self.settings)
             target = target_of(name, self.settings)
         except ModelError:
             return False
         if target.key_name is not None:
-            # It may be in the keyring, where nobody looks for a list.
+            # It may be in the keyring, which is not read for a list.
             return True if not target.key_name or os.environ.get(target.key_name) else None
         return listed.get(target.model, True if target.api_base else None)
 
     def _member(self, name: str) -> Member:
         if name not in self._members:
             route = self.settings.routes.get(name)
-            self._members[name] = self._leaf(name) if route is None else self._route(name, route)
+            self._members[name] = self._direct(name) if route is None else self._route(name, route)
         return Member(name, self._members[name])
 
-    def _leaf(self, name: str) -> ModelProvider:
+    def _direct(self, name: str) -> ModelProvider:
         target = target_of(name, self.settings)
-        provider: ModelProvider = Leaf(self._inner, target)
-        # The same order everywhere, so that no two requests hold what the other waits for.
+        provider: ModelProvider = DirectProvider(self._inner, target)
+        # Always in the same order, so that no two requests wait for each other.
         for ceiling in target.ceilings:
-            slots = self._slots.setdefault(ceiling.whose, Slots(ceiling.most))
+            slots = self._slots.setdefault(ceiling.whose, ConcurrencyLimit(ceiling.most))
             provider = Limit(provider, slots)
         return provider
 
     def _route(self, name: str, route: Route) -> ModelProvider:
         members = [self._member(member) for member in route.members]
         provider: ModelProvider
-        if route.rotate:
-            provider = RoundRobin(members, route.cooldown, self._timing)
-        elif route.fallback:
-            provider = Fallback(members, route.cooldown, self._timing)
-        else:
+        if route.model:
             provider = members[0].provider
+        else:
+            rotates = bool(route.rotate)
+            provider = Failover(members, route.cooldown, rotates=rotates, timing=self._timing)
         if route.retry.retries > 0:
             known_as = members[0].name if route.model else name
             provider = Retry(Member(known_as, provider), route.retry, self._timing)
@@ -258,24 +261,18 @@ class _Tree:
 
 
 def _set(parameters: Parameters) -> set[tuple[str, object]]:
-    values = {field.name: getattr(parameters, field.name) for field in fields(Parameters)}
+    values = asdict(parameters)
     return {(name, value) for name, value in values.items() if value is not None}
 
 
 def _refused_by(error: ModelError, parameters: Parameters) -> tuple[str, ...]:
-    """The parameters, of those that were sent, that a refusal speaks of."""
+    """The parameters of the request that its refusal names."""
     if error.kind is not FailureKind.BAD_REQUEST:
         return ()
-    said = f"{error} {error.detail}"
+    text = f"{error} {error.detail}"
     sent = {name for name, _ in _set(parameters)}
     return tuple(
         name
         for name, pattern in _NAMES_OF_PARAMETERS.items()
-        if name in sent and re.search(pattern, said, re.IGNORECASE)
+        if name in sent and re.search(pattern, text, re.IGNORECASE)
     )
-
-
-def _usable(members: list[bool | None]) -> bool | None:
-    if True in members:
-        return True
-    return None if None in members else False

@@ -1,40 +1,39 @@
-"""What a name of the settings means: which model is asked, where and how, and whether a route can be used.
+"""Meaning of a name in the settings: its model, address and parameters, and whether a route can be used.
 
-Pure functions of `core.model_settings`, so that the check of the config and a request say the same of a
-mistake. Nothing here asks a model, and nothing may recurse without end, whatever the settings say.
+Pure functions of `core.model.settings`, so that the check of the settings and a request report the same
+mistakes. Nothing here calls a model. Recursion is bounded whatever the settings contain.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from core.model import AS_IT_IS, FailureKind, ModelError, Parameters
-from core.values import dataclass
+from msgspec.structs import replace
+
+from core.base.values import Value, or_else
+from core.model.provider import AS_IT_IS, FailureKind, ModelError, Parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from core.model_settings import ModelSettings, NamedModel, Route, ServerAddress
+    from core.model.settings import ModelSettings, NamedModel, Route, ServerAddress
 
-MOST_ASKED = 200
-"""How many members a route may have, those of its members counted in."""
+MAX_MEMBERS = 200
+"""How many members a route may have, including the members of its members."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ceiling:
-    """At most `most` requests at once of all that share `whose`."""
+class Ceiling(Value):
+    """At most `most` requests at once among all that share the name `whose`."""
 
     whose: str
     most: int
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One model as it is asked. `name` is what a person calls it, `model` what litellm does.
+class Target(Value):
+    """One model as it is requested. `name` is the settings' name for it, `model` litellm's.
 
-    `key_name` is empty for a server that gets no key, None for the provider's usual one. `context_window` is
-    what the settings say of it, in tokens. The `ceilings` hold together.
+    `key_name` is empty for a server that gets no key and None for the provider's usual one. `context_window`
+    is from the settings, in tokens. All `ceilings` apply.
     """
 
     name: str
@@ -48,7 +47,7 @@ class Target:
 
 
 def target_of(name: str, settings: ModelSettings) -> Target:
-    """What is asked under `name`, which is no route's. Raises `ModelError` if the settings are wrong."""
+    """The target of `name`, which is not a route. Raises `ModelError` if the settings are wrong."""
     named = settings.models.get(name)
     if named is None:
         return _at_server(name, settings)
@@ -59,28 +58,28 @@ def target_of(name: str, settings: ModelSettings) -> Target:
         served,
         name=name,
         api_base=named.api_base or served.api_base,
-        # A key goes with its own address alone, and no usual one to an address of the settings.
+        # A key goes only to its own address. An address of the settings never gets the usual key.
         key_name=named.key if named.api_base else named.key or served.key_name,
-        parameters=named.parameters.or_else(settings.parameters),
+        parameters=or_else(named.parameters, settings.parameters),
         context_window=named.context_window,
         ceilings=served.ceilings + _ceilings(f"models.{name}", named),
     )
 
 
 def check_route(name: str, settings: ModelSettings) -> None:
-    """Raises `ModelError` if what `name` stands for cannot be asked, whether it is a route or a model."""
+    """Raise `ModelError` if `name`, a route or a model, cannot be used."""
     _size(name, settings, (), {})
 
 
 def check_routes(settings: ModelSettings) -> tuple[str, ...]:
-    """What is wrong with the routes and the models of the settings, one sentence each."""
+    """The mistakes in the routes and models of the settings, one sentence each."""
     wrong = [
         f"“{name}” names a route and a model: rename one."
         for name in settings.routes
         if name in settings.models
     ]
     wrong += [
-        said for name, named in settings.models.items() if (said := _wrong_with_model(name, named, settings))
+        text for name, named in settings.models.items() if (text := _wrong_with_model(name, named, settings))
     ]
     for name, route in settings.routes.items():
         wrong += _wrong_with_route(name, route, settings)
@@ -106,7 +105,7 @@ def _at_server(model: str, settings: ModelSettings) -> Target:
         f"{address.protocol}/{rest}",
         address.api_base or None,
         address.api_version or None,
-        # Empty where there is an address: that server gets no key, and not the usual one of the protocol's.
+        # A server with an address gets its own key or none, never the usual one of its protocol.
         address.key if address.api_base else address.key or None,
         settings.parameters,
         ceilings=_ceilings(f"providers.{server}", address),
@@ -130,18 +129,18 @@ def _wrong_with_model(name: str, named: NamedModel, settings: ModelSettings) -> 
 
 def _wrong_with_route(name: str, route: Route, settings: ModelSettings) -> Iterator[str]:
     given = {"model": bool(route.model), "rotate": bool(route.rotate), "fallback": bool(route.fallback)}
-    said = [key for key, is_given in given.items() if is_given]
-    if len(said) != 1:
-        what = " and ".join(said) or "none of them"
+    chosen = [key for key, is_given in given.items() if is_given]
+    if len(chosen) != 1:
+        what = " and ".join(chosen) or "none of them"
         yield f"The route “{name}” needs exactly one of model, rotate and fallback; it has {what}."
     for member in route.members:
-        # A model of litellm's is known by its provider; a lone word is one of the person's own, or a mistake.
+        # litellm's models have a provider's prefix. A single word is a name of the settings, or a mistake.
         if member not in settings.routes and member not in settings.models and "/" not in member:
             yield _unknown(name, member, settings)
 
 
 def _unknown(route: str, member: str, settings: ModelSettings) -> str:
-    import difflib  # for a mistake alone, and not at the start
+    import difflib  # not imported at the start: only a mistake needs it
 
     near = difflib.get_close_matches(member, [*settings.routes, *settings.models], n=1)
     hint = f"did you mean “{near[0]}”?" if near else "a provider's own is named as in openai/gpt-5.1."
@@ -149,7 +148,7 @@ def _unknown(route: str, member: str, settings: ModelSettings) -> str:
 
 
 def _size(name: str, settings: ModelSettings, path: tuple[str, ...], known: dict[str, int]) -> int:
-    """How many members there are below `name`, itself counted in; `path` are the routes above it."""
+    """The number of members below `name`, including itself. `path` has the routes above it."""
     route = settings.routes.get(name)
     if route is None:
         target_of(name, settings)
@@ -161,23 +160,23 @@ def _size(name: str, settings: ModelSettings, path: tuple[str, ...], known: dict
         if wrong is not None:
             unknown = len([*filter(None, (route.model, route.rotate, route.fallback))]) == 1
             raise ModelError(FailureKind.UNKNOWN_MODEL if unknown else FailureKind.BAD_REQUEST, wrong)
-        if len(path) > MOST_ASKED:
+        if len(path) > MAX_MEMBERS:
             raise _too_many(path[0])
         known[name] = 1 + sum(_size(member, settings, (*path, name), known) for member in route.members)
-        if known[name] > MOST_ASKED:
+        if known[name] > MAX_MEMBERS:
             raise _too_many(name)
     return known[name]
 
 
 def _cycle(names: tuple[str, ...]) -> str:
-    """Always the same words for the same cycle, wherever it was entered."""
+    """The same text for a cycle wherever it was entered."""
     first = names.index(min(names))
     around = (*names[first:], *names[: first + 1])
     return f"The routes go round in a circle: {' → '.join(around)}. Take one of them out of the next."
 
 
 def _too_many(name: str) -> ModelError:
-    return _bad(f"The route “{name}” stands for more than {MOST_ASKED} models and routes: make it smaller.")
+    return _bad(f"The route “{name}” stands for more than {MAX_MEMBERS} models and routes: make it smaller.")
 
 
 def _bad(message: str) -> ModelError:

@@ -1,7 +1,7 @@
-"""How many requests may be under way at once, for servers that take only so many.
+"""Limits of concurrent requests, for servers that accept only a certain number.
 
-A slot is granted in the thread that frees another one, so a waiter can be stopped in the very moment in which
-it is given its slot: then the slot goes on to the next, and is never lost (R5).
+A slot is granted in the thread that releases another one. A waiter can be stopped at the moment when it gets
+its slot; then the slot goes to the next waiter and is never lost (R5).
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections import deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from providers.attempts import watch
+from providers.routing.attempts import monitor_attempts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from core.cancel import CancelToken
-    from core.model import Emit, Finished, ModelInfo, ModelProvider, ModelRequest
+    from core.model.provider import Emit, Finished, ModelInfo, ModelProvider, ModelRequest
 
 
 class _Waiter:
@@ -32,39 +32,35 @@ class _Waiter:
             self.woken.set_result(None)
 
 
-class Slots:
-    """`most` slots, taken in the order of asking; any number of event loops may share them."""
+class ConcurrencyLimit:
+    """`most` slots, granted in the order of the requests. Any number of event loops may share them."""
 
     def __init__(self, most: int) -> None:
-        self._free = most
+        self.free = most
         self._waiting: deque[_Waiter] = deque()
-        # Re-entrant: what is collected as garbage may give its slot back in the middle of anything.
+        # Re-entrant: a collected generator may release its slot while the lock is held.
         self._lock = threading.RLock()
-
-    @property
-    def free(self) -> int:
-        return self._free
 
     @property
     def waiting(self) -> int:
         return len(self._waiting)
 
     @asynccontextmanager
-    async def taken(self, token: CancelToken) -> AsyncIterator[None]:
+    async def acquired(self, token: CancelToken) -> AsyncIterator[None]:
         """Hold a slot. Waits for one without polling; raises `Cancelled` when `token` ends the wait."""
-        await self._take(token)
+        await self._acquire(token)
         try:
-            # A stop in the tick of the grant finds the slot taken: no work follows, and it is given back.
+            # After a stop at the moment of the grant no work follows, and the slot is released.
             token.check()
             yield
         finally:
-            self._give_back()
+            self._release()
 
-    async def _take(self, token: CancelToken) -> None:
+    async def _acquire(self, token: CancelToken) -> None:
         waiter = _Waiter(asyncio.get_running_loop())
         with self._lock:
-            if self._free:
-                self._free -= 1
+            if self.free:
+                self.free -= 1
                 return
             self._waiting.append(waiter)
         entered = False
@@ -81,9 +77,9 @@ class Slots:
             if waiter in self._waiting:
                 self._waiting.remove(waiter)
             elif waiter.granted:
-                self._give_back()
+                self._release()
 
-    def _give_back(self) -> None:
+    def _release(self) -> None:
         with self._lock:
             while self._waiting:
                 waiter = self._waiting.popleft()
@@ -91,25 +87,25 @@ class Slots:
                 try:
                     waiter.loop.call_soon_threadsafe(waiter.wake)
                 except RuntimeError:
-                    # Its loop is closed: nobody waits there any more.
+                    # On a closed loop no task waits any more.
                     waiter.granted = False
                     continue
                 return
-            self._free += 1
+            self.free += 1
 
 
 class Limit:
-    """A `core.model.ModelProvider` that asks `inner` only while it holds one of `slots`."""
+    """A `ModelProvider` that sends requests to `inner` only while it holds one of `slots`."""
 
-    def __init__(self, inner: ModelProvider, slots: Slots) -> None:
+    def __init__(self, inner: ModelProvider, slots: ConcurrencyLimit) -> None:
         self._inner = inner
         self._slots = slots
 
     async def stream(self, request: ModelRequest, token: CancelToken, emit: Emit) -> Finished:
-        """See `core.model.ModelProvider`. The slot is free again when this returns or raises."""
-        with watch(emit, token) as watched:
-            async with self._slots.taken(token):
-                return await self._inner.stream(request, token, watched)
+        """Send a request while a slot is held. It is released when this returns or raises."""
+        with monitor_attempts(emit, token) as monitor:
+            async with self._slots.acquired(token):
+                return await self._inner.stream(request, token, monitor)
 
     async def describe(self, model: str) -> ModelInfo:
         return await self._inner.describe(model)

@@ -1,8 +1,8 @@
-"""What a person has already: keys in the environment and the keyring, servers on this machine.
+"""Finds what a user already has: keys in the environment and the keyring, servers on this machine.
 
-Nothing leaves this machine here: only loopback addresses are asked, without a proxy, a redirect, a cookie or
-a key, and what answers is not trusted: its answer is bounded in time and size, and dropped if it is not a
-list of models. Of a key only its being there is told, never its value.
+Nothing leaves this machine: only loopback addresses are queried, without a proxy, a redirect, a cookie or a
+key. Answers are not trusted: they are bounded in time and size, and dropped if they are not a list of models.
+Of a key only its presence is reported, never its value.
 """
 
 from __future__ import annotations
@@ -13,44 +13,43 @@ import importlib
 import json
 import logging
 import os
-import threading
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from core.setup import EnvironmentKey, KeyHome, LocalServer, StoredKey
-from core.values import dataclass
-from providers.key_names import key_variables
-from providers.keys import KeySource, is_loopback
+from core.base.threads import run_in_thread
+from core.base.values import Value
+from core.model.setup import EnvironmentKey, KeyHome, LocalServer, StoredKey
+from providers.keys.finder import KeySource, is_loopback
+from providers.keys.names import key_variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import httpx
 
-    from core.setup import Found, KeyedProvider
-    from providers.key_store import KeyEntry
+    from core.model.setup import Found, KeyedProvider
+    from providers.keys.store import KeyEntry
 
 log = logging.getLogger(__name__)
 
 CONNECT_WITHIN_S = 0.5
 ANSWER_WITHIN_S = 2.0
 LOOK_WITHIN_S = 5.0
-"""All of it: the places have bounds of their own, but a slow machine takes its time to import."""
+"""Limit of the whole search, in seconds: each place has its own, but imports on a slow machine take time."""
 BODY_LIMIT = 1 << 20
-"""Bytes of a list of models; a longer one is nobody's."""
+"""Bytes of a list of models; a longer one is not genuine."""
 MODELS_LIMIT = 200
 NAME_LIMIT = 200
 """Characters of a model's name."""
 
 _OLLAMA_PORT = 11434
 _GENERIC = "hosted_vllm"
-"""litellm's plain chat completions without a key of its own; `openai` would send the one of OpenAI."""
+"""litellm's plain chat completions without a key of its own; `openai` would send the key of OpenAI."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a server may be. `origin` is its address without a path, `listing` where it lists its models and
-    `path` what requests need behind the origin."""
+class Place(Value):
+    """A possible server. `origin` is its address without a path, `listing` the path of its list of models and
+    `path` what requests need after the origin."""
 
     name: str
     title: str
@@ -79,7 +78,7 @@ USUAL_PLACES = (
 
 
 def places(environment: Mapping[str, str], usual: Sequence[Place] = USUAL_PLACES) -> tuple[Place, ...]:
-    """Where to look: the usual places, Ollama where its variables say, if that is on this machine."""
+    """The places to search: the usual ones, and Ollama's from its variables, if that is on this machine."""
     named = (environment.get(variable, "") for variable in ("OLLAMA_HOST", "OLLAMA_API_BASE"))
     ollamas = [_ollama(origin) for text in named if (origin := _origin_here(text)) is not None]
     unique: dict[str, Place] = {}
@@ -89,8 +88,8 @@ def places(environment: Mapping[str, str], usual: Sequence[Place] = USUAL_PLACES
 
 
 class Discovery:
-    """Looks in `environment`, where keys are kept, and where servers are, for what `providers` and anybody
-    can use. `kept` lists the keys that are kept; it blocks, in a thread, and may take as long as it likes."""
+    """Searches `environment`, the key stores and local servers for what `providers` and any user can use.
+    `kept` lists the stored keys; it blocks, runs in a thread, and may take any time."""
 
     def __init__(
         self,
@@ -108,12 +107,12 @@ class Discovery:
         self._within_s = within_s
 
     def present(self) -> tuple[EnvironmentKey, ...]:
-        """See `core.setup.Setup.present`."""
+        """Implements `core.model.setup.Setup.present`."""
         found = ((provider, self._variable_of(provider)) for provider in self._providers)
         return tuple(EnvironmentKey(provider, name) for provider, name in found if name is not None)
 
     async def look(self, on_found: Callable[[Found], object]) -> None:
-        """See `core.setup.Setup.look`."""
+        """Implements `core.model.setup.Setup.look`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._within_s), asyncio.TaskGroup() as group:
                 group.create_task(self._look_at_servers(on_found))
@@ -124,27 +123,19 @@ class Discovery:
         return next((name for name in names if self._environment.get(name, "").strip()), None)
 
     async def _look_for_kept(self, on_found: Callable[[Found], object]) -> None:
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[list[StoredKey]] = loop.create_future()
-
-        def work() -> None:
+        def work() -> list[StoredKey]:
             try:
-                found = self._usable(self._kept())
+                return self._usable(self._kept())
             except Exception as error:  # noqa: BLE001 - keyrings are plug-ins that raise what they like
-                # Its name alone: the text may hold what was in the keyring.
+                # Only its name: the text may hold data of the keyring.
                 log.info("the keys that are kept cannot be listed: %s", type(error).__name__)
-                found = []
-            # A closed loop has nobody left who waits.
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(lambda: None if answer.done() else answer.set_result(found))
+                return []
 
-        # A daemon, because a hung keyring cannot be interrupted and must not keep the process alive.
-        threading.Thread(target=work, name="kept keys", daemon=True).start()
-        for stored in await answer:
+        for stored in await run_in_thread(work, name="kept keys"):
             on_found(stored)
 
     def _usable(self, kept: Iterable[KeyEntry]) -> list[StoredKey]:
-        """One for each provider that has none in the environment, which would go before it."""
+        """One key for each provider that has none in the environment, which would take precedence."""
         homes = {KeySource.KEYRING: KeyHome.KEYRING, KeySource.FILE: KeyHome.FILE}
         home_of: dict[str, KeyHome] = {}
         for entry in kept:
@@ -159,12 +150,12 @@ class Discovery:
         return found
 
     async def _look_at_servers(self, on_found: Callable[[Found], object]) -> None:
-        # 90 ms, which the event loop does not have.
-        await asyncio.to_thread(importlib.import_module, "httpx")
+        # The import takes 90 ms, too long for the event loop.
+        await run_in_thread(lambda: importlib.import_module("httpx"), name="import of httpx")
         import httpx
 
-        # No address here is encrypted, so nothing is there to be verified; to read all the certificates
-        # that are trusted would take longer than the rest.
+        # No address here is encrypted, so there is nothing to verify; loading all trusted certificates would
+        # take longer than the rest.
         async with (
             httpx.AsyncClient(
                 trust_env=False,
@@ -185,7 +176,7 @@ async def _look_at(client: httpx.AsyncClient, place: Place, on_found: Callable[[
     try:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             body = await _body(client, place.origin + place.listing)
-            models = await asyncio.to_thread(_models, body)
+            models = await run_in_thread(lambda: _models(body), name="read a list of models")
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError, RecursionError) as error:
         log.debug("nothing at %s: %s", place.origin, type(error).__name__)
         return
@@ -193,7 +184,7 @@ async def _look_at(client: httpx.AsyncClient, place: Place, on_found: Callable[[
 
 
 async def _body(client: httpx.AsyncClient, url: str) -> bytes:
-    """The answer, whole. Raises `ValueError` for one that is none, or too long."""
+    """The complete answer. Raises `ValueError` for an error status or an answer that is too long."""
     body = bytearray()
     async with client.stream("GET", url) as response:
         if response.status_code != 200:
@@ -219,8 +210,8 @@ def _models(body: bytes) -> tuple[str, ...]:
 
 
 def _can_talk(name: str) -> bool:
-    """Whether this may name a model that holds a conversation. A name goes back to its server as it is, so
-    one that could not be shown as it is, or not be told apart by it, is none."""
+    """Whether this may name a model that holds a conversation. A name goes back to its server unchanged, so
+    one that cannot be displayed unchanged, or is ambiguous, is rejected."""
     plain = name.isascii() and name.isprintable() and not any(character.isspace() for character in name)
     return 0 < len(name) <= NAME_LIMIT and plain and "embed" not in name.lower()
 
@@ -233,7 +224,7 @@ def _origin_here(text: str) -> str | None:
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")
         host, port = parts.hostname or "127.0.0.1", parts.port or _OLLAMA_PORT
-        # One name for it, so that it is asked once; what listens on all addresses does so on this one.
+        # One name for it, so that it is queried once; a server on all addresses also listens on this one.
         if host in ("localhost", "0.0.0.0", "::"):
             host = "127.0.0.1"
         shown = f"[{host}]" if ":" in host else host

@@ -1,8 +1,8 @@
-"""Between our messages and litellm's parameters, and between litellm's chunks and our deltas.
+"""Translation of our messages into litellm's parameters, and of litellm's chunks into our deltas.
 
 Two dialects cover all providers: chat completions, into which litellm translates most of them, and OpenAI's
 Responses, whose encrypted reasoning the chat bridge would drop. Both directions are pure functions over
-plain values and duck-typed chunks; litellm itself is never imported here.
+plain values and duck-typed chunks. This module never imports litellm.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, assert_never
 
-from core.messages import (
+from msgspec.structs import replace
+
+from core.model.messages import (
     AssistantMessage,
     FinishReason,
     Message,
@@ -26,11 +28,8 @@ from core.messages import (
     Usage,
     UserMessage,
 )
-from core.model import ReasoningDelta, TextDelta, ToolCallDelta, ToolSpec
-
-ContentDelta = TextDelta | ReasoningDelta | ToolCallDelta
-
-RESPONSES_PREFIX = "responses/"
+from core.model.provider import ContentDelta, ReasoningDelta, TextDelta, ToolCallDelta, ToolSpec
+from providers.worker.reasoning import signed
 
 _FINISH = {
     "stop": FinishReason.STOP,
@@ -46,24 +45,11 @@ def finish_reason(value: object) -> FinishReason:
     return _FINISH.get(str(value), FinishReason.OTHER)
 
 
-def responses_model(model: str) -> str | None:
-    """The plain name of a model that is asked for through the Responses API, else None.
-
-    >>> responses_model("openai/responses/gpt-5")
-    'openai/gpt-5'
-    """
-    provider, _, rest = model.partition("/")
-    if provider == "responses":
-        return rest
-    if rest.startswith(RESPONSES_PREFIX):
-        return f"{provider}/{rest.removeprefix(RESPONSES_PREFIX)}"
-    return None
-
-
 @dataclass(slots=True)
-class Tally:
-    """What a stream has said about itself so far, besides its deltas."""
+class StreamSummary:
+    """What is known of a reply so far, besides its deltas. `signer` is the name kept with its reasoning."""
 
+    signer: str = ""
     finish: FinishReason | None = None
     usage: Usage | None = None
     model: str = ""
@@ -71,7 +57,7 @@ class Tally:
     open_calls: dict[int, int] = field(default_factory=dict)
 
     def index_of(self, given: int, call_id: str | None) -> int:
-        """The index of a call, apart from those of all others: some providers give each of theirs a 0."""
+        """A number that no other call of the reply has: some providers give each of theirs a 0."""
         index = self.open_calls.get(given)
         if index is None or (call_id is not None and self.call_ids[index] not in (None, call_id)):
             index = self.open_calls[given] = len(self.call_ids)
@@ -79,8 +65,10 @@ class Tally:
         self.call_ids[index] = call_id or self.call_ids[index]
         return index
 
+    def reasoning(self, text: str, signature: str | None = None) -> ReasoningDelta:
+        """Reasoning with its signature, which is kept with its signer's name."""
+        return ReasoningDelta(text, signed(signature, self.signer) if signature else None)
 
-# -- what all take back --
 
 CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 """Anthropic's alphabet, OpenAI's length."""
@@ -91,15 +79,15 @@ NAME_LIMIT = 64
 UNUSUAL = re.compile(r"\\u[dD][89a-fA-F]|NaN|Infinity")
 
 THOUGHT = "__thought__"
-"""Between a call's id and Gemini's signature of the thought behind it, which litellm keeps in the id."""
+"""Separates a call's id from Gemini's signature of the thought behind it. litellm keeps both in the id."""
 
 
 def acceptable(messages: tuple[Message, ...], *, keep_thoughts: bool = False) -> tuple[Message, ...]:
     """`messages` with calls in a form that every provider takes back, also from another provider.
 
-    An id is unique in the whole conversation, as Anthropic demands; what has to change does so in the same
-    way each time, so that a prompt's begin stays in the provider's cache. Gemini's signatures of thoughts,
-    each as long as a page, go back to Gemini alone: `keep_thoughts`.
+    An id is unique in the whole conversation, as Anthropic demands. What has to change always changes in the
+    same way, so that the beginning of a prompt stays in the provider's cache. `keep_thoughts` keeps Gemini's
+    signatures of thoughts, each as long as a page; they go back to Gemini alone.
     """
     used: set[str] = set()
     renamed: dict[str, str] = {}
@@ -144,16 +132,13 @@ def _renamed(part: Part, ids: Mapping[str, str]) -> Part:
 def _in_plain_json(arguments: str) -> str:
     """`arguments`, an object in JSON, without what Python reads as JSON and providers do not.
 
-    That is NaN and its like, and half a surrogate pair in an escape. Where an object is sent and not its text
-    a provider would refuse the request, and each later one.
+    That is NaN, Infinity, and half a surrogate pair in an escape. A provider that is sent the object and not
+    its text would refuse the request, and each later one.
     """
     if not UNUSUAL.search(arguments):
         return arguments
     read = json.loads(arguments, parse_constant=str)
     return json.dumps(read, ensure_ascii=False).encode("utf-8", "replace").decode()
-
-
-# -- chat completions --
 
 
 def chat_messages(
@@ -165,7 +150,7 @@ def chat_messages(
     if for_gemini:
         for item in sent:
             if item["role"] == "tool":
-                # litellm takes apart a text that is JSON or a picture; what it finds in here stays as it is.
+                # litellm takes a text apart that is JSON or a picture. It leaves what is inside this object.
                 item["content"] = json.dumps({"output": item["content"]})
     return sent if system is None else [{"role": "system", "content": system}, *sent]
 
@@ -185,7 +170,7 @@ def _chat_items(message: Message) -> Iterator[dict[str, Any]]:
         case UserMessage(prompt):
             yield {"role": "user", "content": prompt}
         case AssistantMessage(parts=parts):
-            # Not an empty text: Gemini refuses it, and for Anthropic litellm writes one of its own.
+            # Gemini refuses an empty text, and for Anthropic litellm writes one of its own.
             text = message.text if message.text.strip() else None
             sent: dict[str, Any] = {"role": "assistant", "content": text}
             if calls := [_chat_call(part) for part in parts if isinstance(part, ToolCall)]:
@@ -209,57 +194,49 @@ def _chat_call(call: ToolCall) -> dict[str, Any]:
     return {"id": call.call_id, "type": "function", "function": function}
 
 
-def chat_deltas(chunk: Any, tally: Tally) -> Iterator[ContentDelta]:
-    """The deltas of one chat chunk, or of a whole answer that did not stream; the rest goes into `tally`."""
-    tally.model = getattr(chunk, "model", None) or tally.model
-    if (usage := getattr(chunk, "usage", None)) is not None:
-        tally.usage = _chat_usage(usage) or tally.usage
+def chat_deltas(chunk: Any, summary: StreamSummary) -> Iterator[ContentDelta]:
+    """The deltas of one chunk, or of a whole answer that did not stream. The rest goes into `summary`."""
+    summary.model = getattr(chunk, "model", None) or summary.model
+    usage = _usage(getattr(chunk, "usage", None), "prompt", "completion")
+    if usage.input_tokens or usage.output_tokens:
+        summary.usage = usage
     for choice in getattr(chunk, "choices", None) or ():
-        said = getattr(choice, "delta", None) or getattr(choice, "message", None)
-        if said is not None:
-            yield from _chat_reasoning(said)
-            if text := getattr(said, "content", None):
+        message = getattr(choice, "delta", None) or getattr(choice, "message", None)
+        if message is not None:
+            yield from _chat_reasoning(message, summary)
+            if text := getattr(message, "content", None):
                 yield TextDelta(text)
-            yield from _chat_calls(said, tally)
+            yield from _chat_calls(message, summary)
         if (reason := getattr(choice, "finish_reason", None)) is not None:
-            tally.finish = finish_reason(reason)
+            summary.finish = finish_reason(reason)
 
 
-def _chat_reasoning(said: Any) -> Iterator[ReasoningDelta]:
-    blocks = getattr(said, "thinking_blocks", None) or ()
+def _chat_reasoning(message: Any, summary: StreamSummary) -> Iterator[ReasoningDelta]:
+    blocks = getattr(message, "thinking_blocks", None) or ()
     signature = next((block["signature"] for block in blocks if block.get("signature")), None)
-    text = getattr(said, "reasoning_content", None) or ""
+    text = getattr(message, "reasoning_content", None) or ""
     if text or signature:
-        yield ReasoningDelta(text, signature)
+        yield summary.reasoning(text, signature)
 
 
-def _chat_calls(said: Any, tally: Tally) -> Iterator[ToolCallDelta]:
-    for place, call in enumerate(getattr(said, "tool_calls", None) or ()):
+def _chat_calls(message: Any, summary: StreamSummary) -> Iterator[ToolCallDelta]:
+    for place, call in enumerate(getattr(message, "tool_calls", None) or ()):
         given = getattr(call, "index", None)
         call_id = call.id or None
-        index = tally.index_of(place if given is None else given, call_id)
+        index = summary.index_of(place if given is None else given, call_id)
         yield ToolCallDelta(index, call.function.arguments or "", call_id, call.function.name or None)
 
 
-def _chat_usage(usage: Any) -> Usage | None:
-    prompt, completion = getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None)
-    if not prompt and not completion:
-        return None
+def _usage(usage: Any, read: str, written: str) -> Usage:
+    """The provider's own count. `read` and `written` begin the names of its fields."""
+    cached = _get(_get(usage, f"{read}_tokens_details"), "cached_tokens")
+    reasoning = _get(_get(usage, f"{written}_tokens_details"), "reasoning_tokens")
     return Usage(
-        input_tokens=prompt or 0,
-        output_tokens=completion or 0,
-        cached_tokens=_detail(usage, "prompt_tokens_details", "cached_tokens"),
-        reasoning_tokens=_detail(usage, "completion_tokens_details", "reasoning_tokens"),
+        input_tokens=_get(usage, f"{read}_tokens") or 0,
+        output_tokens=_get(usage, f"{written}_tokens") or 0,
+        cached_tokens=cached if isinstance(cached, int) else 0,
+        reasoning_tokens=reasoning if isinstance(reasoning, int) else 0,
     )
-
-
-def _detail(usage: Any, group: str, name: str) -> int:
-    details = getattr(usage, group, None)
-    value = details.get(name) if isinstance(details, Mapping) else getattr(details, name, None)
-    return value if isinstance(value, int) else 0
-
-
-# -- responses --
 
 
 def responses_input(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
@@ -276,7 +253,7 @@ def _responses_items(message: Message) -> Iterator[dict[str, Any]]:
         case UserMessage(text):
             yield {"role": "user", "content": text}
         case AssistantMessage(parts=parts):
-            # Reasoning is refused without what it led to, which a stop may have cut off.
+            # The API refuses reasoning without what it led to, which a stop may have cut off.
             last = max((n for n, part in enumerate(parts) if not isinstance(part, Reasoning)), default=-1)
             for part in parts[: last + 1]:
                 match part:
@@ -299,21 +276,17 @@ def _responses_items(message: Message) -> Iterator[dict[str, Any]]:
 
 
 def _reasoning_item(signature: str | None) -> Iterator[dict[str, Any]]:
-    """The reasoning item as it came. Without its encrypted content the server would not know it again."""
+    """The reasoning item as it came. The server recognizes it by its encrypted content."""
     try:
         item = json.loads(signature or "null")
     except ValueError:
         item = None
     if isinstance(item, dict) and item.get("encrypted_content"):
-        yield {
-            "type": "reasoning",
-            "id": item.get("id"),
-            "encrypted_content": item["encrypted_content"],
-            "summary": [],
-        }
+        content = item["encrypted_content"]
+        yield {"type": "reasoning", "id": item.get("id"), "encrypted_content": content, "summary": []}
 
 
-def response_deltas(event: Any, tally: Tally) -> Iterator[ContentDelta]:
+def response_deltas(event: Any, summary: StreamSummary) -> Iterator[ContentDelta]:
     """The deltas of one typed event; calls are told apart by their place in the output."""
     match str(getattr(event.type, "value", event.type)):
         case "response.output_text.delta" | "response.refusal.delta":
@@ -326,15 +299,15 @@ def response_deltas(event: Any, tally: Tally) -> Iterator[ContentDelta]:
         case "response.function_call_arguments.delta":
             yield ToolCallDelta(event.output_index, event.delta)
         case "response.output_item.done" if _get(event.item, "type") == "reasoning":
-            yield from _encrypted(event.item)
+            yield from _encrypted(event.item, summary)
         case "response.completed" | "response.incomplete":
-            _tally_response(event.response, tally)
+            _summarize_response(event.response, summary)
         case _:
-            # The API announces every item several times over; what is not named above repeats.
+            # The API announces every item several times. The other events repeat what the ones above say.
             pass
 
 
-def whole_response(response: Any, tally: Tally) -> Iterator[ContentDelta]:
+def whole_response(response: Any, summary: StreamSummary) -> Iterator[ContentDelta]:
     """The deltas of an answer that did not stream."""
     for index, item in enumerate(_get(response, "output") or ()):
         match _get(item, "type"):
@@ -347,33 +320,28 @@ def whole_response(response: Any, tally: Tally) -> Iterator[ContentDelta]:
                     index, _get(item, "arguments") or "", _get(item, "call_id"), _get(item, "name")
                 )
             case "reasoning":
-                for summary in _get(item, "summary") or ():
-                    yield ReasoningDelta(_get(summary, "text") or "")
-                yield from _encrypted(item)
-    _tally_response(response, tally)
+                for paragraph in _get(item, "summary") or ():
+                    yield ReasoningDelta(_get(paragraph, "text") or "")
+                yield from _encrypted(item, summary)
+    _summarize_response(response, summary)
 
 
-def _encrypted(item: Any) -> Iterator[ReasoningDelta]:
+def _encrypted(item: Any, summary: StreamSummary) -> Iterator[ReasoningDelta]:
     if content := _get(item, "encrypted_content"):
-        yield ReasoningDelta("", json.dumps({"id": _get(item, "id"), "encrypted_content": content}))
+        yield summary.reasoning("", json.dumps({"id": _get(item, "id"), "encrypted_content": content}))
 
 
-def _tally_response(response: Any, tally: Tally) -> None:
-    tally.model = _get(response, "model") or tally.model
+def _summarize_response(response: Any, summary: StreamSummary) -> None:
+    summary.model = _get(response, "model") or summary.model
     if (usage := _get(response, "usage")) is not None:
-        tally.usage = Usage(
-            input_tokens=_get(usage, "input_tokens") or 0,
-            output_tokens=_get(usage, "output_tokens") or 0,
-            cached_tokens=_get(_get(usage, "input_tokens_details"), "cached_tokens") or 0,
-            reasoning_tokens=_get(_get(usage, "output_tokens_details"), "reasoning_tokens") or 0,
-        )
+        summary.usage = _usage(usage, "input", "output")
     called = any(_get(item, "type") == "function_call" for item in _get(response, "output") or ())
     if (why := _get(_get(response, "incomplete_details"), "reason")) is not None:
-        tally.finish = finish_reason(why)
+        summary.finish = finish_reason(why)
     else:
-        tally.finish = FinishReason.TOOL_CALLS if called else FinishReason.STOP
+        summary.finish = FinishReason.TOOL_CALLS if called else FinishReason.STOP
 
 
 def _get(value: Any, name: str) -> Any:
-    """A field of an item that litellm hands over as a model in one place and as a dict in another."""
+    """A field of an item, which litellm passes as an object in some places and as a dict in others."""
     return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)

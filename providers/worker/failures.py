@@ -1,8 +1,8 @@
-"""What litellm raises, turned into a small set of kinds with one sentence for the user each.
+"""Classifies litellm's exceptions into a small set of kinds, each with one sentence for the user.
 
 litellm relabels: a refused connection arrives as a 500, a 413 as a 429, a dead stream as a "fallback". So the
-chain of causes is read from the inside out: first the answer that the server really gave, then what became
-of the connection, and litellm's own status and words only when neither is there.
+chain of causes is read from the inside out: first the server's actual answer, then the fate of the
+connection, and litellm's own status and text only without either of them.
 
 This module must never import litellm, and nothing it returns may hold a key.
 """
@@ -15,12 +15,11 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from core.model import FailureKind, ModelError
-from core.values import dataclass
+from core.base.values import Value
+from core.model.provider import FailureKind, ModelError
 from providers.catalog import title_of
-from providers.key_names import spoken
-from providers.keys import KeyProblem, explain, key_variables
-from providers.quotes import TEXT_LIMIT, scrub, server_message
+from providers.keys.names import KeyProblem, cli_name, explain, key_variables
+from providers.worker.redaction import TEXT_LIMIT, scrub, server_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -85,9 +84,8 @@ TRY_AGAIN = "send the prompt again, or go on with /continue"
 ANOTHER = "choose another model with /model or --model"
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """What the sentences need to know of the request that failed."""
+class _Request(Value):
+    """The facts about the failed request that the sentences need."""
 
     model: str
     provider: str
@@ -102,7 +100,7 @@ class _Request:
     def where(self) -> str:
         if not self.api_base:
             return self.title
-        # Whoever speaks OpenAI's protocol at an address of the user's own is seldom OpenAI.
+        # A server with OpenAI's protocol at the user's own address is rarely OpenAI.
         name = "The server" if self.provider == "openai" else self.title
         return f"{name} at {self.api_base}"
 
@@ -120,7 +118,7 @@ class _Request:
             return f"{self.where} wants a key: name one as `key` where the settings name the server."
         variable = self.key_name or key_variables(self.provider)[0]
         return (
-            f"{self.where} refused the key: store another one with `caesura keys set {spoken(variable)}`, "
+            f"{self.where} refused the key: store another one with `caesura keys set {cli_name(variable)}`, "
             f"or check {variable} in the environment."
         )
 
@@ -136,12 +134,11 @@ class _Request:
         return f"The conversation is too long for {self.model}: start a new one, or {ANOTHER}."
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
+class _Answer(Value):
     """What is known of the server's answer.
 
-    `seen` is the status on the wire, None in the middle of a stream; `status` is that or what litellm made
-    up. `quote` is the server's own short message, `wait_s` its Retry-After.
+    `seen` is the status on the wire, None in the middle of a stream; `status` is that or the one litellm made
+    up. `quote` is the server's own short message, `wait_s` its Retry-After in seconds.
     """
 
     seen: int | None
@@ -168,7 +165,7 @@ def classify(
     secrets: tuple[str, ...] = (),
     key_name: str | None = None,
 ) -> ModelError:
-    """What `error`, raised by litellm for a request to `model`, means to the user.
+    """The meaning for the user of `error`, which litellm raised for a request to `model`.
 
     `provider` is litellm's name of it, `api_base` the address in use if it is not the provider's own, and
     `key_name` that of the key if it is not the provider's usual one. `secrets` are the keys in use; none of
@@ -209,13 +206,13 @@ def cut_short(model: str) -> ModelError:
 
 
 def unreadable(model: str, detail: str = "") -> ModelError:
-    """The failure of a stream that held what is not of its protocol."""
+    """The failure of a stream that violated its protocol."""
     message = f"The reply of {model} contains what cannot be read: {TRY_AGAIN}."
     return ModelError(FailureKind.BROKEN_STREAM, message, detail=scrub(detail)[:DETAIL_LIMIT])
 
 
 def too_large(model: str) -> ModelError:
-    """The failure of a stream that was cut because it outgrew all bounds."""
+    """The failure of a stream that was cut because it exceeded the size limit."""
     return ModelError(
         FailureKind.TOO_LARGE,
         f"The reply of {model} was cut because it grew too large: {SEND_AGAIN}, or {ANOTHER}.",
@@ -223,7 +220,7 @@ def too_large(model: str) -> ModelError:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """`error`, what caused it, what caused that; also the error that litellm wraps in an attribute."""
+    """`error` and its causes in order; also the error that litellm wraps in an attribute."""
     seen: list[BaseException] = []
     queue: list[BaseException | None] = [error]
     while queue and len(seen) < CHAIN_LIMIT:
@@ -237,7 +234,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _answer(chain: tuple[BaseException, ...]) -> tuple[int | None, Mapping[str, str]]:
-    """Status and headers of the answer that the server gave, or (None, {}) if it gave none."""
+    """Status and headers of the server's answer, or (None, {}) if it gave none."""
     for link in chain:
         if "HTTPStatusError" in type(link).__name__:
             response = getattr(link, "response", None)
@@ -250,14 +247,17 @@ def _answer(chain: tuple[BaseException, ...]) -> tuple[int | None, Mapping[str, 
 def _library_status(chain: tuple[BaseException, ...]) -> int | None:
     """The status that litellm assigned, the innermost first: outer ones are more often made up."""
     for link in reversed(chain):
-        status = getattr(link, "status_code", None)
-        if isinstance(status, int) and status >= 400:
+        name, status = type(link).__name__, getattr(link, "status_code", None)
+        if name == "HttpProcessingError":
+            return 500  # what came is not HTTP
+        # litellm takes every text about Gemini that contains 403, such as a port, for a refusal.
+        if isinstance(status, int) and status >= 400 and (name, status) != ("BadRequestError", 403):
             return status
     return None
 
 
 def _by_words(words: str, request: _Request) -> _Verdict | None:
-    """Failures that have a text of their own and no status, or one that says something else."""
+    """Classify failures that have a text of their own and no status, or a misleading one."""
     if NO_KEY.search(words):
         return FailureKind.NO_KEY, explain(KeyProblem.MISSING, request.provider, request.key_name)
     if WRONG_KEY.search(words):
@@ -283,7 +283,7 @@ def _by_words(words: str, request: _Request) -> _Verdict | None:
 
 
 def _by_connection(chain: tuple[BaseException, ...], words: str, request: _Request) -> _Verdict | None:
-    """What became of the connection, if the server gave no answer on it."""
+    """Classify a failure of the connection, if the server gave no answer on it."""
     names = {type(link).__name__ for link in chain}
     where, check = request.where, request.check_address
     if names & DNS_ERRORS:
@@ -308,7 +308,7 @@ def _by_connection(chain: tuple[BaseException, ...], words: str, request: _Reque
 
 
 def _by_status(said: _Answer, request: _Request) -> _Verdict:
-    """What the answer's status means, with the server's own words where they help."""
+    """Classify by the answer's status, quoting the server's text where it helps."""
     title, model, quote = request.title, request.model, said.in_quotes
     match said.status:
         case 401:
@@ -370,7 +370,7 @@ def _retry_after(headers: Mapping[str, str], words: str) -> float | None:
     wait = _wait_in(headers)
     if wait is None and found is not None:
         wait = float(found[1])
-    # A header can say 1e999, too.
+    # A header can also say 1e999.
     return wait if wait is not None and math.isfinite(wait) else None
 
 

@@ -1,6 +1,6 @@
-"""The models that can be chosen from the catalogue, and whether there is a key for each.
+"""The models that can be chosen from the catalog, and whether there is a key for each.
 
-Looks into the environment alone: to list models must not make a keyring ask for its password.
+Reads only the environment: listing models must not make a keyring ask for its password.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from providers.catalog import listed_models
-from providers.key_names import KEYLESS, OWN_CREDENTIALS, key_variables
+from providers.keys.names import KEYLESS, OWN_CREDENTIALS, key_variables
 from providers.wire import KnownModel
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def known_models(
     environment: Mapping[str, str] = os.environ,
 ) -> Iterator[KnownModel]:
     """The models of `cost_map` that one of litellm's `providers` has. `typed_keys` names keys that were given
-    for this run alone."""
+    only for this run."""
     usable: dict[str, bool | None] = {}
     for provider, info in listed_models(cost_map, providers):
         if provider not in usable:
@@ -34,8 +34,8 @@ def known_models(
 def is_usable(
     provider: str, typed_keys: Container[str] = (), environment: Mapping[str, str] = os.environ
 ) -> bool | None:
-    """Whether there is a key, or none is needed; None where the provider signs in by itself, which only shows
-    when it is asked."""
+    """Whether there is a key, or none is needed; None if the provider signs in by itself, which only shows in
+    a request."""
     if provider in KEYLESS:
         return True
     names = key_variables(provider)

@@ -1,23 +1,24 @@
-"""Which of the parameters that a person has set a model takes, and in which form.
+"""Decides which of the user's parameters a model takes, and in which form.
 
-litellm is asked what it would make of them, since it leaves out without a word what a model does not take; a
-parameter that changes nothing of that is *dropped*, and named, so that the person can be told. What litellm
-passes on although the provider would refuse it is known here. A model that is not in the catalogue is asked
-with all that litellm has a name for. Pure functions; litellm is never imported.
+litellm silently leaves out what a model does not take, so it is asked for the result; a parameter that
+changes nothing in it is *dropped* and named, so that the user can be told. This module knows the parameters
+that litellm passes on although the provider would refuse them. A model that is not in the catalog gets all
+that litellm has a name for. Pure functions; litellm is never imported.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
 from typing import Any
 
-from core.model import AS_IT_IS, Effort, Parameters
-from core.values import dataclass
+from msgspec.structs import replace
+
+from core.base.values import Value
+from core.model.provider import AS_IT_IS, Effort, Parameters
 from providers.catalog import describe
 
 Mapped = Callable[[Parameters], Mapping[str, Any] | None]
-"""What litellm would send for these; None where it makes an error of them."""
+"""What litellm would send for these parameters; None if it raises an error for them."""
 
 _NEAREST = {
     Effort.NONE: (Effort.NONE, Effort.MINIMAL, Effort.LOW, Effort.MEDIUM, Effort.HIGH),
@@ -26,22 +27,21 @@ _NEAREST = {
     Effort.MEDIUM: (Effort.MEDIUM, Effort.LOW, Effort.HIGH, Effort.MINIMAL),
     Effort.HIGH: (Effort.HIGH, Effort.MEDIUM, Effort.LOW, Effort.MINIMAL),
 }
-"""What is asked for instead where an effort does not exist, the nearest first."""
+"""Replacements for an effort that does not exist, the nearest first."""
 
 LEAST_TOP_P_OF_A_THOUGHT = 0.95
-"""Anthropic's, while a model thinks; the temperature has to be 1 then."""
+"""Anthropic's minimum while a model thinks; the temperature must be 1 then."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """`given` is what the model is asked with, `dropped` the names of what was set and is not in it."""
+class Fitted(Value):
+    """`given` are the parameters of the request, `dropped` the names of those that were set but are not in
+    it."""
 
     given: Parameters = AS_IT_IS
     dropped: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(Value):
     """`name` is the provider's own, `entry` the cost map's or None, `mapped` litellm's answer."""
 
     name: str
@@ -55,7 +55,7 @@ class Model:
 
 
 def fit(asked: Parameters, model: Model) -> Fitted:
-    """`asked` as `model` takes it. Nothing is asked of litellm when there is nothing to fit."""
+    """`asked` as `model` takes it. litellm is not called if no parameter is set."""
     if asked == AS_IT_IS:
         return Fitted()
     given = replace(asked, effort=_effort(asked, model))
@@ -66,14 +66,14 @@ def fit(asked: Parameters, model: Model) -> Fitted:
     for name in ("temperature", "top_p", "max_output"):
         if sent is not None and not _has_effect(name, given, sent, model):
             given = replace(given, **{name: None})
-    # A model that cannot reason does without reasoning, as it was asked to.
+    # A model that cannot reason fulfills `Effort.NONE` anyway.
     dropped = tuple(
         name
-        for name in (item.name for item in fields(Parameters))
+        for name in Parameters.__struct_fields__
         if getattr(given, name) is None and getattr(asked, name) not in (None, Effort.NONE)
     )
     if _thinks(sent or {}) and model.is_claude and given.max_output is None and model.entry is not None:
-        # Else litellm leaves it 4,096 tokens for all it says after its thoughts.
+        # Otherwise litellm leaves it 4,096 tokens for all it writes after thinking.
         given = replace(given, max_output=describe(model.name, model.entry).max_output)
     return Fitted(given, dropped)
 
@@ -86,7 +86,7 @@ def _has_effect(name: str, given: Parameters, sent: Mapping[str, Any], model: Mo
 
 
 def _effort(asked: Parameters, model: Model) -> Effort | None:
-    """The effort asked for, or the nearest that the model has, or None if it has none."""
+    """The requested effort, or the nearest that the model has, or None if it has none."""
     if asked.effort is None:
         return None
     without = model.mapped(replace(asked, effort=None))
@@ -108,7 +108,7 @@ def _is_taken(effort: Effort, sent: Mapping[str, Any], model: Model) -> bool:
     if isinstance(levels, list) and effort not in levels:
         return False
     if model.provider == "ollama_chat":
-        # The catalogue does not say which of Ollama's models think; it has few, and old ones.
+        # The catalog does not state which of Ollama's models think; it has only a few old ones.
         return model.entry.get("supports_reasoning") is True or model.name.startswith("gpt-oss")
     budget, most = _get(sent, "thinking", "budget_tokens"), sent.get("max_tokens", sent.get("maxTokens"))
     if isinstance(budget, int) and isinstance(most, int) and budget >= most:
@@ -117,13 +117,13 @@ def _is_taken(effort: Effort, sent: Mapping[str, Any], model: Model) -> bool:
         return False
     as_it_is = effort in (sent.get("reasoning_effort"), _get(sent, "reasoning"))
     if as_it_is and effort in (Effort.NONE, Effort.MINIMAL):
-        # litellm hands these on to some that have never heard of them.
+        # litellm passes these on even to some models that do not know them.
         return isinstance(levels, list) or model.entry.get(f"supports_{effort}_reasoning_effort") is True
     return True
 
 
 def _for_claude(given: Parameters, *, thinks: bool) -> Parameters:
-    """Without what Claude refuses: a temperature while it thinks, and a top_p beside a temperature."""
+    """Remove what Claude refuses: a temperature while it thinks, and a top_p together with a temperature."""
     temperature, top_p = given.temperature, given.top_p
     if thinks:
         temperature = temperature if temperature == 1 else None
@@ -140,11 +140,8 @@ def _get(sent: Mapping[str, Any], name: str, item: str = "effort") -> object:
     return value.get(item) if isinstance(value, Mapping) else None
 
 
-# -- in litellm's words --
-
-
 def chat_parameters(given: Parameters) -> dict[str, Any]:
-    """As litellm names them, of whom each provider gets what it calls them; what is not set is not there."""
+    """The parameters under litellm's names, which it translates for each provider; unset ones are missing."""
     return _set(
         reasoning_effort=None if given.effort is None else given.effort.value,
         temperature=given.temperature,
@@ -154,7 +151,8 @@ def chat_parameters(given: Parameters) -> dict[str, Any]:
 
 
 def responses_parameters(given: Parameters) -> dict[str, Any]:
-    """Whoever is to reason is asked to tell of it, too: else nothing would be seen of that for minutes."""
+    """Parameters of the Responses API. Reasoning is also requested to be shown: otherwise nothing appears for
+    minutes."""
     match given.effort:
         case None:
             reasoning = None

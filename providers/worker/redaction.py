@@ -1,6 +1,6 @@
-"""Other people's words in our errors: what a server said, made short, harmless and free of keys.
+"""Text of servers in our errors: shortened, made safe to show, and without keys.
 
-Servers echo keys, pages of markup and control characters. Nothing of that may reach the screen or the log.
+Servers echo keys, pages of markup and control characters. None of that may reach the screen or the log.
 """
 
 from __future__ import annotations
@@ -12,19 +12,13 @@ import re
 from functools import lru_cache
 from urllib.parse import quote, quote_plus
 
+from core.base.secrets import redact_keys
+
 QUOTE_LIMIT = 160
 """Characters of a server's message that an error quotes."""
 TEXT_LIMIT = 20_000
-"""Characters of an exception's text that are looked at; some hold all that a server has sent."""
+"""Characters of an exception's text that are examined; some hold all that a server has sent."""
 
-SECRET_SHAPES = re.compile(
-    r"\b(?:sk|pk|rk|gsk|xai|hf|pplx|nvapi|AIza|ghp|gho|github_pat|key)[-_]?(?=[\w*.-]*[\d*])[\w*.-]{8,}"
-    r"|(?<=Bearer )\S+"
-    r"|(?<=://)[^/\s@]+(?=@)"
-    r"|(?<=[?&]key=)[^&\s'\"]+"
-    r"|\b[A-Za-z0-9_-]{48,}\b"
-    r"|\b[0-9a-f]{32}\b",
-)
 LIBRARY_PREFIX = re.compile(r"^(?:litellm\.)?(?:\w+(?:Error|Exception)|Timeout)(?: \w+Error)?\s*[:-]\s*")
 BYTES_LITERAL = re.compile(r"""b'(?:[^'\\]|\\.)*'|b"(?:[^"\\]|\\.)*\"""")
 MARKUP = re.compile(r"<[a-zA-Z/!]")
@@ -32,21 +26,21 @@ QUOTED_MESSAGE = re.compile(r'"(?:message|error)"\s*:\s*("(?:[^"\\]|\\.)*")')
 
 
 def scrub(text: str, secrets: tuple[str, ...] = ()) -> str:
-    """`text` without keys: those in `secrets`, plain or encoded, and whatever has the shape of one."""
+    """`text` without keys: those in `secrets`, plain or encoded, and anything that looks like a key."""
     for secret in secrets:
         if len(secret) >= 4:
             text = _spellings(secret).sub("[key]", text)
-    return SECRET_SHAPES.sub("[key]", text)
+    return redact_keys(text)
 
 
 @lru_cache(maxsize=16)
 def _spellings(secret: str) -> re.Pattern[str]:
-    """The key as it is, and as servers write it into addresses, JSON and headers."""
+    """Matches the key as it is, and as servers write it into addresses, JSON and headers."""
     plain = {secret, quote(secret, safe=""), quote(secret), quote_plus(secret), secret.encode().hex()}
     plain |= {json.dumps(secret)[1:-1], json.dumps(secret)[1:-1].replace("/", "\\/")}
     found = [re.escape(text) for text in sorted(plain, key=len, reverse=True)]
     for skipped in range(3) if len(secret) >= 8 else ():
-        # Base64 of what the key is a part of: what stands at its edges depends on what is beside it.
+        # Base64 of a text that contains the key: the characters at its edges depend on adjacent text.
         encoded = base64.b64encode(b"x" * skipped + secret.encode()).decode()[4:-4]
         found.append(
             rf"[\w+/-]{{0,4}}(?:{re.escape(encoded)}|{re.escape(_url_safe(encoded))})[\w+/=-]{{0,8}}"
@@ -62,7 +56,7 @@ def server_message(chain: tuple[BaseException, ...], secrets: tuple[str, ...]) -
     """The server's own message: short, on one line, without keys, control characters and markup; or ""."""
     for link in chain:
         if "HTTPStatusError" in type(link).__name__:
-            continue  # these are the transport's words, not the server's
+            continue  # the transport's text, not the server's
         body = getattr(link, "body", None)
         inner = body.get("error", body) if isinstance(body, dict) else None
         message = inner.get("message") if isinstance(inner, dict) else inner

@@ -1,11 +1,11 @@
-"""The way to the socket: an event loop that knows which connections carry which stream.
+"""An event loop that knows which connections carry which stream.
 
 Libraries pool, wrap and sometimes leak their connections. This loop sees every connection they open and every
-request they write, notes under which stream it happened, and can therefore close the sockets of exactly one
-stream and *look* whether they are closed. Only public calls of asyncio are overridden.
+request they write, records the stream it belongs to, and can therefore close the sockets of exactly one
+stream and *check* whether they are closed. Only public methods of asyncio are overridden.
 
-A library that reads its socket in a thread goes past the loop. Its streams then show deltas without a known
-connection, or still have a thread at work. No stop of such a stream can be proven here; only the end of the
+A library that reads its socket in a thread bypasses the loop. Its streams then show deltas without a known
+connection, or still have a thread at work. A stop of such a stream cannot be proven here; only the end of the
 process ends it.
 """
 
@@ -18,7 +18,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
-from core.model import Phase
+from core.model.provider import Phase
 
 if TYPE_CHECKING:
     from asyncio.trsock import TransportSocket
@@ -30,21 +30,21 @@ _Ts = TypeVarTuple("_Ts")
 
 # A reply may be long, but not endless: beyond this many bytes the stream is cut (P6).
 MOST_BYTES_PER_REPLY = 64 * 1024 * 1024
-# So much without a single chunk out of it is a line without an end. Some libraries put such a line together
-# in a time that grows with the square of its length, so the bound is lower than that of a whole reply.
+# This many bytes without a single chunk are a line without an end. Some libraries join such a line in
+# quadratic time, so the bound is lower than that of a whole reply.
 MOST_BYTES_PER_CHUNK = 8 * 1024 * 1024
 
 
 class SocketTrace:
-    """The connections of one stream, and how far the newest of them has got.
+    """The connections of one stream, and the phase of the newest of them.
 
     `on_phase` is called with each phase before the first byte of a reply. `streaming` is false for a reply
-    that comes as one piece. `opened` tells whether the stream ever had a connection, `too_large` that it was
-    cut for its size.
+    that arrives as a whole. `opened` is true if the stream ever had a connection, `too_large` if it was cut
+    for its size.
     """
 
     def __init__(self, on_phase: Callable[[Phase], None], *, streaming: bool) -> None:
-        self._on_phase = on_phase
+        self.on_phase = on_phase
         self._most_per_chunk = MOST_BYTES_PER_CHUNK if streaming else MOST_BYTES_PER_REPLY
         self._bytes_of_reply = 0
         self._bytes_of_chunk = 0
@@ -52,19 +52,20 @@ class SocketTrace:
         self._carriers: set[_Carrier] = set()
         self._jobs: set[object] = set()
         self._made_in_threads: list[Coroutine[Any, Any, Any]] = []
+        self._closes: list[Callable[[], object]] = []
         self._stopped = False
         self.opened = False
         self.too_large = False
 
     @property
     def closed(self) -> bool:
-        """Whether nothing of the stream is open: every socket closed in the kernel, not merely about to be,
-        and no thread at work for it."""
+        """Whether nothing of the stream is open: every socket closed in the kernel, not only in the
+        transport, and no thread at work for it."""
         connecting = any(sock.fileno() != -1 for sock in self._connecting)
         return not (connecting or self._jobs) and all(carrier.closed for carrier in self._carriers)
 
     def in_thread(self, func: Callable[[*_Ts], _T]) -> Callable[[*_Ts], _T]:
-        """`func`, which is about to run in a thread for this stream, so that it is known to be at work."""
+        """Wrap `func`, which is about to run in a thread for this stream, so that its work is tracked."""
 
         def run(*args: *_Ts) -> _T:
             job = object()
@@ -79,25 +80,20 @@ class SocketTrace:
 
         return run
 
-    def enter(self, phase: Phase) -> None:
-        self._on_phase(phase)
-
     def receive(self, size: int) -> None:
-        """So many bytes of the reply have arrived."""
+        """Count `size` received bytes of the reply."""
         self._bytes_of_reply += size
         self._bytes_of_chunk += size
         if self._bytes_of_reply > MOST_BYTES_PER_REPLY or self._bytes_of_chunk > self._most_per_chunk:
             self.too_large = True
 
     def progress(self) -> None:
-        """The library has made a chunk out of what has arrived."""
+        """The library has produced a chunk from the received bytes."""
         self._bytes_of_chunk = 0
 
     def connect(self, sock: socket.socket) -> None:
-        """A connection of this stream begins; until a transport has it, `sock` is all that can be seen of it.
-
-        It is only looked at: whoever waits for it closes it when the stream's task is cancelled.
-        """
+        """A connection begins; until a transport has it, only `sock` shows its state. Who waits for it closes
+        it when the stream's task is cancelled."""
         self._connecting.add(sock)
 
     def carry(self, carrier: _Carrier) -> None:
@@ -110,23 +106,28 @@ class SocketTrace:
             carrier.abort()
 
     def lose(self, carrier: _Carrier) -> None:
-        """The library gave `carrier` to another stream of its pool: a stop must spare it from now on."""
+        """The library gave `carrier` to another stream of its pool: from now on a stop must not close it."""
         self._carriers.discard(carrier)
 
-    def settle(self) -> None:
-        """Once the stream's task has ended: drop what a thread has prepared for it and nobody ever started.
+    def close_when_stopped(self, close: Callable[[], object]) -> None:
+        """Call `close` after a stop. It must do nothing to a response that has been read or closed."""
+        self._closes.append(close)
 
-        litellm makes its coroutines in a thread; a stop meanwhile would leave them behind unawaited (P5).
-        """
+    def settle(self) -> None:
+        """After the stream's task has ended, drop coroutines that a thread has made for it and that never
+        started, as litellm does: a stop meanwhile would leave them unawaited (P5)."""
         for made in self._made_in_threads:
             if inspect.getcoroutinestate(made) == inspect.CORO_CREATED:
                 made.close()
         self._made_in_threads.clear()
+        for close in self._closes:
+            close()
+        self._closes.clear()
 
     def abort(self) -> None:
-        """Close every connection of the stream now, without a farewell that could wait for the other side.
+        """Close every connection of the stream now, without a closing handshake that could wait for the peer.
 
-        A connection that is made later all the same is closed as soon as it is known.
+        A connection that is made later is closed as soon as it is known.
         """
         self._stopped = True
         for carrier in self._carriers:
@@ -135,14 +136,15 @@ class SocketTrace:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Carrier:
-    """An established connection. The socket is kept beside its transport, which forgets it when encrypted."""
+    """An established connection. The socket is stored too, since an encrypted transport drops its
+    reference."""
 
     transport: asyncio.WriteTransport
     sock: TransportSocket
 
     @property
     def closed(self) -> bool:
-        """In the kernel: a transport says it is closing long before."""
+        """Whether it is closed in the kernel: a transport reports closing much earlier."""
         return self.sock.fileno() == -1
 
     def abort(self) -> None:
@@ -150,12 +152,8 @@ class _Carrier:
             self.transport.abort()
 
 
-_current: ContextVar[SocketTrace | None] = ContextVar("_current", default=None)
-
-
-def trace_this_task(trace: SocketTrace) -> None:
-    """Count the connections that the current task, and tasks it starts, open or write to as `trace`'s."""
-    _current.set(trace)
+current_trace: ContextVar[SocketTrace | None] = ContextVar("current_trace", default=None)
+"""The trace to which connections count that the current task, and tasks it starts, open or write to."""
 
 
 class TracedLoop(asyncio.SelectorEventLoop):
@@ -167,7 +165,7 @@ class TracedLoop(asyncio.SelectorEventLoop):
 
     async def sock_connect(self, sock: socket.socket, address: Any) -> None:
         _enter(Phase.CONNECTING)
-        trace = _current.get()
+        trace = current_trace.get()
         if trace is not None:
             trace.connect(sock)
         await super().sock_connect(sock, address)
@@ -184,8 +182,8 @@ class TracedLoop(asyncio.SelectorEventLoop):
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[*_Ts], _T], *args: *_Ts
     ) -> asyncio.Future[_T]:
-        trace = _current.get()
-        # A name look-up leaves no connection behind and may outlive its stream.
+        trace = current_trace.get()
+        # A name look-up leaves no open connection and may outlive its stream.
         lookup: object = socket.getaddrinfo
         if trace is None or func is lookup:
             return super().run_in_executor(executor, func, *args)
@@ -193,21 +191,22 @@ class TracedLoop(asyncio.SelectorEventLoop):
 
 
 def _enter(phase: Phase) -> None:
-    if (trace := _current.get()) is not None:
-        trace.enter(phase)
+    if (trace := current_trace.get()) is not None:
+        trace.on_phase(phase)
 
 
 def _watch(transport: Any, protocol: Any) -> None:
-    """Note on whose behalf each request is written, for a pooled connection serves many streams in turn."""
+    """Record the stream of each request that is written, since a pooled connection serves many streams in
+    turn."""
     write, writelines, received = transport.write, transport.writelines, protocol.data_received
     carrier = _Carrier(transport, transport.get_extra_info("socket"))
-    owner = _current.get()
+    owner = current_trace.get()
     if owner is not None:
         owner.carry(carrier)
 
     def claim() -> None:
         nonlocal owner
-        trace = _current.get()
+        trace = current_trace.get()
         if trace is not None and trace is not owner:
             if owner is not None:
                 owner.lose(carrier)

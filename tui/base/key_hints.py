@@ -1,7 +1,6 @@
-"""The row at the foot of a list that says which key does what; a click on one does the same.
+"""The row at the foot of a list that says which key does what. A click on a hint posts its action.
 
-It decides nothing: it posts what was clicked. What does not fit is left out from the end, so the most
-important comes first.
+Hints that do not fit are left out from the end, so the most important comes first.
 """
 
 from __future__ import annotations
@@ -21,56 +20,56 @@ if TYPE_CHECKING:
 
 _GAP = 2
 
-Act = TypeVar("Act")
+Action = TypeVar("Action")
 
 
-class Chord(NamedTuple, Generic[Act]):
-    """What a key does: the name of the key, and the words for it."""
+class KeyHint(NamedTuple, Generic[Action]):
+    """What a key does: the name of the key as it is shown, and words for its action."""
 
-    act: Act
+    action: Action
     key: str
     words: str
 
 
-class _Place(NamedTuple, Generic[Act]):
-    chord: Chord[Act]
+class _Place(NamedTuple, Generic[Action]):
+    hint: KeyHint[Action]
     start: int
     words: str
 
     @property
     def end(self) -> int:
-        return self.start + cell_len(self.chord.key) + cell_len(self.words)
+        return self.start + cell_len(self.hint.key) + cell_len(self.words)
 
 
-class Chords(Widget, Generic[Act]):
-    """See the module."""
+class KeyHints(Widget, Generic[Action]):
+    """The hints that apply now."""
 
     ALLOW_SELECT = False
     FOCUS_ON_CLICK = False
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"chords--key", "chords--words"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"key-hints--key", "key-hints--words"}
     DEFAULT_CSS = """
-    Chords {
+    KeyHints {
         height: 1;
         width: 100%;
-        & .chords--key { color: $foreground; text-style: bold; }
-        & .chords--words { color: $foreground 70%; }
+        & .key-hints--key { color: $foreground; text-style: bold; }
+        & .key-hints--words { color: $foreground 70%; }
     }
     """
 
     class Clicked(Message):
-        """The words of a key were clicked."""
+        """A hint was clicked."""
 
-        def __init__(self, act: object) -> None:
+        def __init__(self, action: object) -> None:
             super().__init__()
-            self.act = act
+            self.action = action
 
-    def __init__(self, chords: Sequence[Chord[Act]] = ()) -> None:
+    def __init__(self, hints: Sequence[KeyHint[Action]] = ()) -> None:
         super().__init__()
-        self._chords = tuple(chords)
+        self._key_hints = tuple(hints)
 
-    def show(self, chords: Sequence[Chord[Act]]) -> None:
-        if tuple(chords) != self._chords:
-            self._chords = tuple(chords)
+    def show(self, hints: Sequence[KeyHint[Action]]) -> None:
+        if tuple(hints) != self._key_hints:
+            self._key_hints = tuple(hints)
             self.refresh()
 
     def on_click(self, event: events.Click) -> None:
@@ -78,17 +77,18 @@ class Chords(Widget, Generic[Act]):
         offset = event.get_content_offset(self)
         for place in self._places():
             if offset is not None and place.start <= offset.x < place.end:
-                self.post_message(self.Clicked(place.chord.act))
+                self.post_message(self.Clicked(place.hint.action))
 
-    def _places(self) -> list[_Place[Act]]:
-        """With all words if they fit, else with those of the first ones, and the keys of as many as fit."""
+    def _places(self) -> list[_Place[Action]]:
+        """Place all hints with their words if they fit, else the first ones, and keys alone for the
+        others."""
         width = self.content_size.width
-        places: list[_Place[Act]] = []
-        for with_words in range(len(self._chords), -1, -1):
+        places: list[_Place[Action]] = []
+        for with_words in range(len(self._key_hints), -1, -1):
             places = []
             start = 0
-            for number, chord in enumerate(self._chords):
-                place = _Place(chord, start, f" {chord.words}" if number < with_words else "")
+            for number, hint in enumerate(self._key_hints):
+                place = _Place(hint, start, f" {hint.words}" if number < with_words else "")
                 places.append(place)
                 start = place.end + _GAP
             if places and places[-1].end <= width:
@@ -101,8 +101,8 @@ class Chords(Widget, Generic[Act]):
         for place in self._places():
             segments += [
                 Segment(" " * (place.start - column), self.rich_style),
-                Segment(place.chord.key, self.get_component_rich_style("chords--key")),
-                Segment(place.words, self.get_component_rich_style("chords--words")),
+                Segment(place.hint.key, self.get_component_rich_style("key-hints--key")),
+                Segment(place.words, self.get_component_rich_style("key-hints--words")),
             ]
             column = place.end
         return Strip(segments).adjust_cell_length(self.content_size.width, self.rich_style)

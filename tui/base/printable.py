@@ -1,20 +1,20 @@
-"""What a command or a tool wrote, as text that can be read in the transcript.
+"""The output of commands and tools as text for the transcript.
 
-A terminal would have obeyed the control sequences in it; here they are left out, a progress bar is shown in
-its last state, and whatever is left goes through `core.sanitize`. Nothing that a terminal would have shown
-for good is hidden. Not solved: output that moves the cursor between lines is shown as it came.
+Control sequences, which a terminal would have obeyed, are left out, a progress bar is shown in its last
+state, and the rest goes through `core.base.sanitize`. Nothing that a terminal would still have shown at the
+end is hidden. Not solved: output that moves the cursor between lines is shown as it came.
 """
 
 from __future__ import annotations
 
 import re
 
-from core.sanitize import printable
+from core.base.sanitize import printable
 
 TAB = 4
 
 _SEQUENCES = re.compile(
-    "(?:\x1b\\[|\x9b)(?P<csi>[0-?]*[ -/]*(?:[@-~]|\\Z))"  # colours, cursor
+    "(?:\x1b\\[|\x9b)(?P<csi>[0-?]*[ -/]*(?:[@-~]|\\Z))"  # colors, cursor
     "|(?:\x1b[\\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\\\|\x9c)"  # titles, links
     "|\x1b[ -/]+[0-~]"  # character sets
     "|\x1b[0-OQ-WYZ\\\\`-~]"
@@ -24,14 +24,14 @@ _TO_FIRST_COLUMN = ("G", "1G")
 
 
 def without_sequences(text: str) -> str:
-    """`text` without control sequences; a jump to the first column becomes the CR that it stands for."""
+    """`text` without control sequences; a jump to the first column becomes a CR."""
     if _INTRODUCERS.search(text) is None:
         return text
     return _SEQUENCES.sub(lambda found: "\r" if found["csi"] in _TO_FIRST_COLUMN else "", text)
 
 
 def readable(text: str) -> str:
-    """`text` as a terminal would have left it, without colours: printable, tabs expanded."""
+    """`text` as a terminal would have left it, without colors: printable, tabs expanded."""
     text = without_sequences(text)
     if "\r" in text or "\b" in text:
         text = "\n".join([_last_state(line) for line in text.split("\n")])
@@ -39,7 +39,7 @@ def readable(text: str) -> str:
 
 
 def one_line(text: str, limit: int = 500) -> str:
-    """The first `limit` characters of `text` on one line; `↵` stands where a line ended."""
+    """The first `limit` characters of `text` on one line, with `↵` for each line break."""
     text = readable(text[: 4 * limit]).strip()
     return " ".join(" ↵ ".join(text.split("\n")).split())[:limit]
 

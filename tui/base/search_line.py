@@ -1,7 +1,7 @@
-"""The one line at the head of a list in which something is typed: words to search for, a title, an answer.
+"""The line at the head of a list in which something is typed: words to search for, a title, an answer.
 
-Its owner hears every key before the line does, in the order in which they were typed: a key that acts on what
-was typed must never overtake it, and what is typed behind it must not end up in the line.
+The owner gets every key before the line does, in the order in which they were typed: a key that acts on the
+text never overtakes it, and what is typed after the key does not end up in the line.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from textual.events import Key, Paste
 from textual.widgets import Input
 
-from tui.list_rows import inline
+from tui.base.row import inline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from textual import events
 
 
-class ListLine(Input):
-    """See the module. `hear` gets the name of a key, and says whether the owner has taken it."""
+class SearchLine(Input):
+    """`on_key` gets the name of each key, and says whether the owner has handled it."""
 
     DEFAULT_CSS = """
-    ListLine {
+    SearchLine {
         width: 1fr;
         height: 1;
         border: none;
@@ -33,46 +33,42 @@ class ListLine(Input):
     }
     """
 
-    def __init__(self, hear: Callable[[str], bool]) -> None:
+    def __init__(self, on_key: Callable[[str], bool]) -> None:
         super().__init__(select_on_focus=False)
-        self._hear = hear
-        self._behind: list[events.Key | events.Paste] | None = None
-        """What was typed behind a key that leads elsewhere, until the focus is there."""
+        self._take_key = on_key
+        self._held: list[events.Key | events.Paste] | None = None
+        """What was typed after a key that moves the focus, until the focus has moved."""
         self.cursor_blink = False
 
     @property
     def at_end(self) -> bool:
-        """Whether nothing stands behind the cursor, and nothing is selected."""
+        """Whether the cursor is at the end and nothing is selected."""
         return self.selection.is_empty and self.cursor_position >= len(self.value)
 
     def put(self, text: str, placeholder: str) -> None:
-        """Replace all of it, with the cursor at the end."""
+        """Replace the text, with the cursor at its end."""
         self.placeholder = placeholder
         self.value = inline(text)
         self.cursor_position = len(self.value)
 
-    def lead_away(self) -> None:
-        """The key that was heard just now will take the focus elsewhere: what comes behind it is meant for
-        there."""
-        self._behind = []
+    def hold_keys(self) -> None:
+        """The key that is being handled will move the focus: hold what is typed after it."""
+        self._held = []
 
-    def stay(self) -> None:
-        """It has not: what has come since is for this line."""
-        self._hand_over()
-
-    def _hand_over(self) -> None:
-        behind, self._behind = self._behind, None
-        for event in behind or ():
-            # As if it were typed now: it goes to where the focus is.
+    def release_keys(self) -> None:
+        """The focus stays: what was held is for this line."""
+        held, self._held = self._held, None
+        for event in held or ():
+            # As if typed now: it goes to the widget with the focus.
             self.app.post_message(event)
 
     def _on_blur(self, _: events.Blur) -> None:
-        self._hand_over()
+        self.release_keys()
 
     async def _on_key(self, event: events.Key) -> None:
-        if self._behind is not None:
-            self._behind.append(Key(event.key, event.character))
-        elif not self._hear(event.key):
+        if self._held is not None:
+            self._held.append(Key(event.key, event.character))
+        elif not self._take_key(event.key):
             return
         event.stop()
         event.prevent_default()
@@ -80,8 +76,8 @@ class ListLine(Input):
     def _on_paste(self, event: events.Paste) -> None:
         event.stop()
         event.prevent_default()
-        if self._behind is not None:
-            self._behind.append(Paste(event.text))
+        if self._held is not None:
+            self._held.append(Paste(event.text))
             return
-        # One line of it, and nothing that a terminal would obey.
+        # One line, without anything that a terminal would obey.
         self.insert_text_at_cursor(inline(event.text.strip().partition("\n")[0]))

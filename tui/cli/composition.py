@@ -1,7 +1,7 @@
-"""Where the parts of Caesura are put together: beside the command line the one place that knows providers.
+"""Builds the program from its parts. Only this module and `main.py` know the providers.
 
-It must stay cheap: the model process starts first, and everything else is imported while that imports its
-library on another processor.
+It must stay cheap: the model process starts first, and everything else is imported while that process imports
+its library on another processor.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from core import logs
-from core.folders import config_path, data_folder, find_project_file
-from core.threads import run_in_thread
-from tui.options import UsageError, settings_of
+from msgspec.structs import replace
+
+from core.base import logs
+from core.base.folders import config_path, data_folder, find_project_file
+from core.base.threads import run_in_thread
+from tui.cli.parser import UsageError, settings_of
 
 if TYPE_CHECKING:
     import argparse
@@ -25,14 +26,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from core.cancel import CancelToken
-    from core.config import Loaded
-    from core.config_peek import FirstLook
-    from core.doctor import Check, Redaction
-    from core.doctor_checks import KeysKept
-    from core.doctor_terminal import TerminalFacts
-    from core.journal import Opened
-    from core.loop_lag import LoopLag
-    from core.model import (
+    from core.config.load import Loaded
+    from core.config.settings import Settings
+    from core.frontends.doctor.checks import KeysKept
+    from core.frontends.doctor.loop_lag import LoopLag
+    from core.frontends.doctor.report import Check, Redaction
+    from core.frontends.doctor.terminal import TerminalFacts
+    from core.model.provider import (
         Emit,
         Finished,
         ModelChoice,
@@ -41,28 +41,27 @@ if TYPE_CHECKING:
         ModelRequest,
         Offer,
     )
-    from core.operations import Registry
-    from core.session import Session
-    from core.sessions import Sessions
-    from core.settings import Settings
-    from core.stop_times import StopTimes
-    from core.store import Store
-    from providers.process import ModelProcess
-    from providers.routing import Router
+    from core.operations.registry import Registry
+    from core.session.archive import Sessions
+    from core.session.session import Session
+    from core.storage.journal import OpenedSession
+    from core.storage.store import Store
+    from providers.client.model_process import ModelProcess
+    from providers.routing.router import Router
 
 STOPS_MEASURED = 20
 
 
 def choose_model(named: str | None, environment: Mapping[str, str]) -> str:
-    """The model to use: the one that was named, else one of the provider whose key is there.
+    """The model to use: the named one, or one of a provider whose key is in the environment.
 
-    Raises `UsageError` when nothing says which.
+    Raises `UsageError` if there is neither.
     """
     if named:
         return named
-    # Else the table need not be read.
+    # Without one the table need not be imported.
     if any(name.endswith(("_KEY", "_TOKEN")) for name in environment):
-        from providers.default_models import chat_model_in
+        from providers.keys.default_models import chat_model_in
 
         if (model := chat_model_in(environment)) is not None:
             return model
@@ -74,42 +73,37 @@ def choose_model(named: str | None, environment: Mapping[str, str]) -> str:
 
 
 class Parts:
-    """What one run of Caesura is made of. The model process ends with `stack`."""
+    """The parts of one run. The model process ends with `stack`."""
 
     def __init__(self, options: argparse.Namespace, stack: ExitStack) -> None:
         if options.demo and (options.model or options.api_base):
             raise UsageError("--demo is a model of its own: leave out --model and --api-base, or --demo.")
         self._options = options
         self._stack = stack
-        self.process = self._start_process()
-        # While that imports its library on another processor.
+        self.process = start_model_process()
+        stack.callback(self.process.close)
+        # The process imports its library on another processor in the meantime.
+        from core.config.read_early import read_early
+
         self.folder = current_folder()
-        self.look = first_look(self.folder)
+        self.look = read_early(config_path(), project=find_project_file(self.folder))
         self.settings = settings_in(self.folder, options)
         self._registry: Registry | None = None
         self._is_demo = False
 
-    def _start_process(self) -> ModelProcess:
-        from providers.process import ModelProcess
-
-        process = ModelProcess(lambda: logs.state_folder() / "worker.log")
-        process.start()
-        self._stack.callback(process.close)
-        return process
-
     @property
     def named_model(self) -> str | None:
-        """The model that the command line names, or else the environment or the settings."""
+        """The model that the command line, the environment or the settings name."""
         return self._options.model or self.look.model or None
 
     @property
     def is_model_chosen(self) -> bool:
-        """Whether the command line says which model is to answer, or where it is."""
+        """Whether the command line names a model or an address."""
         return bool(self._options.demo or self._options.model or self._options.api_base)
 
     @property
     def is_first_start(self) -> bool:
-        """Nobody has ever said which model is to answer."""
+        """Whether no model has been chosen yet."""
         if self._options.demo or self._options.api_base or self.named_model:
             return False
         if not config_path().exists():
@@ -121,17 +115,17 @@ class Parts:
         return False
 
     def choose(self) -> ModelChoice:
-        """The model that answers. Raises `UsageError` when nothing says which."""
+        """The model to use. Raises `UsageError` if none is chosen."""
         if self._options.demo:
             return self.choose_demo()
-        from core.model import ModelChoice
+        from core.model.provider import ModelChoice
 
         return ModelChoice(choose_model(self.named_model, os.environ), self._options.api_base)
 
     def choose_demo(self) -> ModelChoice:
         """Start the demo model's server. Blocks for a moment."""
-        from core.model import ModelChoice
-        from providers.demo import DemoServer
+        from core.model.provider import ModelChoice
+        from providers.demo.server import DemoServer
 
         demo = self._stack.enter_context(DemoServer())
         self._is_demo = True
@@ -142,23 +136,23 @@ class Parts:
 
     @property
     def registry(self) -> Registry:
-        """Everything that is alive."""
-        from core.operations import Registry
+        """The registry of live operations."""
+        from core.operations.registry import Registry
 
         if self._registry is None:
             self._registry = Registry()
         return self._registry
 
     def sessions(self, provider: ModelProvider, choice: Callable[[], ModelChoice]) -> Sessions:
-        """The sessions of this person, new ones in the current folder; `choice` is what answers in them."""
-        from core.access import Workspace
-        from core.equipment import Equipment
-        from core.permissions import Mode, Permissions
-        from core.prompt import system_prompt
-        from core.session import Session
-        from core.sessions import Sessions
+        """The stored sessions, and new ones in the current folder; `choice` gives the model of a new one."""
+        from core.context.system_prompt import system_prompt
+        from core.engine.turn import Limits
+        from core.permissions.access import Workspace
+        from core.permissions.policy import Mode, Permissions
+        from core.session.archive import Sessions
+        from core.session.dependencies import SessionDependencies
+        from core.session.session import Session
         from core.tools.toolbox import Toolbox
-        from core.turn import Limits
 
         options, folder, settings = self._options, self.folder, self.settings
         mode = None if options.mode is None else Mode(options.mode)
@@ -166,24 +160,24 @@ class Parts:
         system = system_prompt(folder)
         store = open_store()
 
-        def make_session(opened: Opened | None) -> Session:
+        def make_session(opened: OpenedSession | None) -> Session:
             chosen = replace(choice(), system=system)
-            equipment = Equipment(
+            dependencies = SessionDependencies(
                 Permissions(Workspace(folder), mode=mode or Mode.ASK),
                 lambda session: Toolbox(session, settings),
                 limits,
                 mode_chosen=mode is not None,
-                # A run of one prompt is over before they are, and the demo model knows no titles.
+                # A run of one prompt ends before the jobs do. The demo model makes no titles.
                 jobs=options.command is None and not self._is_demo,
                 make_journal=lambda session_id: store.create(session_id, str(folder), chosen.model),
             )
-            return Session(provider, self.registry, chosen, equipment, opened)
+            return Session(provider, self.registry, chosen, dependencies, opened)
 
         return Sessions(store, make_session, folder)
 
 
 class Routed:
-    """A `providers.routing.Router` that is imported when it is asked for the first time, in a thread."""
+    """A `providers.routing.router.Router` that is imported in a thread at its first use."""
 
     def __init__(self, process: ModelProcess, settings: Settings) -> None:
         self._process = process
@@ -206,7 +200,7 @@ class Routed:
         return router if router is not None else await run_in_thread(self._make, name="import of routes")
 
     def _make(self) -> Router:
-        from providers.routing import Router
+        from providers.routing.router import Router
 
         with self._lock:
             if self._router is None:
@@ -214,20 +208,22 @@ class Routed:
             return self._router
 
 
-def first_look(folder: Path) -> FirstLook:
-    from core.config_peek import peek
+def start_model_process() -> ModelProcess:
+    from providers.client.model_process import ModelProcess
 
-    return peek(config_path(), project=find_project_file(folder))
+    process = ModelProcess(lambda: logs.state_folder() / "worker.log")
+    process.start()
+    return process
 
 
 def settings_in(folder: Path, options: argparse.Namespace) -> Settings:
-    from core.settings import Settings
+    from core.config.settings import Settings
 
     return Settings(folder, key_names, settings_of(options))
 
 
 def open_store() -> Store:
-    from core.store import Store
+    from core.storage.store import Store
 
     return Store(data_folder() / "caesura.db")
 
@@ -242,7 +238,7 @@ def current_folder() -> Path:
 
 
 def key_names(extra: Iterable[str]) -> frozenset[str]:
-    from providers.key_names import all_key_variables
+    from providers.keys.names import all_key_variables
 
     return all_key_variables(extra)
 
@@ -251,10 +247,10 @@ def key_names(extra: Iterable[str]) -> frozenset[str]:
 
 
 def terminal_facts() -> TerminalFacts:
-    from core.doctor_terminal import TerminalFacts
-    from tui.driver import escape_wait
+    from core.frontends.doctor.terminal import TerminalFacts
+    from tui.terminal.driver import escape_wait
 
-    # Not `sys.stdout`, in whose place Textual puts something that has no encoding.
+    # Textual replaces `sys.stdout` by an object without an encoding.
     output = sys.__stdout__
     size = os.get_terminal_size(1) if output is not None and output.isatty() else None
     encoding = "" if output is None else output.encoding
@@ -267,10 +263,10 @@ def terminal_facts() -> TerminalFacts:
 
 
 def standing_checks(parts: Parts, facts: TerminalFacts) -> tuple[Check, ...]:
-    """What can be looked at without a session."""
-    from core import doctor_checks as checks
-    from core.doctor_terminal import terminal_checks
-    from tui.keys import follow_keymap
+    """The checks that need no session."""
+    from core.frontends.doctor import checks as checks
+    from core.frontends.doctor.terminal import terminal_checks
+    from tui.keys.bindings import follow_keymap
 
     loaded = parts.settings.load()
     bad_keys = (str(error) for error in follow_keymap(loaded.config.keys).errors)
@@ -303,23 +299,23 @@ def _asked_model(parts: Parts, loaded: Loaded) -> str:
 
 
 def _keys_kept(settings: Settings) -> KeysKept:
-    from core.doctor_checks import KeysKept
-    from providers.key_store import KeyStore
-    from providers.keys import KeySource
+    from core.frontends.doctor.checks import KeysKept
+    from providers.keys.finder import KeySource
+    from providers.keys.store import KeyStore
 
-    survey = KeyStore(extra=settings.key_names()).survey()
-    kept = (entry for entry in survey.entries if entry.source is not KeySource.ENVIRONMENT)
-    return KeysKept(tuple((entry.name, entry.source.value) for entry in kept), survey.problems)
+    report = KeyStore(extra=settings.key_names()).report()
+    kept = (entry for entry in report.entries if entry.source is not KeySource.ENVIRONMENT)
+    return KeysKept(tuple((entry.name, entry.source.value) for entry in kept), report.problems)
 
 
 def measured_stops(parts: Parts, stack: ExitStack) -> Check:
-    """How long stops take with the demo model, for there is no session yet that was stopped."""
+    """How long stops take, measured with the demo model: there is no session yet that was stopped."""
     from core.cancel import CancelToken
-    from core.doctor_checks import measured_stops_check
-    from core.messages import UserMessage
-    from core.model import ModelRequest
-    from providers.demo import DemoServer
-    from providers.stop_check import measure_stops
+    from core.frontends.doctor.checks import measured_stops_check
+    from core.frontends.doctor.stop_check import measure_stops
+    from core.model.messages import UserMessage
+    from core.model.provider import ModelRequest
+    from providers.demo.server import DemoServer
 
     demo = stack.enter_context(DemoServer())
     request = ModelRequest(demo.model, (UserMessage("long"),), api_base=demo.url)
@@ -331,7 +327,7 @@ def redacted() -> Redaction:
     import socket
     from pathlib import Path
 
-    from core.doctor import redaction
+    from core.frontends.doctor.report import redaction
 
     return redaction(os.environ, str(Path.home()), (socket.gethostname(),))
 
@@ -339,13 +335,11 @@ def redacted() -> Redaction:
 def session_checks(
     parts: Parts, session: Session, lag: LoopLag, screen: tuple[int, int]
 ) -> tuple[Check, ...]:
-    """The same for a program that runs, with what it has seen so far."""
-    from core import doctor_checks as checks
-    from core.stop_times import stop_times
+    """All checks of a running program, with the lag and the stops of its session."""
+    from core.frontends.doctor import checks as checks
+    from core.frontends.doctor.stop_times import stop_times
 
-    def times() -> StopTimes:
-        return stop_times(parts.registry.records, parts.registry.snapshot(), session.session_id)
-
-    # Standard output is Textual's by then.
+    times = partial(stop_times, session.operations)
+    # Textual has replaced standard output by then.
     facts = replace(terminal_facts(), size=screen)
     return (*standing_checks(parts, facts), checks.lag_check(lag), checks.stops_check(times))

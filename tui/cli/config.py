@@ -1,7 +1,4 @@
-"""`caesura config`: its words on the command line, and what they ask for.
-
-The screen and whatever else is large are imported when they are needed, and the model by nothing here.
-"""
+"""The command line of `caesura config`."""
 
 from __future__ import annotations
 
@@ -11,12 +8,12 @@ if TYPE_CHECKING:
     import argparse
     from pathlib import Path
 
-    from core.config_schema import Config
+    from core.config.schema import Config
     from core.frontends.config import ConfigCommand
 
 
 def add_config(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Let `caesura` know `config`."""
+    """Add the command `config` with its actions."""
     parser = commands.add_parser("config", help="show, explain and change the settings")
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
 
@@ -39,7 +36,7 @@ def add_config(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def config_command(options: argparse.Namespace) -> ConfigCommand:
-    """What the arguments of `add_config` ask for; `caesura config` alone shows."""
+    """The command that the arguments name; `caesura config` alone shows the settings."""
     from core.frontends import config as front_end
 
     action: str = options.action or "show"
@@ -67,16 +64,16 @@ def config_command(options: argparse.Namespace) -> ConfigCommand:
 
 
 def check_theme(config: Config, own: Path) -> None:
-    """Whether there is the theme; `own` is the folder of the person's own. Raises `CaesuraError`."""
+    """Check that the theme exists; `own` is the folder of the person's themes. Raises `CaesuraError`."""
     if config.theme != "auto":
-        from tui.theme_files import load_theme
+        from tui.theme.files import load_theme
 
         load_theme(config.theme, own)
 
 
 def check_keys(config: Config) -> None:
-    """What only the screen knows of settings. Raises `CaesuraError`."""
+    """Check the keys, whose names only the screen knows. Raises `CaesuraError`."""
     if config.keys:
-        from tui.keys import apply_keymap
+        from tui.keys.bindings import apply_keymap
 
         apply_keymap(config.keys)

@@ -1,7 +1,7 @@
-"""`caesura keys`: its words on the command line, and what they ask for.
+"""The command line of `caesura keys`.
 
-A key is never an argument: arguments are in the shell's history and in every list of processes. One that is
-given all the same is refused, and not repeated.
+A key is never an argument: arguments are in the shell's history and in lists of processes. A key that is
+given as one is refused and not repeated in the message.
 """
 
 from __future__ import annotations
@@ -9,20 +9,16 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from core.errors import CaesuraError
+from core.base.errors import CaesuraError
 
 if TYPE_CHECKING:
-    from core.key_commands import KeysCommand
+    from core.model.key_commands import KeysCommand
 
 _NAME = "a provider, as in anthropic, or the name of a variable, as in TEAM_LLM_KEY"
 
 
-class KeyShown(CaesuraError):
-    """A key was given where everybody can see it."""
-
-
 def add_keys(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Let `caesura` know `keys`."""
+    """Add the command `keys` with its actions."""
     parser = commands.add_parser("keys", help="list, store, remove and test the keys of model providers")
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
 
@@ -41,22 +37,23 @@ def add_keys(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     remove.add_argument("name", metavar="NAME", help=_NAME)
     test = add("test", "make one request that costs next to nothing, with each key or with one")
     test.add_argument("name", metavar="NAME", nargs="?", help=_NAME)
-    # Not given is not the same as None here: it must not undo what stood before `keys`.
+    # A missing option must not overwrite the one before `keys`, as a default of None would.
     test.add_argument("--model", metavar="NAME", default=argparse.SUPPRESS, help="the model to ask")
     test.add_argument("--api-base", metavar="URL", default=argparse.SUPPRESS, help="its server's address")
     for action in (store, remove, test):
-        # Only to be refused, for argparse would repeat what it does not know.
+        # Accepted to be refused: argparse would repeat an unknown argument in its message.
         action.add_argument("shown", nargs="*", default=[], help=argparse.SUPPRESS)
         action.add_argument("--key", "--value", "--api-key", dest="option", nargs="?", help=argparse.SUPPRESS)
 
 
 def keys_command(options: argparse.Namespace) -> KeysCommand:
-    """What the arguments of `add_keys` ask for; `caesura keys` alone lists. Raises `KeyShown`."""
-    from core.key_commands import KeyPlace, ListKeys, RemoveKey, SetKey, TryKey
+    """The command that the arguments name; `caesura keys` alone lists. Raises `CaesuraError` for a
+    key that is given as an argument."""
+    from core.model.key_commands import KeyPlace, ListKeys, RemoveKey, SetKey, TryKey
 
     action: str = options.action or "list"
     if action != "list" and (options.shown or options.option is not None):
-        raise KeyShown(
+        raise CaesuraError(
             "a key is not given on the command line, where others can see it. If that was one, it is now in "
             "the history of your shell: remove it there, or replace the key. Nothing was done: "
             f"`caesura keys set {_safe(options.name or '')}` asks for the key unseen."
@@ -75,6 +72,6 @@ def keys_command(options: argparse.Namespace) -> KeysCommand:
 
 
 def _safe(name: str) -> str:
-    """The name again, unless it could be the key: the two are easily given in the wrong order."""
+    """The name, or NAME if it could be a key: the two are easily given in the wrong order."""
     is_safe = 0 < len(name) < 20 and not any(character.isdigit() for character in name)
     return name if is_safe else "NAME"

@@ -1,7 +1,6 @@
-"""The command line: which front end is to run, and with what.
+"""The command line: chooses the front end and runs it.
 
-It must stay cheap: what only one front end needs is imported for that one alone. `caesura run` never imports
-Textual.
+It must stay cheap: what only one front end needs is imported there. `caesura run` never imports Textual.
 """
 
 from __future__ import annotations
@@ -11,15 +10,18 @@ import gc
 import logging
 import os
 import sys
+import threading
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TextIO, assert_never
 
-from core import logs
-from core.errors import CaesuraError
-from core.folders import config_folder, config_path
-from tui.composition import (
+from msgspec.structs import replace
+
+from core.base import logs
+from core.base.errors import CaesuraError
+from core.base.folders import config_folder, config_path
+from core.base.output import write_messages, write_output
+from tui.cli.composition import (
     Parts,
     current_folder,
     measured_stops,
@@ -28,22 +30,23 @@ from tui.composition import (
     session_checks,
     settings_in,
     standing_checks,
+    start_model_process,
     terminal_facts,
 )
-from tui.options import UsageError, check_address, parser
+from tui.cli.parser import OUTPUT_CLOSED, UsageError, check_address, parser
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-    from core.config_schema import Config
+    from core.config.schema import Config
+    from core.config.settings import Settings
     from core.frontends.headless import Output
-    from core.model import ModelChoice, ModelProvider
-    from core.session import Session
-    from core.sessions import Sessions
-    from core.settings import Settings
-    from core.setup import Chosen
-    from tui.app import FirstStartPlan
+    from core.model.provider import ModelChoice, ModelProvider
+    from core.model.setup import Chosen
+    from core.session.archive import Sessions
+    from core.session.session import Session
+    from tui.app.first_start.plan import FirstStartPlan
 
 log = logging.getLogger("caesura.cli")
 
@@ -55,15 +58,16 @@ that you can stop one by one ({panel} shows them).\
 
 
 def demo_welcome() -> str:
-    """What is said first with the demo; by the keys that are in force at that moment."""
-    from tui.keys import key_name
+    """The first message with the demo model, with the keys in force at that moment."""
+    from tui.keys.bindings import key_name
 
     return _DEMO_WELCOME.format(panel=key_name("pane.toggle_panel"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run Caesura; the exit code. Raises nothing but argparse's `SystemExit`."""
-    _occupy_standard_streams()
+    """Run Caesura and return its exit code. Raises only argparse's `SystemExit`."""
+    _open_closed_streams()
+    _set_home()
     try:
         options = parser().parse_args(arguments)
         logs.collect()
@@ -94,29 +98,29 @@ def _run(options: argparse.Namespace) -> int:
     except CaesuraError as error:
         from core.frontends.headless import ExitCode
 
-        _say(str(error))
+        write_messages(str(error))
         return ExitCode.USAGE
     except Exception as error:
         from core.frontends.headless import ExitCode
 
         log.exception("an error that nobody expected")
-        # Whoever wrote the files before has stopped by now.
+        # The listener of the run has stopped by now.
         listener = logs.open_files()
         if listener is not None:
             listener.stop()
         where = "there is no place for a log" if listener is None else f"{logs.state_folder()}/caesura.log"
-        _say(
+        write_messages(
             f"a fault in Caesura has ended it ({type(error).__name__}: {error}). Please report it with what "
             f"the log says: {where}."
         )
         return ExitCode.FAILED
 
 
-def _occupy_standard_streams() -> None:
-    """Put /dev/null where a standard stream is closed, lest the next pipe that is opened takes its number.
+def _open_closed_streams() -> None:
+    """Open /dev/null for each closed standard stream, so that no later pipe gets its number.
 
-    `sys.stdin` and `sys.stdout` stay None, for to ask or answer there is an error; what is said on a closed
-    standard error goes nowhere.
+    `sys.stdin` and `sys.stdout` stay None: using them is an error. Messages to a closed standard error are
+    dropped.
     """
     while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
@@ -125,50 +129,44 @@ def _occupy_standard_streams() -> None:
         sys.stderr = os.fdopen(2, "w", closefd=False)
 
 
+def _set_home() -> None:
+    """Look the home folder up if HOME is not set: later this would happen on the event loop."""
+    home = os.path.expanduser("~")  # noqa: PTH111 - `Path.home` raises where nobody knows it
+    if home != "~":
+        os.environ.setdefault("HOME", home)
+
+
+def _output(options: argparse.Namespace) -> Output:
+    from core.frontends.headless import Output
+
+    return Output.JSON if options.json else Output.TEXT
+
+
 def _is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty()
 
 
-def _say(text: str) -> None:
-    from core.sanitize import printable
-
-    # Where nobody listens, the exit code still tells.
-    with contextlib.suppress(OSError):
-        print(f"caesura: {printable(text)}", file=sys.stderr, flush=True)
-
-
-# -- without a model --
-
-
 def _run_sessions(options: argparse.Namespace) -> int:
-    """What needs no model and no screen."""
     import asyncio
 
     from core.frontends.sessions import run_sessions
-    from core.sessions import Archive
-    from tui.sessions_command import sessions_command
+    from core.session.archive import Archive
+    from tui.cli.sessions import sessions_command
 
-    command = sessions_command(options)
-    archive = Archive(open_store(), current_folder())
-
-    async def run() -> int:
-        return await run_sessions(command, archive)
-
-    return asyncio.run(run())
+    return asyncio.run(run_sessions(sessions_command(options), Archive(open_store(), current_folder())))
 
 
 def _run_config(options: argparse.Namespace) -> int:
     from core.frontends.config import run_config
-    from tui.config_command import config_command
+    from tui.cli.config import config_command
 
     return run_config(config_command(options), config_path(), current_folder(), _check_config)
 
 
 def _check_config(config: Config) -> None:
-    """What only others know of the settings: the names of keys and of the theme, and whether the routes lead
-    anywhere. Raises `CaesuraError`."""
-    from providers.routes import check_routes
-    from tui.config_command import check_keys, check_theme
+    """Check what the settings alone cannot: names of keys and themes, and routes. Raises `CaesuraError`."""
+    from providers.routing.routes import check_routes
+    from tui.cli.config import check_keys, check_theme
 
     check_keys(config)
     check_theme(config, config_folder() / "themes")
@@ -177,35 +175,31 @@ def _check_config(config: Config) -> None:
 
 
 def _run_keys(options: argparse.Namespace) -> int:
-    from providers.key_store import KeyStore
-    from providers.keys_frontend import run_keys
-    from tui.keys_command import keys_command
+    from providers.keys.frontend import run_keys
+    from providers.keys.store import KeyStore
+    from tui.cli.keys import keys_command
 
     command = keys_command(options)
     settings = settings_in(current_folder(), options)
-    return run_keys(command, KeyStore(extra=settings.key_names()), partial(_provider, settings), _say)
+    return run_keys(
+        command, KeyStore(extra=settings.key_names()), partial(_provider, settings), write_messages
+    )
 
 
 @contextlib.contextmanager
 def _provider(settings: Settings) -> Iterator[ModelProvider]:
-    """What answers a single request."""
-    from providers.process import ModelProcess
-    from providers.routing import Router
+    """A provider for a single request; its process ends with the block."""
+    from providers.routing.router import Router
 
-    process = ModelProcess(lambda: logs.state_folder() / "worker.log")
-    process.start()
-    try:
+    with contextlib.closing(start_model_process()) as process:
         yield Router(process, settings.models)
-    finally:
-        process.close()
 
 
 def _run_doctor(options: argparse.Namespace) -> int:
     import asyncio
 
-    from core.frontends.doctor import run_doctor
-    from tui.doctor_command import doctor_output
-    from tui.terminal_query import reports_keys_in_full
+    from core.frontends.doctor.command import run_doctor
+    from tui.terminal.query import reports_keys_in_full
 
     with ExitStack() as stack:
         parts = Parts(options, stack)
@@ -213,12 +207,9 @@ def _run_doctor(options: argparse.Namespace) -> int:
 
         async def run() -> int:
             checks = (*standing_checks(parts, facts), measured_stops(parts, stack))
-            return await run_doctor(checks, redacted(), doctor_output(options))
+            return await run_doctor(checks, redacted(), _output(options))
 
         return asyncio.run(run())
-
-
-# -- with a screen --
 
 
 def _run_screen(options: argparse.Namespace) -> int:
@@ -230,8 +221,8 @@ def _run_screen(options: argparse.Namespace) -> int:
             "this terminal cannot show a screen (TERM is dumb): start Caesura in another one, or use "
             '`caesura run "prompt"`.'
         )
-    # No collection in the imports and the first frame, where there is next to nothing to collect; the app
-    # turns it on again. At its usual 60 frames a second Textual often lets a key wait for a second frame.
+    # No garbage collection during the imports and the first frame, where there is little garbage; the app
+    # turns it on again. At 60 frames a second, its default, Textual often lets a key wait for a second frame.
     gc.disable()
     os.environ.setdefault("TEXTUAL_FPS", "120")
     with ExitStack() as stack:
@@ -244,8 +235,8 @@ def _run_screen(options: argparse.Namespace) -> int:
 async def _show(parts: Parts, options: argparse.Namespace, stack: ExitStack) -> int:
     import asyncio
 
-    from core.model import ModelChoice
-    from tui.preferences import Preferences
+    from core.model.provider import ModelChoice
+    from tui.pane.preferences import Preferences
 
     is_first_start = parts.is_first_start
     router = parts.router()
@@ -259,19 +250,22 @@ async def _show(parts: Parts, options: argparse.Namespace, stack: ExitStack) -> 
     )
     sessions = parts.sessions(router, lambda: preferences.choice)
 
+    logs_open = threading.Lock()
+
     def open_logs() -> None:
-        if (listener := logs.open_files()) is not None:
+        """Once, and at the latest at the end: what ended the program is to be found there."""
+        if logs_open.acquire(blocking=False) and (listener := logs.open_files()) is not None:
             stack.callback(listener.stop)
 
-    # What is to be gone on with is read while the screen is imported.
+    # A session to continue is read while the screen is imported.
     opening = None if is_first_start else asyncio.create_task(_first_session(sessions, options), name="first")
     await asyncio.sleep(0)
-    from tui.app import CaesuraApp, run_app
-    from tui.theme_terminal import TerminalLooks
+    from tui.app.app import CaesuraApp, run_app
+    from tui.terminal.looks import TerminalLooks
 
     first = None if opening is None else await opening
     app = CaesuraApp(
-        None if first is None else partial(_given, first),
+        None if first is None else lambda: first,
         sessions,
         preferences=preferences,
         first_start=_first_start(parts, lambda: _first_session(sessions, options))
@@ -282,25 +276,21 @@ async def _show(parts: Parts, options: argparse.Namespace, stack: ExitStack) -> 
         looks=TerminalLooks.of(os.environ),
         keymap=parts.look.keys,
         after_first_frame=open_logs,
-        log_name="caesura.log in the state folder",
         welcome=demo_welcome if options.demo else None,
     )
     try:
         return await run_app(app, parts.process.kill)
     finally:
         await sessions.aclose()
-
-
-def _given(session: Session) -> Session:
-    return session
+        open_logs()
 
 
 def _first_start(parts: Parts, open_first: Callable[[], Awaitable[Session]]) -> FirstStartPlan:
-    """What is done when nobody has ever said which model is to answer."""
-    from core.setup import DemoChosen, ModelChosen
-    from core.threads import run_in_thread
-    from providers.first_setup import FirstSetup
-    from tui.app import FirstStartPlan
+    """The first start: no model has been chosen yet."""
+    from core.base.threads import run_in_thread
+    from core.model.setup import DemoChosen, ModelChosen
+    from providers.setup.first_setup import FirstSetup
+    from tui.app.first_start.plan import FirstStartPlan
 
     async def settle(chosen: Chosen) -> ModelChoice:
         match chosen:
@@ -318,7 +308,7 @@ def _first_start(parts: Parts, open_first: Callable[[], Awaitable[Session]]) -> 
 def _run_prompt(options: argparse.Namespace) -> int:
     import asyncio
 
-    from core.frontends.headless import Output, run_prompt
+    from core.frontends.headless import run_prompt
 
     if options.theme is not None:
         raise UsageError("--theme is for the screen: leave it out with `run`, which has none.")
@@ -331,7 +321,6 @@ def _run_prompt(options: argparse.Namespace) -> int:
         prompt = sys.stdin.buffer.read().decode("utf-8", "replace")
     if not prompt.strip():
         raise UsageError("the prompt is empty: write something to answer.")
-    output: Output = Output.JSON if options.json else Output.TEXT
     with ExitStack() as stack:
         parts = Parts(options, stack)
         choice = parts.choose()
@@ -341,7 +330,7 @@ def _run_prompt(options: argparse.Namespace) -> int:
 
         async def run() -> int:
             try:
-                return await run_prompt(await _first_session(sessions, options), prompt, output)
+                return await run_prompt(await _first_session(sessions, options), prompt, _output(options))
             finally:
                 await sessions.aclose()
 
@@ -349,7 +338,7 @@ def _run_prompt(options: argparse.Namespace) -> int:
 
 
 async def _first_session(sessions: Sessions, options: argparse.Namespace) -> Session:
-    """The session that the command line asks for, else a new one. Raises `CaesuraError`."""
+    """The session that the options name, or a new one. Raises `CaesuraError`."""
     if options.resume is not None:
         return await sessions.open((await sessions.find(options.resume)).session_id)
     if not options.latest:
@@ -357,7 +346,7 @@ async def _first_session(sessions: Sessions, options: argparse.Namespace) -> Ses
     recent = await sessions.recent()
     if not recent:
         raise UsageError("there is no session in this folder to continue: leave out --continue.")
-    # Also if another Caesura has it open: then it says so, and can be read.
+    # Also if another process has it open: then the session is read-only and says so.
     return await sessions.open(recent[0].session_id)
 
 
@@ -369,11 +358,8 @@ def _print_version() -> int:
     except PackageNotFoundError:
         told = "caesura, not installed: it runs from its source and has no version"
     try:
-        print(told, flush=True)
-    except OSError as error:
-        # Else the interpreter complains when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        raise CaesuraError(
-            f"Standard output takes nothing more ({error.strerror}): send it somewhere else."
-        ) from error
+        if sys.stdout is not None:
+            write_output(f"{told}\n")
+    except BrokenPipeError:
+        return OUTPUT_CLOSED
     return 0

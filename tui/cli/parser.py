@@ -1,15 +1,21 @@
-"""The words of the command line. Nothing is imported here that a line with a mistake in it would not need."""
+"""The parser of the command line. It imports only what a line with a mistake in it needs."""
 
 from __future__ import annotations
 
 import argparse
 import math
+import sys
+from typing import TYPE_CHECKING
 
-from core.errors import CaesuraError
-from tui.config_command import add_config
-from tui.doctor_command import add_doctor
-from tui.keys_command import add_keys
-from tui.sessions_command import add_sessions
+from core.base.errors import CaesuraError
+from core.base.output import OutputFailed, write_output
+from tui.cli.config import add_config
+from tui.cli.doctor import add_doctor
+from tui.cli.keys import add_keys
+from tui.cli.sessions import add_sessions
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 EXIT_CODES = """\
 exit codes of `caesura run`: 0 the reply is complete, 1 it failed, 2 the command line is wrong,
@@ -17,13 +23,33 @@ exit codes of `caesura run`: 0 the reply is complete, 1 it failed, 2 the command
 """
 
 
+OUTPUT_CLOSED = 141
+"""The exit code when nobody reads standard output any more."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Writes its help as all other output is written."""
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        if sys.stdout is None or file is not sys.stdout:
+            super()._print_message(message, file)
+            return
+        encoding: str = getattr(file, "encoding", "utf-8")
+        try:
+            write_output(message, encoding)
+        except BrokenPipeError:
+            self.exit(OUTPUT_CLOSED)
+        except OutputFailed as error:
+            self.exit(2, f"caesura: {error}\n")
+
+
 class UsageError(CaesuraError):
-    """The command line asks for something that cannot be."""
+    """The command line asks for something impossible."""
 
 
 def parser() -> argparse.ArgumentParser:
-    """All of it. What each command's own words ask for is told by that command's module."""
-    made = argparse.ArgumentParser(
+    """The whole parser. The module of each command adds its own part."""
+    made: argparse.ArgumentParser = _Parser(
         prog="caesura",
         description="A terminal assistant for which interruption always works.",
         epilog=EXIT_CODES,
@@ -47,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--json", action="store_true", help="print one JSON object at the end: outcome, text, proof"
     )
-    # Not given is not the same as None here: it must not undo what stood before `run`.
+    # A missing option must not overwrite the one before `run`, as a default of None would.
     _add_common_options(run, default=argparse.SUPPRESS)
     for add in (add_sessions, add_config, add_keys, add_doctor):
         add(commands)
@@ -55,14 +81,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def settings_of(options: argparse.Namespace) -> dict[str, object]:
-    """What of the command line are settings, by their dotted names; None for what is not given."""
+    """The options that are settings, by dotted name; None for those that are not given."""
     return {
         "model": options.model,
         "theme": options.theme,
         "effort": options.effort,
         "permissions.mode": options.mode,
         "tools.max_steps": options.max_steps,
-        # Neither of these may be zero in the settings, where that would be a program that does nothing.
+        # Zero is allowed here only: in the settings it would make a program that does nothing.
         "tools.deadline": options.deadline if options.deadline is not None and options.deadline > 0 else None,
         "tools.max_budget": options.max_budget or None,
     }
@@ -152,7 +178,7 @@ def _seconds(text: str) -> float:
 
 
 def check_address(api_base: str) -> None:
-    """Raises `UsageError` for what is not the address of a web server."""
+    """Raise `UsageError` if it is not the address of a web server."""
     from urllib.parse import urlsplit
 
     try:

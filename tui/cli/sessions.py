@@ -1,7 +1,4 @@
-"""`caesura sessions`: its words on the command line, and what they ask for.
-
-The screen, the model and whatever else is large are imported by nothing here.
-"""
+"""The command line of `caesura sessions`."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def add_sessions(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Let `caesura` know `sessions`."""
+    """Add the command `sessions`."""
     parser = commands.add_parser("sessions", help="list, search, show, export, delete... the sessions kept")
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
 
@@ -45,12 +42,12 @@ def add_sessions(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def sessions_command(options: argparse.Namespace) -> SessionsCommand:
-    """What the arguments of `add_sessions` ask for; `caesura sessions` alone lists."""
+    """The command that the arguments name; `caesura sessions` alone lists."""
     from pathlib import Path
 
     from core.frontends import sessions as front_end
     from core.frontends.headless import Output
-    from core.sessions import Format
+    from core.session.archive import Format
 
     action: str = options.action or "list"
     json = getattr(options, "json", False) or (action == "export" and (options.file or "").endswith(".json"))

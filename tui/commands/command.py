@@ -1,10 +1,10 @@
-"""What a command is: a function with a docstring, from which its help and its completion come.
+"""A command is a function with a docstring, from which its help and its completion are made.
 
-The first line of the docstring says what the command does, the rest gives details and examples. `form` is
-what stands behind the name: `[ask|plan]` in small letters are the words to choose from, `[NAME]` in capitals
-stands for any; without the brackets it must not be missing.
+The first line of the docstring is the summary, the rest gives details and examples. `form` describes the
+argument: `[ask|plan]` in small letters lists the words to choose from, `[NAME]` in capitals stands for any
+word; without brackets the argument is required.
 
-A command always answers: with what it has done where that is seen anyway, else with a sentence.
+A command always gives an answer: a visible effect, or else a sentence.
 """
 
 from __future__ import annotations
@@ -12,49 +12,78 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Protocol
 
-from core.values import dataclass
-from tui.slash import SlashCommandError, nearest, split_line
+from core.base.values import Value
+from tui.commands.slash import SlashCommandError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
-    from core.session import Session
-    from tui.keeping import Greeting, Keeping
-    from tui.queueing import Queueing
-    from tui.stops import CallStops
+    from core.session.session import Session
+    from tui.commands.opening import Opening
 
 
 class Choices(Protocol):
-    """The names among which a command's word is chosen. Asked for with a key, so nothing here may wait."""
+    """Names to choose a command's argument from. Completion asks on a key press, so nothing may wait."""
 
-    def model_names(self) -> Sequence[str]:
-        """Of models, favourites first; those that are known so far."""
-        ...
+    def model_names(self) -> Sequence[str]: ...
 
     def theme_names(self) -> Sequence[str]: ...
 
 
-class Screen(Choices, Protocol):
-    """What commands do with the pane: `tui.widgets.pane.Pane`."""
+class StopsCalls(Protocol):
+    """Stops a running call: `tui.pane.call_stops.CallStops`."""
+
+    def stop(self, call_id: str, source: str, words: str = "") -> None: ...
+
+    def stop_numbered(self, number: int, words: str) -> None: ...
+
+
+class KeepsQueue(Protocol):
+    """Actions on queued prompts: `tui.composer.queue.QueueActions`."""
+
+    def go_on(self) -> None: ...
+
+    def list_queue(self) -> str: ...
+
+    def drop(self, number: str) -> None: ...
+
+    def put_back(self) -> None: ...
+
+
+class KeepsSessions(Protocol):
+    """Actions on stored sessions: `tui.pane.sessions.SessionFiles`. Each method raises `CaesuraError`."""
+
+    def open(self, session_id: str | None, opening: Opening = ...) -> None: ...
+
+    async def resume(self, beginning: str) -> None: ...
+
+    async def fork(self) -> None: ...
+
+    async def rename(self, title: str) -> None: ...
+
+    async def export(self, *, suffix: str) -> None: ...
+
+    async def undo(self) -> None: ...
+
+
+class CommandTarget(Choices, Protocol):
+    """What commands can do with the pane: `tui.pane.commands.PaneCommands`. What cannot be done raises
+    `CaesuraError`; `show_...` opens a list."""
 
     session: Session
-    stops: CallStops
-    queueing: Queueing
 
     @property
-    def keeping(self) -> Keeping: ...
+    def stops(self) -> StopsCalls: ...
 
-    def do_later(self, work: Coroutine[object, object, None]) -> None:
-        """Do it beside the keys; what it cannot do is told."""
-        ...
+    @property
+    def queue_actions(self) -> KeepsQueue: ...
 
-    def do_first(self, work: Coroutine[object, object, None]) -> None:
-        """The same, and what is sent from now on waits for it."""
-        ...
+    @property
+    def session_files(self) -> KeepsSessions: ...
 
-    def open_session(self, session_id: str | None, greeting: Greeting) -> None:
-        """Show another session in the place of this one, a new one for None."""
-        ...
+    def do_later(self, work: Coroutine[object, object, None]) -> None: ...
+
+    def do_first(self, work: Coroutine[object, object, None]) -> None: ...
 
     def show_sessions(self) -> None: ...
 
@@ -62,62 +91,44 @@ class Screen(Choices, Protocol):
 
     def show_memory(self) -> None: ...
 
-    def show_models(self) -> None:
-        """Open the list of models."""
-        ...
+    def show_models(self) -> None: ...
 
-    def use_model(self, name: str) -> None:
-        """Have this model answer from now on, and say so. Raises `CaesuraError` for what is no name."""
-        ...
+    def use_model(self, name: str) -> None: ...
 
-    def show_themes(self) -> None:
-        """Open the list of themes."""
-        ...
+    def show_themes(self) -> None: ...
 
-    def use_theme(self, name: str) -> None:
-        """Take these colours. Raises `CaesuraError` if there is no such theme."""
-        ...
+    def use_theme(self, name: str) -> None: ...
 
-    def show_doctor(self) -> None:
-        """Open the report on terminal, keyring, containment, providers and the stops of this session."""
-        ...
+    def show_doctor(self) -> None: ...
 
-    def show_help(self) -> None:
-        """Open the list of what keys and commands do."""
-        ...
+    def show_help(self) -> None: ...
 
-    def trust_project(self, words: str) -> None:
-        """Trust the folder, so that its own settings count in full; with words, undo that or tell of it."""
-        ...
+    def trust_project(self, words: str) -> None: ...
 
-    def config_report(self) -> str:
-        """Which files the settings come from, one a line."""
-        ...
+    def config_report(self) -> str: ...
 
-    def copy_text(self, text: str) -> None:
-        """Put it into the terminal's clipboard, where the terminal lets that be done."""
-        ...
+    def copy_text(self, text: str) -> None: ...
 
-    def tell(self, text: str) -> None: ...
+    def notify(self, text: str) -> None: ...
 
     def show_running(self) -> None: ...
 
-    def action_kill_survivors(self) -> None: ...
+    def kill_survivors(self) -> None: ...
 
     def quit(self) -> None: ...
 
 
+_COMMAND = re.compile(r"/([a-z]+)(?:\s+(\S.*?))?\s*", re.DOTALL)
 _ALTERNATIVE = re.compile(r"[a-z][a-z-]*")
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """See the module. `key_id` is the binding whose keys do the same. `choose` gives words to choose from
-    beside those of `form`; if it is `open_ended` there are others as well."""
+class Command(Value):
+    """A slash command. `key_id` is the binding whose keys do the same. `choose` gives words to choose from in
+    addition to those of `form`; if it is `open_ended`, other words are valid too."""
 
     name: str
     form: str
-    do: Callable[[Screen, str], None]
+    do: Callable[[CommandTarget, str], None]
     doc: str = ""
     key_id: str = ""
     choose: Callable[[Choices], Sequence[str]] | None = None
@@ -133,17 +144,17 @@ class Command:
 
     @property
     def usage(self) -> str:
-        """As it is typed: `/mode [ask|edits|plan|auto]`."""
+        """The command as it is typed: `/mode [ask|edits|plan|auto]`."""
         return f"/{self.name} {self.form}".rstrip()
 
     @property
     def summary(self) -> str:
-        """What it does, in a sentence without a full stop."""
+        """The first line of the docstring, without a full stop."""
         return self.doc.strip().partition("\n")[0].rstrip(".")
 
     @property
     def details(self) -> str:
-        """Paragraphs of plain text, parted by blank lines; empty where there is no more to say."""
+        """Paragraphs of plain text, separated by blank lines; empty if the docstring has no details."""
         rest = self.doc.strip().partition("\n")[2]
         paragraphs = re.split(r"\n\s*\n", rest.strip())
         return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
@@ -159,25 +170,25 @@ class Command:
 
     @property
     def is_closed(self) -> bool:
-        """Whether there are no other words than those to choose from."""
+        """Whether only the listed words are valid."""
         if self.choose is not None:
             return not self.open_ended
         return bool(self.form) and all(map(_ALTERNATIVE.fullmatch, self._alternatives))
 
 
 class CommandGroup:
-    """Commands that belong together, under a title; functions become commands by its decorators."""
+    """A titled group of commands; its decorators turn functions into commands."""
 
     def __init__(self, title: str) -> None:
         self.title = title
         self.commands: list[Command] = []
 
-    def command(self, name: str, *, key_id: str = "") -> Callable[[Callable[[Screen], None]], Command]:
-        """A command that stands alone: the function gets the screen."""
+    def command(self, name: str, *, key_id: str = "") -> Callable[[Callable[[CommandTarget], None]], Command]:
+        """Register a command without an argument: the function gets the target."""
 
-        def keep(function: Callable[[Screen], None]) -> Command:
+        def keep(function: Callable[[CommandTarget], None]) -> Command:
             return self._keep(
-                Command(name, "", lambda screen, _: function(screen), function.__doc__ or "", key_id)
+                Command(name, "", lambda target, _: function(target), function.__doc__ or "", key_id)
             )
 
         return keep
@@ -190,10 +201,10 @@ class CommandGroup:
         key_id: str = "",
         choose: Callable[[Choices], Sequence[str]] | None = None,
         open_ended: bool = False,
-    ) -> Callable[[Callable[[Screen, str], None]], Command]:
-        """A command with words behind it: the function gets the screen and the words, which may be empty."""
+    ) -> Callable[[Callable[[CommandTarget, str], None]], Command]:
+        """Register a command with an argument: the function gets the target and the text, maybe empty."""
 
-        def keep(function: Callable[[Screen, str], None]) -> Command:
+        def keep(function: Callable[[CommandTarget, str], None]) -> Command:
             return self._keep(
                 Command(name, form, function, function.__doc__ or "", key_id, choose, open_ended)
             )
@@ -205,37 +216,40 @@ class CommandGroup:
         return command
 
 
-@dataclass(frozen=True, slots=True)
-class Typed:
-    """A command as it was typed; `words` stands behind it, and is empty where there is nothing."""
+class Typed(Value):
+    """A command as it was typed; `words` is the text after its name, or empty."""
 
     command: Command
     words: str = ""
 
+    def run(self, target: CommandTarget) -> None:
+        """Run the command. Raises `CaesuraError` if that is not possible."""
+        self.command.do(target, self.words)
+
 
 class CommandTable:
-    """All commands, in their groups, by name."""
+    """All commands, in their groups and by name."""
 
     def __init__(self, groups: Iterable[CommandGroup]) -> None:
         self.groups = tuple(groups)
         self.by_name = {command.name: command for group in self.groups for command in group.commands}
 
     def read(self, text: str) -> Typed | None:
-        """The command that `text` is, or None: it is a prompt. Raises `SlashCommandError` for one that is not
-        there."""
-        line = split_line(text)
-        if line is None:
+        """Parse a command; None if `text` is a prompt. Raises `SlashCommandError` if it is unknown.
+
+        Only a single word after a slash is a command, so that a path or a question that begins with a slash
+        is sent as a prompt. A command that takes words is always one: `/stop everything` is not meant for
+        the model.
+        """
+        found = _COMMAND.fullmatch(text)
+        if found is None:
             return None
-        command = self.by_name.get(line.name)
+        name, words = found[1], found[2] or ""
+        command = self.by_name.get(name)
         if command is not None:
-            return Typed(command, line.words) if command.takes_words or not line.words else None
-        if line.words:
+            return Typed(command, words) if command.takes_words or not words else None
+        if words:
             return None
-        near = nearest(line.name, self.by_name)
+        near = nearest(name, self.by_name)
         hint = f"did you mean /{near}?" if near else "/help lists the commands."
-        raise SlashCommandError(f"There is no command /{line.name}: {hint}")
-
-
-def obey(typed: Typed, screen: Screen) -> None:
-    """Do what was typed. Raises `CaesuraError` where that cannot be."""
-    typed.command.do(screen, typed.words)
+        raise SlashCommandError(f"There is no command /{name}: {hint}")

@@ -1,22 +1,23 @@
-"""Which reply a person means by a number, for copying it."""
+"""Which reply a number refers to, for copying it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.messages import AssistantMessage
-from tui.slash import SlashCommandError
+from core.model.messages import AssistantMessage
+from tui.commands.slash import SlashCommandError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from core.messages import Step
+    from core.model.messages import Step
 
 
 def reply_to_copy(steps: Sequence[Step], words: str) -> tuple[int, str]:
-    """The number, counted from the end, and the Markdown of the reply that `words` asks for.
+    """Return the number, counted from the end, and the Markdown of the reply that `words` asks for.
 
-    A reply without text, only with calls, is none. Raises `SlashCommandError` where there is no such reply.
+    A reply that has only calls and no text does not count. Raises `SlashCommandError` if there is no such
+    reply.
     """
     if words and not (words.isascii() and words.isdigit() and int(words) > 0):
         raise SlashCommandError("/copy copies the last reply, /copy 2 the one before it: a number is needed.")

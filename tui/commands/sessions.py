@@ -1,11 +1,11 @@
-"""The commands for conversations: which one, its name, its text, what it has cost."""
+"""Commands for conversations: choose, name, copy and export them, show what they cost."""
 
 from __future__ import annotations
 
-from core.sessions import LEAST_ID
-from tui.commands import CommandGroup, Screen
-from tui.keeping import Greeting
-from tui.slash import SlashCommandError
+from core.session.archive import LEAST_ID
+from tui.commands.command import CommandGroup, CommandTarget
+from tui.commands.opening import Opening
+from tui.commands.slash import SlashCommandError
 
 SESSIONS = CommandGroup("Conversations")
 
@@ -25,121 +25,121 @@ programmer knows and what the code says by itself. Write nothing that you have n
 
 
 @SESSIONS.command("sessions", key_id="pane.sessions")
-def sessions(screen: Screen) -> None:
+def sessions(target: CommandTarget) -> None:
     """List the sessions: search, open, rename, fork, export and delete them."""
-    screen.show_sessions()
+    target.show_sessions()
 
 
 @SESSIONS.taking("resume", "[ID]")
-def resume(screen: Screen, words: str) -> None:
+def resume(target: CommandTarget, words: str) -> None:
     """Go on with another session.
 
     Its id may be shortened to what no other begins with: /resume 3f9a. Without one, the list opens.
     """
     if words:
-        screen.do_first(screen.keeping.resume(words))
+        target.do_first(target.session_files.resume(words))
     else:
-        screen.show_sessions()
+        target.show_sessions()
 
 
 @SESSIONS.command("new")
-def new(screen: Screen) -> None:
+def new(target: CommandTarget) -> None:
     """Begin a new conversation; this one is kept."""
-    screen.keeping.open(None)
+    target.session_files.open(None)
 
 
 @SESSIONS.command("clear")
-def clear(screen: Screen) -> None:
+def clear(target: CommandTarget) -> None:
     """Begin with an empty conversation in the place of this one, which is kept.
 
     The screen is empty and the model is sent nothing of what was said. /resume goes back.
     """
-    session = screen.session
+    session = target.session
     back = f"/resume {session.session_id[:LEAST_ID]}, or /sessions, goes back to what was said before."
-    screen.keeping.open(None, Greeting((back,) if session.record.steps else ()))
+    target.session_files.open(None, Opening((back,) if session.record.steps else ()))
 
 
 @SESSIONS.command("fork")
-def fork(screen: Screen) -> None:
+def fork(target: CommandTarget) -> None:
     """Go on in a copy of this session; the session itself is kept as it is."""
-    screen.do_first(screen.keeping.fork())
+    target.do_first(target.session_files.fork())
 
 
 @SESSIONS.taking("rename", "NAME")
-def rename(screen: Screen, words: str) -> None:
+def rename(target: CommandTarget, words: str) -> None:
     """Give this session another name.
 
     /rename the index after a rebase
     """
     if not words:
         raise SlashCommandError("A name is missing: /rename the new name.")
-    screen.do_later(screen.keeping.rename(words))
+    target.do_later(target.session_files.rename(words))
 
 
 @SESSIONS.taking("export", "[md|json]")
-def export(screen: Screen, words: str) -> None:
+def export(target: CommandTarget, words: str) -> None:
     """Write this session to a file in the workspace.
 
     /export writes Markdown to read, /export json what `caesura sessions import` reads.
     """
     if words not in ("", "md", "json"):
         raise SlashCommandError("/export writes Markdown, /export json what can be imported.")
-    screen.do_later(screen.keeping.export(suffix=".json" if words == "json" else ".md"))
+    target.do_later(target.session_files.export(suffix=".json" if words == "json" else ".md"))
 
 
 @SESSIONS.taking("copy", "[N]")
-def copy(screen: Screen, words: str) -> None:
+def copy(target: CommandTarget, words: str) -> None:
     """Copy the last reply, as Markdown, to the clipboard.
 
     /copy 2 copies the reply before the last. A terminal may refuse to have its clipboard written.
     """
-    from tui.replies import reply_to_copy
+    from tui.commands.replies import reply_to_copy
 
-    number, text = reply_to_copy(screen.session.history, words)
-    screen.copy_text(text)
+    number, text = reply_to_copy(target.session.record.plain_steps, words)
+    target.copy_text(text)
     which = "The last reply" if number == 1 else f"Reply {number} from the end"
     count = f"{len(text):,} character{'s' * (len(text) != 1)}"
-    screen.tell(
+    target.notify(
         f"{which}, {count}, was sent to the terminal's clipboard. If nothing arrives there, the terminal "
         "refuses it (OSC 52): allow it in its settings, or use /export."
     )
 
 
 @SESSIONS.command("cost")
-def cost(screen: Screen) -> None:
+def cost(target: CommandTarget) -> None:
     """Show tokens and cost by turn and by model, and what is left of the budget.
 
     All figures are the provider's own counts with the catalogue's prices; what is not known is said so.
     """
-    from core.cost_report import cost_report
+    from core.session.cost_report import cost_report
 
-    session = screen.session
-    screen.tell(cost_report(session.record, session.limits.dollars))
+    session = target.session
+    target.notify(cost_report(session.record, session.settings.limits.dollars))
 
 
 @SESSIONS.command("status")
-def status(screen: Screen) -> None:
+def status(target: CommandTarget) -> None:
     """Show the model, the session, the limits, and which files were read.
 
     Those are the notes, such as AGENTS.md, from the project upward, and the files of settings.
     """
-    screen.do_later(_tell_status(screen))
+    target.do_later(_tell_status(target))
 
 
-async def _tell_status(screen: Screen) -> None:
-    from core.containment import available_containment
-    from core.threads import run_in_thread
-    from tui.status_report import facts_of, status_report
+async def _tell_status(target: CommandTarget) -> None:
+    from core.base.threads import run_in_thread
+    from core.process.containment import available_containment
+    from tui.commands.status_report import status_report
 
-    # Tries programs when it is asked for the first time.
+    # The first call runs programs to find out.
     containment = await run_in_thread(available_containment, name="look at containment")
-    screen.tell(status_report(facts_of(screen.session, screen.config_report(), containment)))
+    target.notify(status_report(target.session, target.config_report(), containment))
 
 
 @SESSIONS.command("init")
-def init(screen: Screen) -> None:
+def init(target: CommandTarget) -> None:
     """Have the model look at the project, and write or improve its AGENTS.md.
 
     AGENTS.md is read at the beginning of each session. The model asks before it writes, as the mode says.
     """
-    screen.session.submit(INIT_PROMPT)
+    target.session.submit(INIT_PROMPT)

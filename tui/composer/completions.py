@@ -1,7 +1,5 @@
-"""What a line that begins as a command could become: commands by their beginnings, then their words.
-
-Pure, and asked with every key while such a line stands in the composer.
-"""
+"""The completions of a line that begins as a command: commands by their beginnings, then their arguments.
+Pure."""
 
 from __future__ import annotations
 
@@ -9,17 +7,17 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from tui.commands import Choices, Command, CommandTable
+    from tui.commands.command import Choices, Command, CommandTable
 
 _NAME = re.compile(r"/[a-z]*")
 _WITH_WORDS = re.compile(r"/([a-z]+)[^\S\n]+(.*)")
 
 MOST_CHARACTERS = 200
-"""A line that is longer is no command that anything completes."""
+"""A longer line has no completions."""
 
 
 class Offer(NamedTuple):
-    """`key` is the whole line that it would become; `name` and `words` are its row."""
+    """A completion: `key` is the whole line that results, `name` and `words` are its row."""
 
     key: str
     name: str
@@ -27,7 +25,7 @@ class Offer(NamedTuple):
 
 
 class Offers(NamedTuple):
-    """`whole` means that the line can be obeyed as it stands."""
+    """The completions of a line; `whole` means that the line is a complete command."""
 
     rows: tuple[Offer, ...] = ()
     whole: bool = False
@@ -37,7 +35,7 @@ NO_OFFERS = Offers()
 
 
 def offers_for(line: str, table: CommandTable, names: Choices) -> Offers:
-    """What completes this line, best first; nothing for a line that is no command."""
+    """The completions of this line, best first; none for a line that is no command."""
     if not line.startswith("/") or len(line) > MOST_CHARACTERS:
         return NO_OFFERS
     if _NAME.fullmatch(line):

@@ -1,124 +1,70 @@
 """The composer: where a person writes what is sent next.
 
-It must never lose a draft: not to Esc (which it does not even see as its own), not to the history, not to a
-prompt that comes back. It must never hold the event loop: a big paste becomes a short chip, and the text
-itself is kept beside the document until it is sent.
+It never loses a draft: not to Esc, which it does not handle, not to the history, not to a prompt that comes
+back. It never holds up the event loop: a big paste becomes a short chip, and its text is kept beside the
+document.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import re
-from typing import TYPE_CHECKING, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual.actions import SkipAction
-from textual.binding import Binding, BindingType
 from textual.geometry import Offset
 from textual.message import Message
 from textual.widgets import TextArea
 from textual.widgets.text_area import Edit, EditResult, Location, Selection
 
-from tui.keys import RELEASED_KEYS, KeyScope, bindings
+from tui.composer.chips import Chips, clean
+from tui.composer.prompt_history import PromptHistory
+from tui.keys.bindings import KeyScope, bindings, editing_bindings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from rich.text import Text
     from textual import events
+    from textual.binding import BindingType
     from textual.geometry import Size
 
-PASTE_CHARACTERS: Final = 2_000
-PASTE_LINES: Final = 20
-"""A paste above either becomes a chip."""
-
-TEXT_CHARACTERS: Final = 6_000
-"""What pastes may fill the document to, because every key costs time in proportion to it."""
-
-CHIP_CHARACTERS: Final = 50
-"""A paste that is no longer than a chip never becomes one for its length."""
-
 MAX_LINES: Final = 8
-HISTORY_ENTRIES: Final = 1_000
-HISTORY_CHARACTERS: Final = 5_000_000
 
-_CHIP = re.compile(r"\[pasted \d+ lines?, \d+ [KM]?B #\d+\]")
-# Terminals and terminal multiplexers must not be fed what somebody hid in a text to be pasted.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-_ASCII_CONTROL = dict.fromkeys((*range(0x09), *range(0x0B, 0x20), 0x7F))
-"""The same for `str.translate`, which is the fastest for ASCII and the slowest for everything else."""
 # xterm's own encoding of a modified Enter (tmux uses it too) reaches Textual under these names, which a
-# binding cannot spell; they are all taken for Shift+Enter.
+# binding cannot spell; all of them mean Shift+Enter.
 _XTERM_NEWLINES = frozenset({"shift+\r", "ctrl+\r", "\r"})
 
 
-def _editing_bindings() -> Iterable[Binding]:
-    inherited = Binding.make_bindings(TextArea.BINDINGS)
-    return (binding for binding in inherited if binding.key not in RELEASED_KEYS)
+class Completer:
+    """Completes a typed command. This one never does, `tui.composer.completion.Completion` does."""
 
-
-class _Chips:
-    """Pasted texts that stand in the composer as one short word each."""
-
-    def __init__(self) -> None:
-        self._pasted: dict[str, str] = {}
-        self._count = 0
-
-    def add(self, text: str) -> str:
-        """The chip that stands for this text from now on."""
-        self._count += 1
-        lines = text.count("\n") + (not text.endswith("\n"))
-        size = _size(len(text.encode()))
-        chip = f"[pasted {lines} {'line' if lines == 1 else 'lines'}, {size} #{self._count}]"
-        self._pasted[chip] = self.expand(text)
-        return chip
-
-    def expand(self, shown: str) -> str:
-        return _CHIP.sub(lambda chip: self._pasted.get(chip[0], chip[0]), shown)
-
-    def fold(self, text: str) -> str:
-        """A whole prompt as it looked before it was sent: pastes as chips, what was typed as it was typed."""
-        for chip, pasted in self._pasted.items():
-            text = text.replace(pasted, chip)
-        return text if len(text) <= TEXT_CHARACTERS else self.add(text)
-
-    def keep_only(self, shown: str) -> None:
-        """Forget the texts whose chips are not in `shown`."""
-        self._pasted = {chip: self._pasted[chip] for chip in _CHIP.findall(shown) if chip in self._pasted}
-
-    def spans(self, line: str) -> list[tuple[int, int]]:
-        """Start and end column of each chip in a line."""
-        if not self._pasted:
-            return []
-        return [chip.span() for chip in _CHIP.finditer(line) if chip[0] in self._pasted]
-
-
-class Completer(Protocol):
-    """What completes a command while it is typed: `tui.widgets.completion.Completion`."""
+    @property
+    def is_open(self) -> bool:
+        return False
 
     def follow(self) -> None:
-        """The text or the focus has changed."""
-        ...
+        """Show what completes the text, after it or the focus has changed."""
 
     def dismiss(self) -> None:
-        """The text has changed, and not by typing: there is nothing to complete in it."""
-        ...
+        """Show nothing until the text changes: after Esc, or when the text was not typed."""
 
     def select_next(self, step: int) -> bool:
-        """Up or down was pressed; false if it has its usual meaning."""
-        ...
+        """Select another completion; false if there is none, and the key keeps its usual meaning."""
+        return False
 
     def take_enter(self) -> bool:
-        """What is written is to be sent; false if it is."""
-        ...
+        """Complete what is incomplete, or take what was selected; false if the text is to be sent."""
+        return False
+
+    def complete(self) -> None:
+        """Put the selected completion into the composer."""
 
 
 class Prompt(TextArea, inherit_bindings=False):
-    """The prompt of one pane. It posts `Prompt.Submitted` and knows nothing of sessions.
+    """The composer of one pane. It posts `Submitted` and knows nothing of sessions.
 
-    `sent` is the history, oldest first; it is appended to in place, so its owner may keep it. Keys that it
-    does not use (Esc, Ctrl+C, PageUp, and Home and End while it is empty) are left to its ancestors.
+    `sent` is the history, oldest first, and is changed in place. Keys that it does not use (Esc, Ctrl+C,
+    PageUp, and Home and End while it is empty) are left to its ancestors.
 
-    Not solved: the text inside a chip can be removed as a whole but not edited.
+    Not solved: the text of a chip can be removed as a whole but not edited.
     """
 
     DEFAULT_CSS = """
@@ -141,43 +87,30 @@ class Prompt(TextArea, inherit_bindings=False):
     }
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {"prompt--chip"}
-    BINDINGS: ClassVar[list[BindingType]] = [*_editing_bindings(), *bindings(KeyScope.PROMPT)]
+    BINDINGS: ClassVar[list[BindingType]] = [*editing_bindings(), *bindings(KeyScope.PROMPT)]
 
     class Submitted(Message):
         """The person sends `text`; chips are expanded in it."""
 
-        def __init__(self, prompt: Prompt, text: str) -> None:
+        def __init__(self, text: str) -> None:
             super().__init__()
-            self.prompt = prompt
             self.text = text
-
-        @property
-        def control(self) -> Prompt:
-            return self.prompt
 
     class StopAndSend(Message):
         """The person wants `text`, chips expanded, to be sent next, whatever runs. It may be empty."""
 
-        def __init__(self, prompt: Prompt, text: str) -> None:
+        def __init__(self, text: str) -> None:
             super().__init__()
-            self.prompt = prompt
             self.text = text
-
-        @property
-        def control(self) -> Prompt:
-            return self.prompt
 
     def __init__(self, *, sent: list[str] | None = None, placeholder: str = "") -> None:
         # Before the base class, whose constructor moves the cursor already.
-        self._chips = _Chips()
+        self._chips = Chips()
         super().__init__(placeholder=placeholder, highlight_cursor_line=False, tab_behavior="focus")
         self.cursor_blink = False
         self.match_cursor_bracket = False
-        self.sent = [] if sent is None else sent
-        self._position = len(self.sent)
-        self.completer: Completer | None = None
-        self._drafts: dict[int, str] = {}
-        """What stood in the composer when a place of the history was left; the last place is the draft."""
+        self._sent = PromptHistory([] if sent is None else sent)
+        self.completer = Completer()
 
     @property
     def is_empty(self) -> bool:
@@ -190,15 +123,24 @@ class Prompt(TextArea, inherit_bindings=False):
 
     @property
     def draft(self) -> str:
-        """What would be sent now."""
+        """The text that would be sent now, with chips expanded."""
         return self._chips.expand(self.text)
 
     def set_text_if_empty(self, text: str) -> bool:
-        """Put a prompt that was rolled back into the composer (H1). False if a draft is there; it stays."""
+        """Put a prompt that was rolled back into the composer (H1). False if it has a draft, which stays."""
         if not self.is_empty:
             return False
-        self._put(self._chips.fold(_clean(text)))
+        self._put(self._chips.fold(clean(text)))
         return True
+
+    def take_over(self, other: Prompt, *, behind: bool) -> None:
+        """Take over the history, the pastes and the text of another composer. Its text is put before the text
+        here, or with `behind` after it."""
+        self._sent.take_over(
+            other._sent, is_new=self.is_empty, adopt=lambda draft: self._chips.adopt(other._chips, draft)
+        )
+        if shown := self._chips.adopt(other._chips, other.text):
+            self.insert(shown, self.document.end if behind else (0, 0))
 
     def clear_undoable(self) -> bool:
         """Clear the composer so that undo brings the text back (E2). False if there was nothing to clear."""
@@ -209,54 +151,52 @@ class Prompt(TextArea, inherit_bindings=False):
 
     def insert_paste(self, text: str) -> None:
         """Insert text from outside at the cursor, in place of the selection; a big one as a chip."""
-        if not (text := _clean(text)):
+        if not (text := clean(text)):
             return
-        result = self.replace(self._fit(text), *self.selection, maintain_selection_offset=False)
+        result = self.replace(
+            self._chips.fit(text, len(self.text)), *self.selection, maintain_selection_offset=False
+        )
         self.move_cursor(result.end_location)
 
     def replace_line(self, text: str) -> None:
-        """Replace all that is written by this line, with the cursor at its end; undo brings it back."""
+        """Replace the whole text by this line, with the cursor at its end; undo brings it back."""
         self.history.checkpoint()
         self.replace(text, (0, 0), self.document.end, maintain_selection_offset=False)
 
     def action_submit(self) -> None:
-        """Send what is written, if anything is; a command that is not whole is completed instead."""
-        if self.completer is not None and self.completer.take_enter():
-            return
-        if text := self._take():
-            self.post_message(self.Submitted(self, text))
+        """Send the text, unless it is blank; an incomplete command is completed instead."""
+        if not self.completer.take_enter() and (text := self._take()):
+            self.post_message(self.Submitted(text))
 
     def action_stop_and_send(self) -> None:
-        """Send what is written next, whatever runs; with nothing written, the owner knows what is next."""
-        self.post_message(self.StopAndSend(self, self._take()))
+        """Ask that the text is sent next, whatever runs. It may be empty: the owner knows what is next."""
+        self.post_message(self.StopAndSend(self._take()))
 
     def action_newline(self) -> None:
         self.replace("\n", *self.selection, maintain_selection_offset=False)
 
     def on_text_area_changed(self) -> None:
-        if self.completer is not None:
-            self.completer.follow()
+        self.completer.follow()
 
     def watch_has_focus(self, has_focus: bool) -> None:
         super().watch_has_focus(has_focus)
-        if self.completer is not None:
-            self.completer.follow()
+        self.completer.follow()
 
     def action_cursor_up(self, select: bool = False) -> None:
-        if not select and self.completer is not None and self.completer.select_next(-1):
+        if not select and self.completer.select_next(-1):
             return
         if select or not self.navigator.is_first_wrapped_line(self.cursor_location):
             super().action_cursor_up(select)
         else:
-            self._recall(self._position - 1)
+            self._recall(-1)
 
     def action_cursor_down(self, select: bool = False) -> None:
-        if not select and self.completer is not None and self.completer.select_next(1):
+        if not select and self.completer.select_next(1):
             return
         if select or not self.navigator.is_last_wrapped_line(self.cursor_location):
             super().action_cursor_down(select)
         else:
-            self._recall(self._position + 1)
+            self._recall(1)
 
     def action_cursor_line_start(self, select: bool = False) -> None:
         self._leave_if_empty()
@@ -272,19 +212,17 @@ class Prompt(TextArea, inherit_bindings=False):
         self.app.copy_to_clipboard(self._chips.expand(self.selected_text))
 
     def action_cut(self) -> None:
-        if not self.selected_text:
-            raise SkipAction
-        self.app.copy_to_clipboard(self._chips.expand(self.selected_text))
+        self.action_copy()
         self.replace("", *self.selection, maintain_selection_offset=False)
 
     def action_paste(self) -> None:
         self.insert_paste(self.app.clipboard)
 
     async def _on_key(self, event: events.Key) -> None:
-        """Run our own bindings here and now.
+        """Run our own bindings at once.
 
-        Textual runs them after the key has bubbled up to the app, and by then the prompt may have taken the
-        keys that came behind it: of `hi`, Enter, `x` in one read, `hix` would be sent.
+        Textual runs them after the key has bubbled up to the app. By then the prompt may have taken the keys
+        after it: of `hi`, Enter, `x` in one read, `hix` would be sent.
         """
         if event.is_printable:
             return
@@ -303,7 +241,7 @@ class Prompt(TextArea, inherit_bindings=False):
         self.insert_paste(event.text)
 
     def edit(self, edit: Edit) -> EditResult:
-        """Every edit passes here: one that cuts into a chip takes all of it."""
+        """Apply an edit; one that cuts into a chip takes all of it."""
         if edit.from_location != edit.to_location:
             top, bottom = self._chip_edge(edit.top, 0), self._chip_edge(edit.bottom, 1)
             edit = dataclasses.replace(edit, from_location=top, to_location=bottom)
@@ -313,7 +251,7 @@ class Prompt(TextArea, inherit_bindings=False):
         return result
 
     def scroll_cursor_visible(self, center: bool = False, animate: bool = False) -> Offset:
-        # Undo asks for it while the cursor is still on a line that has just gone; that would crash the app.
+        # Undo asks for it while the cursor is still on a line that is gone: the base class would raise.
         if self.cursor_location[0] >= self.document.line_count:
             return Offset()
         return super().scroll_cursor_visible(center, animate)
@@ -323,7 +261,7 @@ class Prompt(TextArea, inherit_bindings=False):
         self.call_after_refresh(self.scroll_cursor_visible)
 
     def validate_selection(self, selection: Selection) -> Selection:
-        """The cursor steps over a chip as over a letter."""
+        """Let the cursor step over a chip as over a character."""
         before = self.selection.end
         return Selection(*(self._chip_edge(place, int(place > before)) for place in selection))
 
@@ -334,24 +272,24 @@ class Prompt(TextArea, inherit_bindings=False):
         return line
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """As high as the text, up to eight lines and a third of the screen."""
+        """The height of the text, up to eight lines and a third of the screen."""
         wanted = super().get_content_height(container, viewport, width)
         return max(1, min(wanted, MAX_LINES, viewport.height // 3))
 
     def find_matching_bracket(self, bracket: str, search_from: Location) -> Location | None:
-        """Prose has none, and the search would walk through the whole text at each step of the cursor."""
+        """None: the search would read the whole text at each step of the cursor."""
         return None
 
     def _take(self) -> str:
-        """Take out what is written, "" for nothing; what is shown next is a draft that an old prompt hid."""
+        """Take out the text, "" if it is blank; a draft that an old prompt hid is shown again."""
         shown = self.text
         text = self._chips.expand(shown)
         if not text.strip():
             return ""
-        draft = self._drafts.get(len(self.sent), "") if self._position < len(self.sent) else ""
-        # The chips that were sent stay, so that a prompt that comes back shows them again.
+        draft = self._sent.hidden_draft
+        # The chips that were sent are kept, so that a prompt that comes back shows them again.
         self._chips.keep_only(shown + draft)
-        self._remember(text)
+        self._sent.add(text)
         self.load_text(draft)
         self.move_cursor(self.document.end)
         return text
@@ -361,57 +299,22 @@ class Prompt(TextArea, inherit_bindings=False):
             raise SkipAction
 
     def _put(self, shown: str) -> None:
-        """Replace everything by this, as one step of undo, with the cursor at the end."""
+        """Replace the whole text, as one step of undo, with the cursor at the end."""
         self.replace_line(shown)
-        if self.completer is not None:
-            self.completer.dismiss()
+        self.completer.dismiss()
 
-    def _recall(self, position: int) -> None:
-        if not 0 <= position <= len(self.sent):
-            return
-        self._drafts[self._position] = self.text
-        self._position = position
-        kept = self._drafts.get(position)
-        self._put(self._chips.fold(_clean(self.sent[position])) if kept is None else kept)
-
-    def _remember(self, text: str) -> None:
-        if not self.sent or self.sent[-1] != text:
-            self.sent.append(text)
-        while len(self.sent) > 1 and (
-            len(self.sent) > HISTORY_ENTRIES or sum(map(len, self.sent)) > HISTORY_CHARACTERS
-        ):
-            del self.sent[0]
-        self._position = len(self.sent)
-        self._drafts.clear()
-
-    def _fit(self, pasted: str) -> str:
-        """The text as it is, or a chip if it is too big to be edited here."""
-        room = TEXT_CHARACTERS - len(self.text)
-        fits = len(pasted) <= max(CHIP_CHARACTERS, min(PASTE_CHARACTERS, room))
-        return pasted if fits and pasted.count("\n") < PASTE_LINES else self._chips.add(pasted)
+    def _recall(self, step: int) -> None:
+        shown = self._sent.step(step, self.text, lambda text: self._chips.fold(clean(text)))
+        if shown is not None:
+            self._put(shown)
 
     def _chip_spans(self, row: int) -> list[tuple[int, int]]:
         return self._chips.spans(self.document[row]) if row < self.document.line_count else []
 
     def _chip_edge(self, place: Location, side: int) -> Location:
-        """The place itself, or if it is inside a chip the chip's start (side 0) or end (side 1)."""
+        """The place itself, or the start (`side` 0) or end (1) of the chip that it is inside of."""
         row, column = place
         for span in self._chip_spans(row):
             if span[0] < column < span[1]:
                 return row, span[side]
         return place
-
-
-def _clean(text: str) -> str:
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if text.isascii():
-        return text.translate(_ASCII_CONTROL)
-    # To search is cheaper than to replace nothing.
-    return _CONTROL.sub("", text) if _CONTROL.search(text) else text
-
-
-def _size(count: int) -> str:
-    for unit, name in ((1_000_000, "MB"), (1_000, "KB")):
-        if count >= unit:
-            return f"{round(count / unit)} {name}"
-    return f"{count} B"

@@ -1,6 +1,6 @@
-"""The queue of prompts as text: pure, so that a row can be judged without a screen.
+"""The queue of prompts as text. Pure.
 
-Each row and the line above them say in words what will happen, never by colour alone.
+Each row, and the line above them, says in words what will happen, never by color alone.
 """
 
 from __future__ import annotations
@@ -8,22 +8,22 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from core.events import Status
-from tui.keys import key_name
-from tui.list_rows import Line, Piece, Tone, fitted
-from tui.operation_rows import fit
-from tui.output import one_line
-from tui.widgets.chords import Chord
+from core.operations.events import Status
+from tui.base.fit import fit
+from tui.base.key_hints import KeyHint
+from tui.base.printable import one_line
+from tui.base.row import Line, Piece, Tone, fitted
+from tui.keys.bindings import key_name
 
 if TYPE_CHECKING:
-    from core.prompt_queue import QueuedPrompt
+    from core.session.queue import QueuedPrompt
 
 _SHOWN_CHARACTERS = 500
 _NAMED_CELLS = 16
 
 
-class QueueAct(StrEnum):
-    """What a person can do to the queue, by a key or by a click on its name."""
+class QueueAction(StrEnum):
+    """What a person can do with the queue, by a key or a click on its hint."""
 
     UP = "up"
     DOWN = "down"
@@ -39,7 +39,7 @@ class QueueAct(StrEnum):
 
 
 class QueueRow(NamedTuple):
-    """A row of the list. `edited` while its text is in the editor."""
+    """A queued prompt; `edited` while its text is in the editor."""
 
     prompt: QueuedPrompt
     edited: bool
@@ -50,7 +50,7 @@ class QueueRow(NamedTuple):
 
 
 class QueueState(NamedTuple):
-    """All that the line above the rows tells of. `urgent` counts those of `total` that go first."""
+    """What the line above the rows depends on. `urgent` counts the prompts that are sent first."""
 
     total: int
     urgent: int
@@ -59,40 +59,40 @@ class QueueState(NamedTuple):
     edited: bool = False
 
 
-_LEAVE = Chord(QueueAct.LEAVE, "Esc", "back")
-_PUT_BACK = Chord(QueueAct.PUT_BACK, "Ctrl+Z", "undo")
+_LEAVE = KeyHint(QueueAction.LEAVE, "Esc", "back")
+_PUT_BACK = KeyHint(QueueAction.PUT_BACK, "Ctrl+Z", "undo")
 _IN_LIST = (
-    Chord(QueueAct.EDIT, "Enter", "edit"),
-    Chord(QueueAct.REMOVE, "x", "remove"),
-    Chord(QueueAct.SEND, "s", "send now"),
+    KeyHint(QueueAction.EDIT, "Enter", "edit"),
+    KeyHint(QueueAction.REMOVE, "x", "remove"),
+    KeyHint(QueueAction.SEND, "s", "send now"),
     _PUT_BACK,
     _LEAVE,
 )
 
 
-def chords_in_list(state: QueueState) -> tuple[Chord[QueueAct], ...]:
-    """The keys of the list itself."""
+def hints_in_list(state: QueueState) -> tuple[KeyHint[QueueAction], ...]:
+    """The keys while the list has the focus."""
     return _IN_LIST if state.total else (_PUT_BACK, _LEAVE)
 
 
-def chords_in_editor() -> tuple[Chord[QueueAct], ...]:
+def hints_in_editor() -> tuple[KeyHint[QueueAction], ...]:
     return (
-        Chord(QueueAct.KEEP, key_name("prompt.submit"), "keep"),
-        Chord(QueueAct.KEEP_AND_SEND, key_name("prompt.stop_and_send"), "send now"),
+        KeyHint(QueueAction.KEEP, key_name("prompt.submit"), "keep"),
+        KeyHint(QueueAction.KEEP_AND_SEND, key_name("prompt.stop_and_send"), "send now"),
         _LEAVE,
     )
 
 
-def chords_outside(state: QueueState) -> tuple[Chord[QueueAct], ...]:
-    """The keys that work while the focus is elsewhere."""
-    enter = Chord(QueueAct.ENTER, key_name("pane.next"), "edit, remove")
+def hints_outside(state: QueueState) -> tuple[KeyHint[QueueAction], ...]:
+    """The keys while the focus is elsewhere."""
+    enter = KeyHint(QueueAction.ENTER, key_name("pane.next"), "edit, remove")
     if not state.paused or state.status is not Status.IDLE:
         return (enter,)
-    return Chord(QueueAct.GO_ON, key_name("pane.send_queued"), "send"), enter
+    return KeyHint(QueueAction.GO_ON, key_name("pane.send_queued"), "send"), enter
 
 
 def state_words(state: QueueState, *, short: bool = False) -> str:
-    """What will happen to the queue, as a person would say it; `short` where the keys need the room."""
+    """What will happen to the queue, in words; `short` where the keys need the room."""
     rest = state.total - state.urgent
     if not state.total:
         return "Nothing is queued"
@@ -108,12 +108,12 @@ def state_words(state: QueueState, *, short: bool = False) -> str:
 
 
 def name_of_prompt(text: str) -> str:
-    """A few words by which a person knows a prompt again."""
+    """The first words of a prompt in quotation marks."""
     return f"“{fit(_first_line(text), _NAMED_CELLS).rstrip()}”"
 
 
-def queue_line(row: QueueRow, width: int, *, selected: bool) -> Line:
-    """The row in exactly `width` cells: its number, what is special about it, its first line."""
+def queue_line(row: QueueRow, width: int, selected: bool) -> Line:
+    """The row in exactly `width` cells: number, state, first line."""
     more = row.prompt.text.strip().count("\n")
     tag = "editing " if row.edited else "next " if row.prompt.urgent else ""
     front = f"{'▸' if selected else ' '} {row.prompt.queue_id:>2} "
@@ -135,7 +135,7 @@ def queue_line(row: QueueRow, width: int, *, selected: bool) -> Line:
 
 
 def listing(prompts: tuple[QueuedPrompt, ...], state: QueueState) -> str:
-    """The queue as a notice, with the numbers by which `/drop` goes."""
+    """The queue as a notice, with the numbers that `/drop` takes."""
     if not prompts:
         return "No prompt is queued."
     rows = "\n".join(f"  {prompt.queue_id}. {one_line(prompt.text)}" for prompt in prompts)

@@ -1,17 +1,16 @@
-"""What a line of words for the model is about: the stop of a call, or the denial of one."""
+"""What a reason for the model is about: the stop of a call, or its denial."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TypeAlias
 
-from core.values import dataclass
-from tui.output import one_line
+from core.base.values import Value
+from tui.base.printable import one_line
 
 
-@dataclass(frozen=True, slots=True)
-class StopWords:
-    """Why this call is stopped."""
+class StopReason(Value):
+    """The reason why this call is stopped."""
 
     call_id: str
     name: str
@@ -21,9 +20,8 @@ class StopWords:
         return f"Stop {one_line(self.name)} and tell the model: Enter stops it, Esc goes back"
 
 
-@dataclass(frozen=True, slots=True)
-class DenyWords:
-    """Why the call of this question may not run."""
+class DenyReason(Value):
+    """The reason why the call of this question is denied."""
 
     ask_id: str
     tool: str
@@ -33,8 +31,8 @@ class DenyWords:
         return f"Deny {one_line(self.tool)} and tell the model: Enter denies it, Esc goes back"
 
 
-Purpose: TypeAlias = StopWords | DenyWords
+ReasonFor: TypeAlias = StopReason | DenyReason
 
-AskWords: TypeAlias = Callable[[Purpose], object]
-"""Opens the line and gives it the focus before it returns. A message would come too late: letters that are
-typed right behind the key would still be taken for keys."""
+AskReason: TypeAlias = Callable[[ReasonFor], object]
+"""Opens the line and focuses it before it returns. A message would come too late: letters typed right after
+the key would still be taken for keys."""

@@ -1,6 +1,6 @@
-"""One line of words for the model: why a call was stopped, or what to do in place of one that was denied.
+"""One line with a reason for the model: why a call was stopped, or what to do instead of a denied one.
 
-It knows what the words are for and nothing of sessions. Enter gives them; closing it is for its owner.
+Enter posts the reason; the owner closes the line.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from textual.widgets import Input
 if TYPE_CHECKING:
     from textual import events
 
-    from tui.words import Purpose
+    from tui.composer.reason import ReasonFor
 
 
-class WordsLine(Input):
-    """See the module."""
+class ReasonLine(Input):
+    """The line for one reason. `draft` is what is written at first."""
 
     DEFAULT_CSS = """
-    WordsLine {
+    ReasonLine {
         height: 3;
         border: round $border;
         border-title-color: $text-accent;
@@ -33,23 +33,23 @@ class WordsLine(Input):
     """
 
     class Given(Message):
-        """The person has said it; `words` may be empty."""
+        """The person has said it; `reason` may be empty."""
 
-        def __init__(self, purpose: Purpose, words: str) -> None:
+        def __init__(self, reason_for: ReasonFor, reason: str) -> None:
             super().__init__()
-            self.purpose = purpose
-            self.words = words
+            self.reason_for = reason_for
+            self.reason = reason
 
-    def __init__(self, purpose: Purpose, draft: str = "") -> None:
+    def __init__(self, reason_for: ReasonFor, draft: str = "") -> None:
         super().__init__(draft, placeholder="words for the model")
-        self.purpose = purpose
+        self.reason_for = reason_for
         # Not a string, in which a name could be markup.
-        self.border_title = Content(purpose.title)
+        self.border_title = Content(reason_for.title)
         self.cursor_blink = False
         self._given = False
 
     async def _on_key(self, event: events.Key) -> None:
-        """Take Enter here and now: by the time a binding ran, letters behind it would be in the line."""
+        """Handle Enter at once: by the time a binding runs, letters typed after it would be in the line."""
         if self._given:
             event.stop()
             event.prevent_default()
@@ -57,4 +57,4 @@ class WordsLine(Input):
             event.stop()
             event.prevent_default()
             self._given = True
-            self.post_message(self.Given(self.purpose, self.value.strip()))
+            self.post_message(self.Given(self.reason_for, self.value.strip()))

@@ -1,53 +1,47 @@
-"""What each key will do, in words, for a given state: the help under F1 says nothing else.
+"""What each key does in a given state, as text: the source of the help under F1.
 
-Pure: it is tested against what the keys really do. A key that would do nothing is told of all the same, with
-the reason. Keys go by the names of those in force.
+Pure functions, tested against what the keys really do. A key that does nothing is listed too, with the
+reason. Keys are shown under the names of the keys in force.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from core.events import Status
-from tui.key_state import KeyState, Place, esc_action
-from tui.keys import KEYS, KeyScope, key_names, keys_of, readable_key
-from tui.widgets.status_line import EscAction
+from core.operations.events import Status
+from tui.keys.bindings import KEYS, KeyScope, key_names, keys_of, readable_key
+from tui.keys.state import EscAction, KeyState, Place, esc_action
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 
-class Deed(NamedTuple):
-    """What a key does. One that does nothing says so in its words."""
+class Effect(NamedTuple):
+    """What a key does, or why it does nothing."""
 
     words: str
     works: bool = True
 
 
-class KeyDeed(NamedTuple):
+class KeyEffect(NamedTuple):
     """A binding, the names of its keys, and what they do."""
 
     binding_id: str
     keys: str
-    deed: Deed
+    effect: Effect
 
 
-def deeds(state: KeyState) -> tuple[KeyDeed, ...]:
-    """All keys that mean something everywhere or in the composer, those that stop first."""
-    told = (binding for binding in KEYS if not binding.scope.takes_letters and binding.id in _DEEDS)
-    return tuple(KeyDeed(key.id, key_names(key.id), _DEEDS[key.id](state)) for key in told)
+def effects(state: KeyState) -> tuple[KeyEffect, ...]:
+    """All keys that work everywhere or in the composer, stop keys first."""
+    told = (binding for binding in KEYS if not binding.scope.takes_letters and binding.id in _EFFECTS)
+    return tuple(KeyEffect(key.id, key_names(key.id), _EFFECTS[key.id](state)) for key in told)
 
 
-def deed_of(binding_id: str, state: KeyState) -> Deed:
-    """What the keys of one binding do. Raises `KeyError` for one that `deeds` does not tell of."""
-    return _DEEDS[binding_id](state)
-
-
-def elsewhere() -> Iterator[tuple[str, tuple[KeyDeed, ...]]]:
-    """The keys of panel, question and queue, which count while the focus is there, each under a title."""
+def elsewhere() -> Iterator[tuple[str, tuple[KeyEffect, ...]]]:
+    """The keys of panel, question and queue, which work while the focus is there, each group with a title."""
     for scope, title in _SCOPES.items():
         mine = (binding for binding in KEYS if binding.scope is scope)
-        yield title, tuple(KeyDeed(key.id, key_names(key.id), Deed(key.description)) for key in mine)
+        yield title, tuple(KeyEffect(key.id, key_names(key.id), Effect(key.description)) for key in mine)
 
 
 _SCOPES = {
@@ -57,22 +51,22 @@ _SCOPES = {
 }
 
 
-def _nothing(why: str) -> Deed:
-    return Deed(f"nothing now: {why}", works=False)
+def _nothing(why: str) -> Effect:
+    return Effect(f"nothing now: {why}", works=False)
 
 
-def _stop(state: KeyState) -> Deed:
+def _stop(state: KeyState) -> Effect:
     match esc_action(state):
         case EscAction.CLOSE:
-            return Deed(_closes(state))
+            return Effect(_closes(state))
         case EscAction.DENY:
-            return Deed("Deny what is asked, and stop the turn")
+            return Effect("Deny what is asked, and stop the turn")
         case EscAction.STOP:
-            return Deed("Stop the turn and all its calls")
+            return Effect("Stop the turn and all its calls")
         case EscAction.FORCE:
-            return Deed("Force the end: what has not stopped is killed")
+            return Effect("Force the end: what has not stopped is killed")
         case EscAction.REWIND:
-            return Deed("Go back to an earlier prompt")
+            return Effect("Go back to an earlier prompt")
         case EscAction.NOTHING if state.written:
             return _nothing("no turn runs, and what is written stays")
         case _:
@@ -80,7 +74,7 @@ def _stop(state: KeyState) -> Deed:
 
 
 def _closes(state: KeyState) -> str:
-    if state.words_open:
+    if state.reason_open:
         return "Close the line of words"
     if state.list_open:
         return "Close the list"
@@ -93,175 +87,164 @@ def _closes(state: KeyState) -> str:
     return "Close the list of commands"
 
 
-def _interrupt(state: KeyState) -> Deed:
+def _interrupt(state: KeyState) -> Effect:
     if state.status is Status.RUNNING:
-        return Deed("Stop the turn, from anywhere")
+        return Effect("Stop the turn, from anywhere")
     if state.status is Status.STOPPING:
-        return Deed("Force the end: what has not stopped is killed")
+        return Effect("Force the end: what has not stopped is killed")
     if state.aftershock:
         return _nothing("the turn has just been stopped")
-    if state.words_open:
-        return Deed("Close the line of words")
-    if state.list_open:
-        return Deed("Close the list")
-    if state.place is Place.QUEUE_EDITOR:
-        return Deed("Leave the queued prompt as it was")
+    if state.reason_open or state.list_open or state.place is Place.QUEUE_EDITOR:
+        return Effect(_closes(state))
     if state.written:
-        return Deed("Clear what is written; Ctrl+Z brings it back")
+        return Effect("Clear what is written; Ctrl+Z brings it back")
     if state.ctrl_c_again:
-        return Deed("Quit")
-    return Deed("Twice in a row: quit")
+        return Effect("Quit")
+    return Effect("Twice in a row: quit")
 
 
-def _toggle_panel(state: KeyState) -> Deed:
+def _toggle_panel(state: KeyState) -> Effect:
     if state.place is Place.PANEL:
-        return Deed("Close the panel")
-    return Deed(
+        return Effect("Close the panel")
+    return Effect(
         "Go to the panel of what is alive" if state.panel_open else "Show what is alive, and go there"
     )
 
 
-def _next(state: KeyState) -> Deed:
+def _next(state: KeyState) -> Effect:
     if state.place is Place.COMPOSER and state.completing:
-        return Deed("Complete the command")
-    at = state.stations.index(state.place) if state.place in state.stations else -1
-    there = state.stations[(at + 1) % len(state.stations)]
+        return Effect("Complete the command")
+    at = state.focus_targets.index(state.place) if state.place in state.focus_targets else -1
+    there = state.focus_targets[(at + 1) % len(state.focus_targets)]
     if there is state.place:
         return _nothing("nothing is open to go to")
-    return Deed(f"Go to {there}")
+    return Effect(f"Go to {there}")
 
 
-def _next_mode(state: KeyState) -> Deed:
-    return Deed(f"Change the mode from {state.mode} to {state.mode.next}")
+def _next_mode(state: KeyState) -> Effect:
+    return Effect(f"Change the mode from {state.mode} to {state.mode.next}")
 
 
-def _send_queued(state: KeyState) -> Deed:
+def _send_queued(state: KeyState) -> Effect:
     if not state.queued:
         return _nothing("no prompt is queued")
     if not state.idle:
         return _nothing("a turn runs, the queue is for after it")
     if state.editing_next:
         return _nothing("the next prompt is being edited")
-    return Deed(
+    return Effect(
         "Send the queued prompt" if state.queued == 1 else f"Go on with {state.queued} queued prompts"
     )
 
 
-def _retry_now(state: KeyState) -> Deed:
-    return Deed("Try again at once") if state.waiting else _nothing("nothing waits to be tried again")
+def _retry_now(state: KeyState) -> Effect:
+    return Effect("Try again at once") if state.waiting else _nothing("nothing waits to be tried again")
 
 
-def _kill(state: KeyState) -> Deed:
-    return Deed("Kill what refused to end") if state.refused else _nothing("all that was stopped has ended")
+def _kill(state: KeyState) -> Effect:
+    return Effect("Kill what refused to end") if state.refused else _nothing("all that was stopped has ended")
 
 
 _SAVE_KEY = "ctrl+s"
-"""Of the lists in which something is edited; it stays there, whatever key stops and sends."""
+"""The save key of lists with an editor; it is fixed, whatever key stops and sends."""
 
 _ENTER_ELSEWHERE = {
-    Place.LIST: Deed("Take the selected row, where the list has any to take"),
-    Place.WORDS: Deed("Give these words to the model"),
-    Place.QUESTION: Deed("Give the answer that the arrows have marked"),
-    Place.QUEUE: Deed("Edit the selected prompt"),
-    Place.QUEUE_EDITOR: Deed("Keep the text"),
-    Place.PANEL: Deed("Show or hide the output of the selected row"),
+    Place.LIST: Effect("Take the selected row, where the list has any to take"),
+    Place.WORDS: Effect("Give these words to the model"),
+    Place.QUESTION: Effect("Give the answer that the arrows have marked"),
+    Place.QUEUE: Effect("Edit the selected prompt"),
+    Place.QUEUE_EDITOR: Effect("Keep the text"),
+    Place.PANEL: Effect("Show or hide the output of the selected row"),
 }
 
 
-def _submit(state: KeyState) -> Deed:
+def _submit(state: KeyState) -> Effect:
     if state.place is not Place.COMPOSER:
         return _ENTER_ELSEWHERE[state.place]
     if not state.written:
         return _nothing("nothing is written")
     if state.completing:
-        return Deed("Complete the command; one that is whole is obeyed")
+        return Effect("Complete the command; one that is whole is obeyed")
     if not state.idle:
-        return Deed("Queue what is written; a command is obeyed at once")
-    return Deed("Send what is written")
+        return Effect("Queue what is written; a command is obeyed at once")
+    return Effect("Send what is written")
 
 
-def _stop_and_send(state: KeyState) -> Deed:
+def _stop_and_send(state: KeyState) -> Effect:
     if state.place is Place.QUEUE:
-        return Deed(
+        return Effect(
             "Stop the turn and send the selected prompt next" if not state.idle else "Send this prompt"
         )
     if state.place is Place.QUEUE_EDITOR:
-        return Deed("Keep the text and send it next")
+        return Effect("Keep the text and send it next")
     if state.place is Place.LIST and _SAVE_KEY in keys_of("prompt.stop_and_send"):
-        return Deed("Save, where something is edited")
+        return Effect("Save, where something is edited")
     if state.place is not Place.COMPOSER:
         return _nothing("it is for the composer")
     if state.written:
         if state.status is Status.RUNNING:
-            return Deed("Stop the turn and send what is written next")
-        return Deed(
+            return Effect("Stop the turn and send what is written next")
+        return Effect(
             "Send what is written" if state.idle else "Send what is written as soon as the turn has ended"
         )
     if not state.idle:
         return _nothing("write first what is to be sent")
-    return Deed("Send the first queued prompt") if state.queued else _nothing("nothing is written or queued")
+    return (
+        Effect("Send the first queued prompt") if state.queued else _nothing("nothing is written or queued")
+    )
 
 
-def _newline(state: KeyState) -> Deed:
+def _newline(state: KeyState) -> Effect:
     if state.place in (Place.COMPOSER, Place.QUEUE_EDITOR):
-        return Deed("Break the line")
+        return Effect("Break the line")
     if state.place is Place.LIST:
-        return Deed("Break the line, where something is written")
+        return Effect("Break the line, where something is written")
     return _nothing("it is for the composer")
 
 
-def _up(state: KeyState) -> Deed:
-    return _vertical(
-        state, "Select the command above", "Go a line up; on the first line, to the prompt before"
-    )
+def _vertical(completing: str, writing: str) -> Callable[[KeyState], Effect]:
+    def effect(state: KeyState) -> Effect:
+        if state.place is not Place.COMPOSER:
+            return Effect(f"Move in {state.place}")
+        return Effect(completing if state.completing else writing)
+
+    return effect
 
 
-def _down(state: KeyState) -> Deed:
-    return _vertical(
-        state, "Select the command below", "Go a line down; on the last line, to the next prompt"
-    )
-
-
-def _vertical(state: KeyState, completing: str, writing: str) -> Deed:
-    if state.place is not Place.COMPOSER:
-        return Deed(f"Move in {state.place}")
-    return Deed(completing if state.completing else writing)
-
-
-def _scrolls(words: str) -> Callable[[KeyState], Deed]:
-    def deed(state: KeyState) -> Deed:
+def _scrolls(words: str) -> Callable[[KeyState], Effect]:
+    def effect(state: KeyState) -> Effect:
         own = state.place in (Place.LIST, Place.PANEL, Place.QUEUE)
-        return Deed(f"Move in {state.place}") if own else Deed(words)
+        return Effect(f"Move in {state.place}") if own else Effect(words)
 
-    return deed
+    return effect
 
 
-def _end_key(words: str, binding_id: str, bare: str) -> Callable[[KeyState], Deed]:
-    """The `bare` key edits what is written, if anything is."""
+def _end_key(words: str, binding_id: str, bare: str) -> Callable[[KeyState], Effect]:
+    """An effect where the `bare` key edits the written text, if there is any."""
 
-    def deed(state: KeyState) -> Deed:
+    def effect(state: KeyState) -> Effect:
         edits = bare in keys_of(binding_id) and state.place is Place.COMPOSER and state.written
         more = f"; {readable_key(bare)} alone moves in what is written" if edits else ""
         return _scrolls(f"{words}{more}")(state)
 
-    return deed
+    return effect
 
 
-def _unless_listed(words: str) -> Callable[[KeyState], Deed]:
-    """A key that some list has for itself, as the foot of that list says."""
+def _unless_listed(words: str) -> Callable[[KeyState], Effect]:
+    """An effect for a key that some lists use themselves, as their last line says."""
 
-    def deed(state: KeyState) -> Deed:
+    def effect(state: KeyState) -> Effect:
         own = ", unless the foot of the list says otherwise" if state.place is Place.LIST else ""
-        return Deed(f"{words}{own}")
+        return Effect(f"{words}{own}")
 
-    return deed
-
-
-def _always(words: str) -> Callable[[KeyState], Deed]:
-    return lambda _: Deed(words)
+    return effect
 
 
-_DEEDS: Mapping[str, Callable[[KeyState], Deed]] = {
+def _always(words: str) -> Callable[[KeyState], Effect]:
+    return lambda _: Effect(words)
+
+
+_EFFECTS: Mapping[str, Callable[[KeyState], Effect]] = {
     "pane.stop": _stop,
     "pane.interrupt": _interrupt,
     "app.quit": _always("Quit; asks first if something would be lost"),
@@ -285,6 +268,10 @@ _DEEDS: Mapping[str, Callable[[KeyState], Deed]] = {
     "prompt.submit": _submit,
     "prompt.stop_and_send": _stop_and_send,
     "prompt.newline": _newline,
-    "prompt.up": _up,
-    "prompt.down": _down,
+    "prompt.up": _vertical(
+        "Select the command above", "Go a line up; on the first line, to the prompt before"
+    ),
+    "prompt.down": _vertical(
+        "Select the command below", "Go a line down; on the last line, to the next prompt"
+    ),
 }

@@ -1,21 +1,36 @@
-"""What a key can depend on at one moment, as a value; and what Esc does then (E1).
+"""Everything that the effect of a key depends on, as a value; and what Esc does in that state (E1).
 
-The pane makes one of what its widgets and its session say, the status line and the help read it: so both
-always say the same, and it is what happens.
+The pane builds it from its widgets and its session; the status line and the help read it, so both always
+agree with what happens.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
 
-from core.events import Status
-from core.permissions import Mode
-from core.values import dataclass
-from tui.widgets.status_line import EscAction
+from core.base.values import Value
+from core.operations.events import Status
+from core.permissions.policy import Mode
+
+
+class EscAction(StrEnum):
+    """What Esc does now, in the displayed words."""
+
+    NOTHING = "Esc unused"
+    CLOSE = "Esc closes"
+    REWIND = "Esc rewinds"
+    DENY = "Esc denies"
+    STOP = "Esc stops"
+    FORCE = "Esc forces"
+
+    @property
+    def in_full(self) -> str:
+        """The longer text, for where there is room."""
+        return "Esc denies and stops" if self is EscAction.DENY else self.value
 
 
 class Place(StrEnum):
-    """Where the focus is, as it is called on the screen."""
+    """Where the focus is, under the name shown on the screen."""
 
     COMPOSER = "the composer"
     LIST = "the list"
@@ -26,20 +41,20 @@ class Place(StrEnum):
     PANEL = "the panel"
 
 
-@dataclass(frozen=True, slots=True)
-class KeyState:
-    """`stations` is where Tab goes, from the composer on; what is not open is not in it.
+class KeyState(Value):
+    """State that key effects depend on.
 
-    `written` means that something stands in the composer, `completing` that the list of commands is shown
-    above it. `queued` counts the prompts that wait; `editing_next` means that the first of them is being
-    edited. `question` means that one is open, `waiting` that a request is going to be made again,
-    `refused` that something refused to end. `esc_again` and `ctrl_c_again` are true shortly after the first
-    of two. `aftershock` is true shortly after a stop, when a Ctrl+C was still meant for that.
+    `focus_targets` are the places that Tab visits, starting with the composer; closed ones are left out.
+    `written` means that the composer has text, `completing` that the list of commands is shown above it.
+    `queued` counts the queued prompts; `editing_next` means that the first of them is being edited.
+    `question` means that a question is open, `waiting` that a request will be retried, `refused` that
+    something refused to end. `esc_again` and `ctrl_c_again` are true shortly after a first press.
+    `aftershock` is true shortly after a stop, when a Ctrl+C was still meant for the stopped turn.
     """
 
     status: Status = Status.IDLE
     place: Place = Place.COMPOSER
-    stations: tuple[Place, ...] = (Place.COMPOSER,)
+    focus_targets: tuple[Place, ...] = (Place.COMPOSER,)
     written: bool = False
     completing: bool = False
     queued: int = 0
@@ -58,19 +73,19 @@ class KeyState:
 
     @property
     def list_open(self) -> bool:
-        return Place.LIST in self.stations
+        return Place.LIST in self.focus_targets
 
     @property
-    def words_open(self) -> bool:
-        return Place.WORDS in self.stations
+    def reason_open(self) -> bool:
+        return Place.WORDS in self.focus_targets
 
     @property
     def panel_open(self) -> bool:
-        return Place.PANEL in self.stations
+        return Place.PANEL in self.focus_targets
 
     @property
     def asked(self) -> bool:
-        """Whether Esc would be an answer, were nothing else in its way."""
+        """Whether Esc would answer the question if nothing else were open."""
         return self.question and self.status is Status.RUNNING
 
 
@@ -78,11 +93,11 @@ _PLAIN = {Status.IDLE: EscAction.NOTHING, Status.RUNNING: EscAction.STOP, Status
 
 
 def esc_action(state: KeyState) -> EscAction:
-    """A line of words closes; else a question that has the focus is denied and the turn stopped; else the
-    list over the transcript closes; else an open question is denied; else the queue or the panel closes, if
-    it has the focus; else the turn is stopped; else the list of commands above the composer closes: that is
-    merely visible, and keeps nobody from a stop."""
-    if state.words_open:
+    """Return the first that applies: close the reason line; deny a question that has the focus and stop the
+    turn; close the list over the transcript; deny an open question; close the queue or the panel if it has
+    the focus; stop the turn; close the list of commands above the composer, which must never prevent a
+    stop."""
+    if state.reason_open:
         return EscAction.CLOSE
     if state.list_open and not (state.asked and state.place is Place.QUESTION):
         return EscAction.CLOSE

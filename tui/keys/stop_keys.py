@@ -1,6 +1,6 @@
-"""What a press of Esc or Ctrl+C is to a session: the first stop, the second, a bounce, or the wish to quit.
+"""What a press of Esc or Ctrl+C means: the first stop, the second, a key bounce, or a request to quit.
 
-`interrupt` runs in the input thread too, and must never wait for anything.
+`interrupt` also runs in the input thread and must never wait for anything.
 """
 
 from __future__ import annotations
@@ -13,28 +13,20 @@ from core.cancel import CancelReason, Cause
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from core.session import Session
-    from tui.interrupt import Press
+    from core.session.session import Session
+    from tui.terminal.interrupt import Press
 
 QUIT_WITHIN_S = 2.0
-"""Ctrl+C twice within this time quits, idle and with an empty composer (E2)."""
+"""Ctrl+C twice within this time quits, if idle and with an empty composer (E2)."""
 
 AFTERSHOCK_S = 0.5
-"""A Ctrl+C this soon after the end of a stopped turn was meant for that turn: it does nothing."""
+"""Seconds after the end of a stopped turn in which a Ctrl+C was meant for that turn and does nothing."""
 
 KEY_REPEAT_S = 0.15
-"""A stop key this soon after the one that stopped is the same press: a bounce, or a nervous double tap."""
-
+"""Seconds after a stopping press in which another counts as the same press: a bounce or a double tap."""
 
 REWIND_WITHIN_S = 0.8
-"""Esc twice within this time opens the prompts to go back to, idle and with an empty composer."""
-
-
-class IdlePress(Enum):
-    """What a Ctrl+C means while nothing runs and nothing is left to be cleared."""
-
-    FIRST = auto()
-    QUIT = auto()
+"""Esc twice within this time opens the list of prompts to rewind to, if idle and with an empty composer."""
 
 
 class IdleEsc(Enum):
@@ -46,7 +38,7 @@ class IdleEsc(Enum):
 
 
 class StopKeys:
-    """Of one session. `clock` gives seconds as `time.monotonic` does."""
+    """Stop keys of one session. `clock` returns seconds as `time.monotonic` does."""
 
     def __init__(self, session: Session, clock: Callable[[], float]) -> None:
         self._session = session
@@ -54,65 +46,61 @@ class StopKeys:
         self._first_ctrl_c = float("-inf")
         self._first_esc = float("-inf")
         self._stopped_at = float("-inf")
-        # When a turn ended, or an Esc came that was still meant for it.
+        # When a turn ended, or the latest Esc that was still meant for it.
         self._quiet_since = float("-inf")
         # Written by the input thread: when the last stop key that stopped something was read.
         self._pressed_at = float("-inf")
 
     def interrupt(self, press: Press) -> None:
-        """A press of a stop key: the first stops, the next forces. Runs in the input thread, too."""
+        """Handle a stop key: the first press stops, the next forces. Also runs in the input thread."""
         if self._session.stop(CancelReason(Cause.USER, press.key.value, press.at)):
             self._pressed_at = press.at
         elif press.at - self._pressed_at > KEY_REPEAT_S:
             self._session.force()
 
     def stop_or_force(self, source: str) -> bool:
-        """The same for a key that came as an ordinary one; false if there is nothing to stop."""
+        """Stop or force for an ordinary key event; false if there is nothing to stop."""
         return self._session.stop(CancelReason(Cause.USER, source)) or self._session.force()
 
     def overtook(self, sent_at: float) -> bool:
-        """Whether a stop key was read after this, `time.monotonic()`, though it was acted on before."""
+        """Whether a stop key was read after `sent_at` (`time.monotonic()`), though it was handled first."""
         return sent_at < self._pressed_at
 
     def turn_started(self) -> None:
-        """Ctrl+C and Esc have another meaning now, and so would a second one have."""
+        """Forget first presses: Ctrl+C and Esc mean something else now."""
         self._first_ctrl_c = float("-inf")
         self._first_esc = float("-inf")
 
-    def turn_ended(self) -> None:
-        """However it did: who was about to stop it may not have seen that yet."""
+    def turn_ended(self, *, stopped: bool) -> None:
+        """Remember when a turn ended, in any way: a stop key may be pressed before that is visible."""
         self._quiet_since = self._clock()
-
-    def turn_stopped(self) -> None:
-        self._stopped_at = self._clock()
+        if stopped:
+            self._stopped_at = self._quiet_since
 
     @property
     def aftershock(self) -> bool:
-        """Whether a press at this moment was meant for the turn that has just been stopped."""
+        """Whether a press now was meant for the turn that has just been stopped."""
         return self._clock() - self._stopped_at < AFTERSHOCK_S
 
     @property
     def ctrl_c_quits(self) -> bool:
-        """Whether a Ctrl+C at this moment would be the second of two."""
+        """Whether a Ctrl+C now would be the second of two."""
         return self._clock() - self._first_ctrl_c <= QUIT_WITHIN_S
 
-    def ctrl_c_while_idle(self) -> IdlePress:
-        """Count the presses: the second in time quits."""
-        if self.ctrl_c_quits:
-            return IdlePress.QUIT
+    def count_ctrl_c(self) -> None:
+        """Count a press while nothing runs and there is nothing to clear."""
         self._first_ctrl_c = self._clock()
-        return IdlePress.FIRST
 
     @property
     def esc_rewinds(self) -> bool:
-        """Whether an Esc at this moment would be the second of two."""
+        """Whether an Esc now would be the second of two."""
         return self._clock() - self._first_esc <= REWIND_WITHIN_S
 
     def esc_while_idle(self) -> IdleEsc:
-        """Count the presses: the second in time rewinds.
+        """Count the press: a second one in time rewinds.
 
-        Whoever hammers on Esc to stop a turn means the turn: a press soon after its end, however it ended,
-        counts for nothing, and so does each one soon after such a press.
+        Repeated presses of Esc are meant to stop the turn: a press soon after its end, however it ended, does
+        not count, and neither does a press soon after such a press.
         """
         now = self._clock()
         if now - self._quiet_since < AFTERSHOCK_S:

@@ -1,7 +1,7 @@
-"""The text of notes while it is edited.
+"""The text of the notes while it is edited.
 
-What is typed before there is a text waits for it, and keys act in the order they were typed in. Nothing comes
-in here that a terminal would obey, and never so much at once that a key has to wait.
+What is typed before the file was read waits for it, and keys act in the order in which they were typed.
+Pastes are made printable and limited in length, so that no key has to wait.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Offset
 from textual.widgets import TextArea
 
-from core.memory_notes import MOST_CHARACTERS
-from core.sanitize import printable
+from core.base.sanitize import printable
+from core.context.memory_notes import MOST_CHARACTERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 _TOO_MUCH = f"That is too much: notes have {MOST_CHARACTERS // 1000},000 characters at most."
 
 _NEWLINES = frozenset({"shift+enter", "alt+enter", "ctrl+j", "shift+\r", "ctrl+\r", "\r"})
-"""What breaks a line in the composer does so here, under all names that terminals give it."""
+"""The keys that break a line in the composer, under all names that terminals give them."""
 
 
 class NotesArea(TextArea):
-    """See the module. `save` is called by its key, `complain` says why something cannot be inserted.
+    """`save` is called by its key; `complain` says why something cannot be inserted.
 
-    Not solved: in a line of many thousand characters each key takes some milliseconds.
+    Not solved: in a line of many thousands of characters each key takes some milliseconds.
     """
 
     DEFAULT_CSS = """
@@ -59,8 +59,8 @@ class NotesArea(TextArea):
         self._held: list[events.Key | events.Paste] | None = []
 
     def begin(self, text: str, *, editable: bool) -> None:
-        """Show `text`; then comes what was typed before."""
-        # Nobody has changed anything.
+        """Show `text`, then apply what was typed before."""
+        # This is no change by the person.
         with self.prevent(TextArea.Changed):
             self.load_text(text)
         self.read_only = not editable
@@ -72,7 +72,7 @@ class NotesArea(TextArea):
             await self.on_event(event)
 
     async def _on_key(self, event: events.Key) -> None:
-        """Run bindings here and now; see `Prompt`, where it is the same."""
+        """Run bindings at once, as `Prompt` does."""
         if self._held is not None:
             self._held.append(events.Key(event.key, event.character))
         elif event.key == "ctrl+s":
@@ -106,7 +106,7 @@ class NotesArea(TextArea):
         self.move_cursor((0, 0) if direction < 0 else self.document.end)
 
     def put(self, text: str) -> None:
-        """Insert text at the cursor, in place of the selection, unless it is too much."""
+        """Insert text at the cursor, in place of the selection, unless it is too long."""
         if self.read_only:
             return
         if len(text) + len(self.text) > MOST_CHARACTERS:
@@ -116,11 +116,11 @@ class NotesArea(TextArea):
         self.move_cursor(result.end_location)
 
     def scroll_cursor_visible(self, center: bool = False, animate: bool = False) -> Offset:
-        # As in `Prompt`: undo asks for it while the cursor is still on a line that has just gone.
+        # As in `Prompt`: undo asks for it while the cursor is still on a line that is gone.
         if self.cursor_location[0] >= self.document.line_count:
             return Offset()
         return super().scroll_cursor_visible(center, animate)
 
     def find_matching_bracket(self, bracket: str, search_from: Location) -> Location | None:
-        """Prose has none, and the search would walk through the whole text at each step of the cursor."""
+        """None: the search would read the whole text at each step of the cursor."""
         return None

@@ -1,44 +1,37 @@
-"""The notes of the workspace over the transcript: shown, changed, and saved when the person says so.
+"""The notes of the workspace over the transcript: shown, edited, and saved with Ctrl+S.
 
-Nothing that was written here may be lost without two keys that say so: not to Esc, not to a job or another
-Caesura that has changed the file meanwhile, not to a disk that is full. What others have written is replaced
-only after it was said, and kept in a copy. Nothing here waits for the disk.
-
-Esc and Ctrl+C are not its business; who holds it calls `close_innermost`.
+Nothing that was written here is lost without two keys that say so: not to Esc, not to a job or another
+Caesura that has changed the file meanwhile, not to a full disk. What others have written is replaced only
+after that was said, and kept in a copy. All disk work happens in the background.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from enum import Enum, auto
 from pathlib import Path
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 from textual.content import Content
-from textual.widgets import Static, TextArea
 
-from core.errors import CaesuraError
-from core.memory_file import BACKUP, NAME, MemoryChanged
-from core.memory_notes import MOST_CHARACTERS
-from core.sanitize import printable
-from tui.output import one_line
-from tui.session_rows import short_path
-from tui.widgets.chords import Chord, Chords
-from tui.widgets.notes_area import NotesArea
-from tui.widgets.open_list import OpenList
+from core.base.errors import CaesuraError
+from core.base.sanitize import printable
+from core.context.memory_file import BACKUP, NAME, MemoryChanged
+from core.context.memory_notes import MOST_CHARACTERS
+from tui.base.fit import short_path
+from tui.base.key_hints import KeyHint
+from tui.lists.base.overlay import Overlay
+from tui.lists.notes_area import NotesArea
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from textual import events
+    from textual.widget import Widget
+    from textual.widgets import TextArea
 
-    from tui.shelf import MemoryKeeper
-
-LOW = 6
-"""With fewer rows than this there is no frame, and what is said has one row."""
+    from tui.lists.base.sources import NotesSource
 
 AGAIN_S = 0.4
-"""An Esc that comes sooner after the one that asked is taken for a part of it."""
+"""Seconds after the Esc that asked during which another one is part of the same press."""
 
 HINT = """\
 No notes yet. What stands here is told to the model in every conversation in this workspace: how things are \
@@ -56,150 +49,110 @@ _TOO_LONG = (
     f"These notes are too long to be edited here (more than {MOST_CHARACTERS // 1000},000 characters)."
 )
 _BRIEF = {_AGAIN: "Not saved yet", _SAVING: "Saving…", _UNSAVED: "These notes are not saved yet."}
-"""What is said where there is one row for it, or two."""
+"""Shorter notes, for a low terminal."""
 
 
 class UnsavedNotes(CaesuraError):
-    """The notes are being written: what was asked for would lose what is not saved of them."""
+    """The notes have changes that are not saved, which the requested action would lose."""
 
 
-class MemoryAct(Enum):
-    """What a person can do here beside writing."""
-
-    SAVE = auto()
-    CLOSE = auto()
-
-
-class MemoryEditor(OpenList):
-    """See the module. `tell` says in the transcript what was done; `clock` is `time.monotonic` or like it."""
+class NotesEditor(Overlay):
+    """`notify` reports in the transcript what was done; `clock` is `time.monotonic` or like it."""
 
     DEFAULT_CSS = """
-    MemoryEditor {
-        layout: vertical;
-        height: 100%;
-        width: 100%;
-        border: round $border;
-        border-title-color: $foreground;
-        border-subtitle-color: $foreground-muted;
-        background: $background;
-        & > .memory-editor--note { display: none; height: auto; max-height: 5; padding: 0 1; }
-        &.-failed > .memory-editor--note { color: $text-error; text-style: bold; }
-        & > Chords { padding: 0 1; }
-        &.-low { border: none; }
-        &.-low > NotesArea, &.-low > .memory-editor--note, &.-low > Chords { padding: 0; }
-        &.-low > .memory-editor--note { max-height: 1; }
-        &.-low.-failed > .memory-editor--note { max-height: 2; }
-        &.-low.-failed > Chords { display: none; }
+    NotesEditor {
+        & > .overlay--note { max-height: 5; }
+        &.-low > NotesArea, &.-low > .overlay--note, &.-low > KeyHints { padding: 0; }
+        &.-low > KeyHints { display: block; }
+        &.-low > .overlay--note.-failed { max-height: 2; }
+        &.-low.-failed > KeyHints { display: none; }
     }
     """
 
     def __init__(
-        self, keeper: MemoryKeeper, tell: Callable[[str], object], clock: Callable[[], float]
+        self, source: NotesSource, notify: Callable[[str], object], clock: Callable[[], float]
     ) -> None:
         super().__init__()
-        self._keeper = keeper
-        self._tell = tell
+        self._source = source
+        self._notify = notify
         self._clock = clock
         self._path: Path | None = None
         self._read: str | None = None
-        """What is in the file as far as is known; None as long as nothing can be saved."""
+        """What is in the file as far as is known; None while nothing can be saved."""
         self._shown = ""
-        """The text without any changes of the person."""
+        """The text without the person's changes."""
         self._overwrites = False
-        """Whether `_read` came after the person had begun, so that saving replaces what others wrote."""
+        """Whether `_read` came after the person had begun: then saving replaces what others wrote."""
         self._saving = False
         self._asked_at: float | None = None
         self._said = ""
         self.area = NotesArea(self._save, self.fail)
-        self._note = Static("", classes="memory-editor--note")
-        self._chords: Chords[MemoryAct] = Chords()
 
-    def assemble(self) -> None:
-        """Mount what is inside, at once; see `SessionList.assemble`."""
-        self.mount(self.area, self._note, self._chords)
+    def parts(self) -> Sequence[Widget]:
+        return (self.area, self._note, self._key_hints)
 
     def on_mount(self) -> None:
-        self._say("Reading…")
+        self.show_note("Reading…")
         self._arrange()
         self.run_worker(self._load(), group="notes")
 
     def on_resize(self) -> None:
-        self.set_class(self.outer_size.height < LOW, "-low")
-        self._show_note()
+        # The base sets the class for a low terminal after this.
+        self.call_later(self._fit)
+
+    def _fit(self) -> None:
+        self.show_note(self._said, failed=self.has_class("-failed"))
         self._arrange()
 
     # -- what the owner does --
 
     @property
-    def station(self) -> NotesArea:
+    def focus_target(self) -> NotesArea:
         return self.area
 
-    def enter(self) -> None:
-        """Go there at once, unlike `Widget.focus`: what is typed behind the key that led here goes there."""
-        self.screen.set_focus(self.area, scroll_visible=False)
-
     def close_innermost(self) -> bool:
-        """Esc: ask before changes are thrown away. False if there are none, or this was the answer."""
+        """Ask before changes are thrown away. False if there are none, or if this was the answer."""
         if not self.area.message_queue_size:
             return self._stays()
-        # It must not overtake what was typed before it.
+        # Esc must not overtake what was typed before it.
         self.area.call_later(self._leave)
         return True
 
     def check_unsaved(self) -> None:
-        """Raises `UnsavedNotes` if something here is not saved, and says so here."""
+        """Raises `UnsavedNotes` if there are changes that are not saved, and shows that too."""
         if self._changed:
-            self.enter()
+            self.take_focus()
             self.fail(_UNSAVED)
             raise UnsavedNotes(_UNSAVED)
-
-    def fail(self, text: str) -> None:
-        """Say here why what was asked for cannot be done."""
-        self._say(text, failed=True)
 
     # -- keys and clicks --
 
     def on_text_area_changed(self, message: TextArea.Changed) -> None:
         message.stop()
         if not self._saving:
-            self._say("")
+            self.show_note("")
         self._asked_at = None
         self._arrange()
 
-    def on_chords_clicked(self, message: Chords.Clicked) -> None:
-        message.stop()
-        if isinstance(message.act, MemoryAct):
-            # Behind what was typed before.
-            self.area.call_later(self._act, message.act)
-
-    def on_click(self, event: events.Click) -> None:
-        event.stop()
-        self.enter()
-
-    def _act(self, act: MemoryAct) -> None:
-        match act:
-            case MemoryAct.SAVE:
-                self._save()
-            case MemoryAct.CLOSE:
-                self._leave()
-            case _:
-                assert_never(act)
+    def press(self, key: str) -> None:
+        # After what was typed before the click.
+        self.area.call_later(self._save if key == "ctrl+s" else self._leave)
 
     def _leave(self) -> None:
         if not self._stays():
             self.post_message(self.Closed(self))
 
     def _stays(self) -> bool:
-        """Whether there is something to lose, and nobody has said yet that it may be."""
+        """Whether something would be lost that the person has not given up yet; asks at the first Esc."""
         if not (self._changed or self._saving):
             return False
         if self._asked_at is not None and self._clock() - self._asked_at >= AGAIN_S:
             return False
         if self._asked_at is None:
             self._asked_at = self._clock()
-            self._say(_SAVING if self._saving else _AGAIN)
+            self.show_note(_SAVING if self._saving else _AGAIN)
             self._arrange()
-        self.enter()
+        self.take_focus()
         return True
 
     # -- the file --
@@ -210,7 +163,7 @@ class MemoryEditor(OpenList):
 
     async def _load(self) -> None:
         try:
-            notes = await self._keeper.load_memory()
+            notes = await self._source.load_memory()
         except CaesuraError as error:
             self.area.begin("", editable=False)
             self.fail(str(error))
@@ -224,7 +177,7 @@ class MemoryEditor(OpenList):
             self.area.placeholder = Content(HINT)
             self.area.begin(shown, editable=True)
             self._read, self._shown = notes.text, self.area.text
-            self._say("" if shown == notes.text.replace("\r\n", "\n") else _REPLACED)
+            self.show_note("" if shown == notes.text.replace("\r\n", "\n") else _REPLACED)
         self._arrange()
 
     def _save(self) -> None:
@@ -232,16 +185,16 @@ class MemoryEditor(OpenList):
             return
         self._asked_at = None
         if not self._changed and not self._overwrites:
-            self._tell("The notes are as they were: there was nothing to save.")
+            self._notify("The notes are as they were: there was nothing to save.")
             self.post_message(self.Closed(self))
             return
         self._saving = True
-        self._say("Saving…")
-        # The application's and not its own: what was asked for is done though this is closed.
+        self.show_note("Saving…")
+        # A worker of the app: saving is finished even if the editor is closed.
         self.app.run_worker(self._write(self.area.text, self._read), group="notes")
 
     async def _write(self, text: str, read: str) -> None:
-        write = self._keeper.replace_memory if self._overwrites else self._keeper.save_memory
+        write = self._source.replace_memory if self._overwrites else self._source.save_memory
         try:
             await write(text, read=read)
         except MemoryChanged as error:
@@ -252,9 +205,9 @@ class MemoryEditor(OpenList):
             self._saved(text)
 
     async def _compare(self, text: str, read: str, error: MemoryChanged) -> None:
-        """Somebody else has changed the file: say how, and what the next Ctrl+S does."""
+        """Somebody else has changed the file: show how, and what the next Ctrl+S does."""
         try:
-            now = (await self._keeper.load_memory()).text
+            now = (await self._source.load_memory()).text
         except CaesuraError as unreadable:
             self._failed(unreadable)
             return
@@ -278,23 +231,23 @@ class MemoryEditor(OpenList):
         if self.is_attached:
             self.fail(str(error))
         else:
-            self._tell(str(error))
+            self._notify(str(error))
 
     def _saved(self, text: str) -> None:
         if not self.is_attached:
-            self._tell("Notes saved.")
+            self._notify("Notes saved.")
             return
         self._saving, self._asked_at = False, None
         self._read, self._shown, self._overwrites = text, text, False
         self._arrange()
-        # Behind what was typed meanwhile.
+        # After what was typed meanwhile.
         self.area.call_later(self._close_saved)
 
     def _close_saved(self) -> None:
         if self._changed:
-            self._say(_SAVED_BEFORE)
+            self.show_note(_SAVED_BEFORE)
         else:
-            self._tell("Notes saved.")
+            self._notify("Notes saved.")
             self.post_message(self.Closed(self))
 
     # -- showing --
@@ -306,23 +259,20 @@ class MemoryEditor(OpenList):
             f"Notes · {short_path(where, str(Path.home()), room)}" if where else "Notes"
         )
         self.border_subtitle = "not saved" if self._changed else ""
-        save = Chord(MemoryAct.SAVE, "^S", "overwrite" if self._overwrites else "save")
-        close = Chord(MemoryAct.CLOSE, "Esc", "close" if self._asked_at is None else "discard")
-        self._chords.show((close,) if self._read is None else (save, close))
+        self.show_key_hints()
 
-    def _say(self, text: str, *, failed: bool = False) -> None:
+    def key_hints(self) -> Sequence[KeyHint[str]]:
+        close = KeyHint("escape", "Esc", "close" if self._asked_at is None else "discard")
+        if self._read is None:
+            return (close,)
+        return KeyHint("ctrl+s", "^S", "overwrite" if self._overwrites else "save"), close
+
+    def show_note(self, text: str, *, failed: bool = False) -> None:
         self._said = text
         self.set_class(failed, "-failed")
-        self._note.display = bool(text)
-        self._show_note()
-
-    def _show_note(self) -> None:
-        text = self._said
         if self.has_class("-low"):
             text = _BRIEF.get(text, text if self._path is None else text.replace(str(self._path), NAME))
-        mark = "! " if self.has_class("-failed") else ""
-        # Not a string, in which a path could be markup.
-        self._note.update(Content(mark + one_line(text)))
+        super().show_note(text, failed=failed)
 
 
 def _difference(before: str, now: str) -> str:

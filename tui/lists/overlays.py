@@ -1,8 +1,8 @@
-"""What is open over the transcript, if anything: sessions, prompts to go back to, notes, models, help.
+"""The place over the transcript where one overlay is open at a time.
 
-It is part of the pane and no screen of its own, so that the stop keys, the status line and a question go on
-to work beneath it, and what stands in the composer stays there. It opens and closes lists and moves the focus
-with them; what was chosen goes on to its owner, as a message of the list.
+It is part of the pane and no screen of its own, so that the stop keys, the status line and a question work
+beneath it, and the composer keeps its text. It opens and closes overlays and moves the focus with them; what
+was chosen goes on to the pane as a message of the overlay.
 """
 
 from __future__ import annotations
@@ -16,18 +16,17 @@ from textual.widget import Widget
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tui.session_acts import Whereabouts
-    from tui.shelf import MemoryKeeper, RewindPoints, SessionShelf
-    from tui.widgets.open_list import OpenList
+    from tui.lists.base.overlay import Overlay
+    from tui.lists.base.sources import CurrentSession, NotesSource, RewindPoints, SessionSource
 
 
-class Lists(Widget):
-    """See the module. `home` is where the focus goes when a list closes and the place it came from is gone.
-    `tell` says what has failed when its list is closed by then; `now` gives Unix time in seconds, and `clock`
-    those of `time.monotonic`."""
+class Overlays(Widget):
+    """Opens one overlay at a time. `return_to` gets the focus when an overlay closes and the widget that
+    had it before is gone. `notify` reports a failure whose overlay has closed by then. `now` gives Unix time
+    and `clock` the time of `time.monotonic`, both in seconds."""
 
     DEFAULT_CSS = """
-    Lists {
+    Overlays {
         display: none;
         layer: lists;
         width: 100%;
@@ -37,22 +36,22 @@ class Lists(Widget):
     """
 
     class Changed(Message):
-        """A list was opened or closed, or something in it: Esc may mean something else now."""
+        """An overlay was opened or closed, or something in it: Esc may mean something else now."""
 
     def __init__(
         self,
-        home: Widget,
-        tell: Callable[[str], object],
+        return_to: Widget,
+        notify: Callable[[str], object],
         *,
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
-        self._home = home
-        self._tell = tell
+        self._return_to = return_to
+        self._notify = notify
         self._now = now
         self._clock = clock
-        self._opened: OpenList | None = None
+        self._opened: Overlay | None = None
         self._came_from: Widget | None = None
 
     @property
@@ -60,17 +59,18 @@ class Lists(Widget):
         return self._opened is not None
 
     @property
-    def opened(self) -> OpenList | None:
-        """The list that is open."""
+    def opened(self) -> Overlay | None:
+        """The overlay that is open."""
         return self._opened
 
     @property
-    def stations(self) -> list[Widget]:
-        """Where Tab goes here."""
-        return [] if self._opened is None else [self._opened.station]
+    def focus_targets(self) -> list[Widget]:
+        """The widgets that Tab reaches here."""
+        return [] if self._opened is None else [self._opened.focus_target]
 
-    def open(self, opened: OpenList) -> None:
-        """Open a list, in place of what is open. Raises `CaesuraError` if something there would be lost."""
+    def open(self, opened: Overlay) -> None:
+        """Open an overlay in place of the open one. Raises `CaesuraError` if something there would be
+        lost."""
         self.check_unsaved()
         focused = self.screen.focused
         if focused is None or self not in focused.ancestors:
@@ -79,48 +79,47 @@ class Lists(Widget):
         self.display = True
         self.mount(opened)
         opened.assemble()
-        # At once, unlike `Widget.focus`: what is typed behind the key that led here goes to the list.
-        self.screen.set_focus(opened.station, scroll_visible=False)
+        opened.take_focus()
         if before is not None:
             before.remove()
         self.post_message(self.Changed())
 
-    # Only who needs one of these pays for its import.
+    # Each of these is imported when it is needed first.
 
-    def open_sessions(self, shelf: SessionShelf, where: Whereabouts) -> None:
-        from tui.widgets.session_list import SessionList
+    def open_sessions(self, source: SessionSource, where: CurrentSession) -> None:
+        from tui.lists.sessions.session_list import SessionList
 
-        self.open(SessionList(shelf, where, self._tell, self._now))
+        self.open(SessionList(source, where, self._notify, self._now))
 
     def open_rewind(self, points: RewindPoints) -> None:
-        from tui.widgets.rewind_list import RewindList
+        from tui.lists.rewind_list import RewindList
 
         self.open(RewindList(points, self._now))
 
-    def open_memory(self, keeper: MemoryKeeper) -> None:
-        """Open the notes; go there if they are open."""
-        from tui.widgets.memory_editor import MemoryEditor
+    def open_notes(self, source: NotesSource) -> None:
+        """Open the notes, or focus them if they are open."""
+        from tui.lists.notes_editor import NotesEditor
 
-        if isinstance(self._opened, MemoryEditor):
-            self._opened.enter()
+        if isinstance(self._opened, NotesEditor):
+            self._opened.take_focus()
         else:
-            self.open(MemoryEditor(keeper, self._tell, self._clock))
+            self.open(NotesEditor(source, self._notify, self._clock))
 
     def check_unsaved(self) -> None:
-        """Raises `CaesuraError` if something is being written that would be lost; says so there too."""
+        """Raises `CaesuraError` if text would be lost by closing; the overlay shows that too."""
         if self._opened is not None:
             self._opened.check_unsaved()
 
     def close_innermost(self) -> None:
-        """Esc: close what is open in the list, else the list."""
+        """Close what is open in the overlay, else the overlay itself."""
         if self._opened is None or not self._opened.close_innermost():
             self.close()
 
     def close(self) -> None:
-        """Close whatever list is open; the focus goes back to where it was before, unless it is elsewhere."""
+        """Close the overlay. The focus goes back to where it was before, unless it is elsewhere already."""
         focused = self.screen.focused
         if focused is not None and self in focused.ancestors:
-            # Before the list goes, which would have Textual choose another place.
+            # Before the removal, at which Textual would choose another widget.
             self.screen.set_focus(self._way_back, scroll_visible=False)
         before, self._opened, self._came_from = self._opened, None, None
         if before is not None:
@@ -130,7 +129,7 @@ class Lists(Widget):
 
     @property
     def _way_back(self) -> Widget:
-        """Where the focus was before the list was opened, if that can still have it."""
+        """The widget that had the focus before, if it still can have it."""
         back = self._came_from
         is_there = (
             back is not None
@@ -138,20 +137,20 @@ class Lists(Widget):
             and back.focusable
             and all(node.display for node in back.ancestors_with_self)
         )
-        return back if back is not None and is_there else self._home
+        return back if back is not None and is_there else self._return_to
 
     def fail(self, text: str) -> None:
-        """What was chosen cannot be done: say so in the list, which stays, or elsewhere if it has closed."""
+        """Report that what was chosen cannot be done: in the overlay, or if it has closed, with `notify`."""
         if self._opened is None:
-            self._tell(text)
+            self._notify(text)
         else:
             self._opened.fail(text)
 
-    def on_open_list_closed(self, message: OpenList.Closed) -> None:
+    def on_overlay_closed(self, message: Overlay.Closed) -> None:
         message.stop()
         if message.opened is self._opened:
             self.close()
 
-    def on_open_list_use_changed(self, message: OpenList.UseChanged) -> None:
+    def on_overlay_use_changed(self, message: Overlay.UseChanged) -> None:
         message.stop()
         self.post_message(self.Changed())

@@ -1,34 +1,35 @@
-"""What the screen does with the person's settings, models and keys: what is behind the lists and commands.
+"""Access of the screen to the user's settings, models and keys, for its lists and commands.
 
-One for the whole program, made where that is put together; panes and lists see nothing else of the settings
-or of any provider. What reads or writes a file does so in a thread.
+There is one instance for the whole program; panes and lists have no other access to settings or providers.
+Files are read and written in a thread.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from core.errors import CaesuraError
-from core.model import Effort, ModelChoice, Offer
-from core.threads import run_in_thread
+from msgspec.structs import replace
+
+from core.base.errors import CaesuraError
+from core.base.threads import run_in_thread
+from core.model.provider import Effort, ModelChoice, Offer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from core.config import Loaded
-    from core.doctor import Check, Redaction
-    from core.loop_lag import LoopLag
-    from core.model import Catalog
-    from core.session import Session
-    from core.settings import Settings
+    from core.config.load import Loaded
+    from core.config.settings import Settings
+    from core.frontends.doctor.loop_lag import LoopLag
+    from core.frontends.doctor.report import Check, Redaction
+    from core.model.provider import Catalog
+    from core.session.session import Session
 
 
 class Preferences:
-    """See the module. `choice` is the model that new sessions begin with, `is_chosen` whether it was chosen
-    for this run, so that no setting goes before it. `checks` gives what the doctor looks at in a session,
-    from what was seen of the event loop and the size of the screen; it blocks."""
+    """Settings and models of the user. `choice` is the model of new sessions; `is_chosen` means that it was
+    chosen for this run and takes precedence over any setting. `checks` returns the doctor's checks for a
+    session, given measurements of the event loop and the screen size; it blocks."""
 
     def __init__(
         self,
@@ -47,15 +48,13 @@ class Preferences:
         self.redaction = redaction
         self._catalog = catalog
         self._offers: tuple[Offer, ...] = ()
-        self._favourites: tuple[str, ...] | None = None
+        self.favourites: tuple[str, ...] = ()
         self.files = ""
-        """Which files the settings come from, one a line; as they were read last."""
-
-    # -- models --
+        """The files that the settings come from, one per line, as of the last read."""
 
     @property
     def choice(self) -> ModelChoice:
-        """The model that new sessions begin with."""
+        """The model that new sessions start with."""
         return self._choice
 
     @choice.setter
@@ -70,36 +69,29 @@ class Preferences:
 
     @property
     def model_names(self) -> tuple[str, ...]:
-        """Of the models that are known so far, favourites first. Does not wait."""
+        """The names of the models known so far, favorites first. Does not wait."""
         names = (*self.favourites, *(offer.info.model for offer in self._offers))
         return tuple(dict.fromkeys(names))
 
-    @property
-    def favourites(self) -> tuple[str, ...]:
-        return self._favourites or ()
-
     async def read(self) -> None:
-        """Have what is asked for without a wait read before it is."""
-        loaded = await run_in_thread(self.settings.load, name="settings")
-        self._favourites = tuple(loaded.config.favourites)
-        self.files = await run_in_thread(self._name_files, name="settings")
+        """Read what the attributes give without waiting."""
+        loaded, self.files = await run_in_thread(self._load, name="settings")
+        self.favourites = tuple(loaded.config.favourites)
 
     async def set_favourite(self, name: str, *, on: bool) -> None:
-        """Keep it in the settings. Raises `CaesuraError` when that cannot be."""
+        """Save a favorite, or remove it. Raises `CaesuraError` if the settings cannot be written."""
         others = tuple(other for other in self.favourites if other != name)
         favourites = (*others, name) if on else others
         await self.save(("favourites",), list(favourites))
-        self._favourites = favourites
-
-    # -- settings --
+        self.favourites = favourites
 
     async def save(self, key: tuple[str, ...], value: object) -> None:
-        """Give a setting a value in the person's file. Raises `CaesuraError`, and changes nothing, if that
-        cannot be."""
+        """Set a value in the user's file. If that is not possible, raises `CaesuraError` and changes
+        nothing."""
         await run_in_thread(partial(self.settings.save, key, value), name="settings")
 
     async def trust(self, words: str) -> str:
-        """Trust the folder of the project, or no longer; what that did. Raises `CaesuraError`."""
+        """Trust the project's folder, or end that; returns a text about the result. Raises `CaesuraError`."""
         match words:
             case "":
                 told = await run_in_thread(self.settings.trust, name="trust")
@@ -110,30 +102,31 @@ class Preferences:
         await self.read()
         model = await run_in_thread(lambda: self.settings.config.model, name="settings")
         if model and not self._is_chosen:
-            # The project may name one, or have named the one so far.
+            # The project's settings may name a model, or may have named the current one.
             self._choice = ModelChoice(model)
         return told
 
-    def _name_files(self) -> str:
-        from core.folders import config_path
+    def _load(self) -> tuple[Loaded, str]:
+        """The settings, and the files that they come from."""
+        from core.base.folders import config_path
 
         loaded = self.settings.load()
         own = config_path()
         lines = [f"{own}{'' if own.exists() else ' (there is none)'}"]
         if loaded.project is not None:
             lines.append(f"{loaded.project} {_standing(loaded)}")
-        return "\n".join((*lines, *loaded.errors))
+        return loaded, "\n".join((*lines, *loaded.errors))
 
 
 def _standing(loaded: Loaded) -> str:
-    """What of the project's file counts."""
+    """Which part of the project's file counts."""
     if loaded.untrusted:
         return "counts only in what is harmless, for its folder is not trusted; /trust changes that"
     return "counts" if loaded.project_counts else "sets nothing that counts"
 
 
 class SessionModels:
-    """What the list of models of one session reads from: a `tui.model_shelf.ModelShelf`."""
+    """Models for the list of one session: a `tui.lists.base.sources.ModelSource`."""
 
     def __init__(self, session: Session, preferences: Preferences) -> None:
         self._session = session
@@ -141,11 +134,11 @@ class SessionModels:
 
     @property
     def current(self) -> str:
-        return self._session.choice.model
+        return self._session.model.choice.model
 
     @property
     def effort(self) -> Effort | None:
-        return self._session.choice.parameters.effort
+        return self._session.model.choice.parameters.effort
 
     @property
     def favourites(self) -> tuple[str, ...]:
@@ -155,14 +148,13 @@ class SessionModels:
         return await self._preferences.offers()
 
     def pick(self, name: str, effort: Effort | None) -> bool:
-        """Have this model answer from the next prompt on; false if it does already. New sessions begin with
-        it, too."""
-        now = self._session.choice
-        # The address was given for the model it came with.
+        """Use this model from the next prompt on, and for new sessions; false if it is already in use."""
+        now = self._session.model.choice
+        # The address belongs to the model it was given for.
         api_base = now.api_base if name == now.model else None
         choice = ModelChoice(name, api_base, parameters=replace(now.parameters, effort=effort))
         if replace(choice, system=now.system) == now:
             return False
-        self._session.use_model(choice)
+        self._session.model.use(choice)
         self._preferences.choice = choice
         return True

@@ -1,25 +1,23 @@
-"""What the status line says about a session: asked of the session anew each time, never remembered (U4)."""
+"""The contents of the status line, read from the session each time and never cached (U4)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.events import Status
-from core.operations import OperationKind
-from tui.keys import key_name
-from tui.widgets.status_line import BackOffView, StatusView, TurnState
+from core.operations.events import Status
+from core.operations.operation import OperationKind
+from tui.keys.bindings import key_name
+from tui.pane.status_line import BackOffView, StatusView
 
 if TYPE_CHECKING:
-    from core.session import Session
-    from tui.widgets.status_line import EscAction
-
-_STATE = {Status.IDLE: TurnState.IDLE, Status.RUNNING: TurnState.RUNNING, Status.STOPPING: TurnState.STOPPING}
+    from core.session.session import Session
+    from tui.keys.state import EscAction
 
 
 def status_view(session: Session, esc: EscAction, note: str | None, *, drafting: bool = False) -> StatusView:
-    """All of the row. `note` is a word of the moment, before which the standing ones give way.
+    """The whole status line. `note` is a temporary text that takes the place of the permanent ones.
 
-    `drafting` means that something is written in the composer.
+    `drafting` means that the composer has text.
     """
     urgent = (
         f"{key_name('prompt.stop_and_send')} stops and sends"
@@ -28,42 +26,42 @@ def status_view(session: Session, esc: EscAction, note: str | None, *, drafting:
     )
     standing = [part for part in (urgent, _alive_note(session), _queue_note(session)) if part]
     return StatusView(
-        state=_STATE[session.status],
+        state=session.status,
         esc=esc,
         model=_model(session),
-        context_used=session.context_used,
-        context_window=session.info.context_window,
+        context_used=session.record.context_used,
+        context_window=session.record.info.context_window,
         started_at=session.started_at,
         note=note or " · ".join(standing) or None,
-        mode=session.mode,
-        # Where nothing is known there is nothing to say: /sessions tells.
+        mode=session.permissions.mode,
+        # Show nothing if nothing is known; /sessions shows the details.
         cost=str(session.record.spending) if session.record.spending.known else "",
         back_off=_back_off(session),
     )
 
 
 def _model(session: Session) -> str:
-    """Which model was chosen; of a route, also which one has answered last."""
-    chosen, info = session.choice.model, session.info
-    # While a turn runs another one may be asked, and there is no time to look through the history.
+    """The chosen model; for a route, also the member that answered last."""
+    chosen, info = session.model.choice.model, session.record.info
+    # During a turn another member may be asked, and searching the history would take too long.
     if session.status is not Status.IDLE or info.model != chosen or not info.members:
         return chosen
-    answered = session.history[-1].model if session.history else ""
+    answered = session.record.plain_steps[-1].model if session.record.plain_steps else ""
     return f"{chosen} → {answered}" if any(one.model == answered for one in info.members) else chosen
 
 
 def _back_off(session: Session) -> BackOffView | None:
-    back_off = session.back_off
+    back_off = session.backoffs.soonest
     if back_off is None or session.status is not Status.RUNNING:
         return None
     return BackOffView(back_off.why, back_off.wait.until, key_name("pane.retry_now"))
 
 
 def _alive_note(session: Session) -> str:
-    """How much is running beside the reply, and what refused to end."""
-    kinds = [view.kind for view in session.operations()]
+    """How much is running besides the reply, and what refused to end."""
+    kinds = [view.kind for view in session.operations.snapshot()]
     calls, background = kinds.count(OperationKind.CALL), kinds.count(OperationKind.BACKGROUND)
-    refused = len(session.survivors)
+    refused = len(session.unkilled.names)
     parts = (
         "compacting" if OperationKind.COMPACTION in kinds else "",
         f"{refused} refused to end: {key_name('pane.kill')} kills" if refused else "",
@@ -74,10 +72,10 @@ def _alive_note(session: Session) -> str:
 
 
 def _queue_note(session: Session) -> str:
-    if not (waiting := len(session.queued)):
+    if not (waiting := len(session.queue.texts)):
         return ""
     return (
         f"{waiting} queued: {key_name('pane.send_queued')} sends"
-        if session.queue_paused
+        if session.queue.paused
         else f"{waiting} queued"
     )

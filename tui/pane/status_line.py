@@ -1,63 +1,41 @@
-"""One row that says what the session does, what Esc does at this moment (E1), and which model answers.
+"""The status row: what the session does, what Esc does now (E1), and which model answers.
 
-It shows what it is told and decides nothing: the pane maps the engine's status to a `StatusView`, so that
-"running" never comes from a widget (U4). No meaning is carried by colour alone.
+It displays a `StatusView` and decides nothing: the status is the engine's, "running" never comes from a
+widget (U4). No meaning is expressed by color alone.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from dataclasses import replace
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
 from rich.cells import cell_len, set_cell_size
 from textual.content import Content
 from textual.widget import Widget
 
-from core.sanitize import printable
-from core.values import dataclass
+from core.base.sanitize import printable
+from core.base.values import Value
+from core.operations.events import Status
+from tui.base.format import format_elapsed, format_tokens
+from tui.keys.state import EscAction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from textual.app import RenderResult
 
+
 _REFRESH_S = 0.1
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _GAP = 2
 _SEPARATOR = " · "
 _MIN_CUT = 6
-"""A shortened model or note below this many cells says nothing and is left out."""
+"""Cells below which a shortened model or note is useless and left out."""
 
 
-class TurnState(StrEnum):
-    """What the session does, in the word that is displayed."""
-
-    IDLE = "idle"
-    RUNNING = "running"
-    STOPPING = "stopping"
-
-
-class EscAction(StrEnum):
-    """What Esc does now, in the words that are displayed."""
-
-    NOTHING = "Esc unused"
-    CLOSE = "Esc closes"
-    REWIND = "Esc rewinds"
-    DENY = "Esc denies"
-    STOP = "Esc stops"
-    FORCE = "Esc forces"
-
-    @property
-    def in_full(self) -> str:
-        """The same where there is room for all of it."""
-        return "Esc denies and stops" if self is EscAction.DENY else self.value
-
-
-@dataclass(frozen=True, slots=True)
-class BackOffView:
+class BackOffView(Value):
     """A wait before the next attempt: why, until when in seconds of the `StatusLine`'s clock, and the key
     that ends it."""
 
@@ -66,8 +44,8 @@ class BackOffView:
     key: str
 
     def fitted(self, now: float, room: int) -> str:
-        """How long it is until the next attempt, in at most `room` cells. A number is whole or not there: the
-        reason is shortened first, then it goes, and after it the key (R2)."""
+        """The time until the next attempt, in at most `room` cells. A number is never cut: the reason is
+        shortened first, then dropped, then the key (R2)."""
         left = f"again in {max(0, math.ceil(self.until - now))} s"
         when = f"{left}, {self.key} now"
         if why := _cut(_one_line(self.why), room - cell_len(when) - 2):
@@ -75,18 +53,16 @@ class BackOffView:
         return next((words for words in (when, left) if cell_len(words) <= room), "")
 
 
-@dataclass(frozen=True, slots=True)
-class StatusView:
-    """All that the row shows.
+class StatusView(Value):
+    """Everything that the row shows.
 
-    `context_used` and `context_window` are tokens, None where unknown. `started_at` is when the turn began,
-    in seconds of the clock that the `StatusLine` was given. `note` is a short word of the moment, such as
-    "press Ctrl+C again to quit" or "2 queued"; it outlives everything but the state, the Esc action and the
-    mode. `mode` says in a word what needs no approval, `cost` what the session has cost. While there is a
-    `back_off`, it takes the place of the note.
+    `context_used` and `context_window` are tokens, None if unknown. `started_at` is when the turn began, in
+    seconds of the `StatusLine`'s clock. `note` is a short temporary text, such as "press Ctrl+C again to
+    quit" or "2 queued"; only the state, the Esc action and the mode are more important. `mode` says in a word
+    what needs no approval, `cost` what the session has cost. A `back_off` takes the place of the note.
     """
 
-    state: TurnState
+    state: Status
     esc: EscAction
     model: str
     context_used: int | None = None
@@ -98,9 +74,8 @@ class StatusView:
     back_off: BackOffView | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StatusText:
-    """The words of the row after fitting. Empty parts are not shown."""
+class StatusText(Value):
+    """The texts of the row after fitting. Empty parts are not shown."""
 
     state: str
     esc: str
@@ -112,9 +87,12 @@ class StatusText:
     context: str = ""
 
     @property
+    def activity(self) -> str:
+        return " ".join(part for part in (self.glyph, self.state, self.elapsed) if part)
+
+    @property
     def left(self) -> str:
-        state = " ".join(part for part in (self.glyph, self.state, self.elapsed) if part)
-        return _SEPARATOR.join(part for part in (state, self.note) if part)
+        return _SEPARATOR.join(part for part in (self.activity, self.note) if part)
 
     @property
     def right(self) -> str:
@@ -122,22 +100,22 @@ class StatusText:
 
     @property
     def cells(self) -> int:
-        """Columns that the row needs at least."""
+        """The minimum number of columns that the row needs."""
         parts = [cell_len(part) for part in (self.left, self.esc, self.right) if part]
         return sum(parts) + _GAP * (len(parts) - 1)
 
 
 def fit_status(view: StatusView, *, now: float, width: int) -> StatusText:
-    """Choose the words that fit into `width` columns (from 20 up the state and the Esc action always do).
+    """Choose the texts that fit into `width` columns (from 20 up the state and the Esc action always fit).
 
-    In order of importance: state, Esc action, mode, note, elapsed time, context used, model. A model or
-    note that does not fit whole is shortened, and dropped when too little would be left of it.
+    In order of importance: state, Esc action, mode, note, elapsed time, context used, model. A model or note
+    that does not fit is shortened, and dropped if too little would be left.
     """
     text = StatusText(state=view.state.value, esc=view.esc.value)
     for wish in ({"mode": view.mode}, {"esc": view.esc.in_full}):
         text = _if_it_fits(text, width, **wish)
     text = _fit_note(text, view, now=now, width=width)
-    busy = view.state is not TurnState.IDLE
+    busy = view.state is not Status.IDLE
     since = max(0.0, now - view.started_at) if busy and view.started_at is not None else None
     used = view.context_used
     wishes: list[dict[str, str]] = []
@@ -155,30 +133,8 @@ def fit_status(view: StatusView, *, now: float, width: int) -> StatusText:
     return _fit_model(text, _one_line(view.model), width)
 
 
-def format_elapsed(seconds: float) -> str:
-    """`3.4s`, ` 12s`, `1m 05s`, `1h 02m`; padded so that the row does not jump at the tenth second."""
-    if seconds < 10:
-        return f"{int(seconds * 10) / 10:.1f}s"
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole}s".rjust(4)
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes}m {rest:02}s"
-    return f"{minutes // 60}h {minutes % 60:02}m"
-
-
-def format_tokens(count: int) -> str:
-    """`950`, `1.2k`, `128k`, `1M`, `1.5M`."""
-    for unit, name in ((1_000_000, "M"), (1_000, "k")):
-        if count >= unit:
-            value = f"{count / unit:.1f}" if count < 100 * unit else f"{count / unit:.0f}"
-            return value.removesuffix(".0") + name
-    return str(count)
-
-
 def _context_words(used: int, window: int | None) -> tuple[str, ...]:
-    """From the shortest to the fullest."""
+    """Texts from the shortest to the longest."""
     if not window:
         return (f"{format_tokens(used)} tokens",)
     share = f"{used / window:.0%}"
@@ -198,7 +154,7 @@ def _fit_note(text: StatusText, view: StatusView, *, now: float, width: int) -> 
 
 
 def _fit_model(text: StatusText, model: str, width: int) -> StatusText:
-    """The name as a whole, else without its provider prefix, else its beginning."""
+    """The full name, else the name without its provider prefix, else its beginning."""
     separator = len(_SEPARATOR) if text.right else _GAP
     room = width - text.cells - separator
     if cell_len(model) > room:
@@ -213,12 +169,12 @@ def _cut(words: str, room: int) -> str:
 
 
 def _one_line(words: str) -> str:
-    """A model's name or a note comes from outside; it must not reach the terminal as a control sequence."""
+    """Clean external text (a model name, a note), which must not contain control sequences."""
     return " ".join(printable(words).split())
 
 
 class StatusLine(Widget):
-    """The status row of one pane. Its only activity is to repaint itself ten times a second while busy."""
+    """The status row of a pane. It only repaints itself, ten times a second while busy."""
 
     DEFAULT_CSS = """
     StatusLine {
@@ -231,16 +187,12 @@ class StatusLine(Widget):
 
     def __init__(self, view: StatusView, *, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self._view = view
+        self.view = view
         self._clock = clock
 
-    @property
-    def view(self) -> StatusView:
-        return self._view
-
     def show(self, view: StatusView) -> None:
-        """Show this from the next frame on."""
-        self._view = view
+        """Show `view` from the next frame on."""
+        self.view = view
         if self.is_mounted:
             self._tick_while_busy()
             self.refresh()
@@ -249,27 +201,26 @@ class StatusLine(Widget):
         self._tick_while_busy()
 
     def _tick_while_busy(self) -> None:
-        interval = None if self._view.state is TurnState.IDLE else _REFRESH_S
+        interval = None if self.view.state is Status.IDLE else _REFRESH_S
         if interval != self.auto_refresh:
             self.auto_refresh = interval
 
     def render(self) -> RenderResult:
         width = self.size.width
         margin = 1 if width >= 40 else 0
-        text = fit_status(self._view, now=self._clock(), width=width - 2 * margin)
-        return _painted(text, self._view, width=width, margin=margin)
+        text = fit_status(self.view, now=self._clock(), width=width - 2 * margin)
+        return _painted(text, self.view, width=width, margin=margin)
 
 
 def _painted(text: StatusText, view: StatusView, *, width: int, margin: int) -> Content:
     used = text.cells - (_GAP if text.right else 0)
     blank = " " * max(0, width - 2 * margin - used)
-    state = " ".join(part for part in (text.glyph, text.state, text.elapsed) if part)
     return Content.assemble(
         " " * margin,
-        (state, _STATE_STYLES[view.state]),
+        (text.activity, _STATE_STYLES[view.state]),
         (_SEPARATOR + text.note if text.note else "", "$foreground"),
         " " * _GAP,
-        (text.esc, _ESC_STYLES[view.esc]),
+        (text.esc, _ESC_STYLES.get(view.esc, "bold $foreground")),
         blank,
         (text.mode, _MODE_STYLES.get(text.mode, "$foreground")),
         text.right.removeprefix(text.mode),
@@ -279,20 +230,16 @@ def _painted(text: StatusText, view: StatusView, *, width: int, margin: int) -> 
 
 
 _STATE_STYLES = {
-    TurnState.IDLE: "$foreground-muted",
-    TurnState.RUNNING: "bold $primary",
-    TurnState.STOPPING: "bold $warning",
+    Status.IDLE: "$foreground-muted",
+    Status.RUNNING: "bold $primary",
+    Status.STOPPING: "bold $warning",
 }
 _ESC_STYLES = {
     EscAction.NOTHING: "$foreground-muted",
-    EscAction.CLOSE: "bold $foreground",
-    EscAction.REWIND: "bold $foreground",
-    EscAction.DENY: "bold $foreground",
-    EscAction.STOP: "bold $foreground",
     EscAction.FORCE: "bold $warning",
 }
 _MODE_STYLES = {
-    # The two in which the word matters most: nothing may change, and nearly everything may.
+    # Emphasized: in one of them nothing may change, in the other nearly everything may.
     "plan": "bold $primary",
     "auto": "bold $warning",
 }

@@ -1,10 +1,9 @@
 """The question whether a call may run: what it would do, why it is asked, and the answers.
 
-It allows nothing by accident: an answer counts only when the question has been on the screen for a moment, as
-a letter of its own or a click, and Enter gives only an answer that the arrows have marked. Esc is not its
-business, and can never allow. It decides nothing either: it posts what the person has chosen.
-
-It does not take the focus by itself; the pane gives it, so that what somebody types goes on to the prompt.
+Nothing is allowed by accident: an answer counts only after the question has been on the screen for a moment,
+and only as its own letter or a click; Enter gives the answer that the arrows have marked. Esc is not handled
+here and never allows. The widget posts what the person has chosen. It does not take the focus by itself, so
+that what the person types goes on to the prompt.
 """
 
 from __future__ import annotations
@@ -20,32 +19,32 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from core.events import Answer, AnswerKind
-from tui.keys import KeyScope, bindings, key_name
-from tui.output import one_line
-from tui.question_text import Row, Tint, question_rows
-from tui.words import DenyWords
+from core.operations.events import Answer, AnswerKind
+from tui.base.printable import one_line
+from tui.composer.reason import DenyReason
+from tui.keys.bindings import KeyScope, bindings, key_name
+from tui.questions.question_rows import QuestionRow, Tint, question_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from rich.style import Style
     from textual import events
     from textual.binding import BindingType
     from textual.geometry import Size
 
-    from core.events import Question
-    from tui.words import AskWords
+    from core.operations.events import Question
+    from tui.composer.reason import AskReason
 
 GRACE_S = 0.4
-"""For this long after a question has appeared nothing answers it (E3)."""
+"""Seconds after a question has appeared during which nothing answers it (E3)."""
 
 NARROWEST = 8
-_GAP = "  "
+_GAP = 2
 
 
 class Choice(StrEnum):
-    """What a person can choose, by the word that is displayed."""
+    """What a person can choose. The values of answers are those of `AnswerKind`."""
 
     ONCE = "once"
     SESSION = "session"
@@ -55,29 +54,18 @@ class Choice(StrEnum):
     STOP = "stop"
 
 
-class _Label(NamedTuple):
-    key: str
-    words: str
-
-
 _LABELS = {
-    Choice.ONCE: _Label("y", "allow once"),
-    Choice.SESSION: _Label("s", "for the session"),
-    Choice.ALWAYS: _Label("a", "always"),
-    Choice.DENY: _Label("n", "deny"),
-    Choice.WORDS: _Label("r", "deny with words"),
-    Choice.STOP: _Label("x", "stop this call"),
-}
-_ANSWERS = {
-    Choice.ONCE: AnswerKind.ONCE,
-    Choice.SESSION: AnswerKind.SESSION,
-    Choice.ALWAYS: AnswerKind.ALWAYS,
-    Choice.DENY: AnswerKind.DENY,
+    Choice.ONCE: "[y] allow once",
+    Choice.SESSION: "[s] for the session",
+    Choice.ALWAYS: "[a] always",
+    Choice.DENY: "[n] deny",
+    Choice.WORDS: "[r] deny with words",
+    Choice.STOP: "[x] stop this call",
 }
 
 
 class _Place(NamedTuple):
-    """Where a choice stands in the rows of choices."""
+    """The place of a choice in the rows of choices."""
 
     choice: Choice
     row: int
@@ -86,7 +74,7 @@ class _Place(NamedTuple):
 
 
 class Approval(Widget, can_focus=True):
-    """See the module. `clock` gives seconds; it decides when the grace is over."""
+    """Shows one question at a time. `clock` gives seconds and decides when an answer counts."""
 
     ALLOW_SELECT = False
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"approval--{tint}" for tint in Tint} | {
@@ -131,23 +119,23 @@ class Approval(Widget, can_focus=True):
             self.answer = answer
 
     class StopRequested(Message):
-        """The call that asks is to be stopped, which is no denial."""
+        """Stop the call that asks, which is no denial."""
 
         def __init__(self, call_id: str) -> None:
             super().__init__()
             self.call_id = call_id
 
-    def __init__(self, ask_words: AskWords, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, ask_reason: AskReason, *, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self._ask_words = ask_words
+        self._ask_reason = ask_reason
         self._clock = clock
         self._question: Question | None = None
         self._since = float("-inf")
         self._answered = False
-        self._count = (1, 1)
+        self._count = 1
         self._marked: Choice | None = None
         self._top = 0
-        self._rows: list[Row] = []
+        self._rows: list[QuestionRow] = []
         self._places: list[_Place] = []
         self._laid_out = 0
 
@@ -158,9 +146,9 @@ class Approval(Widget, can_focus=True):
         return self._question
 
     def show(self, questions: tuple[Question, ...]) -> None:
-        """Show the first of these, or nothing. One that is shown already stays as it is."""
+        """Show the first of these, or nothing. A question that is shown already keeps its state."""
         question = questions[0] if questions else None
-        self._count = (1, len(questions))
+        self._count = len(questions)
         if question != self._question:
             self._question = question
             self._since = self._clock()
@@ -175,7 +163,7 @@ class Approval(Widget, can_focus=True):
 
     @property
     def takes_answers(self) -> bool:
-        """Whether the question has been on the screen for long enough, and has no answer yet."""
+        """Whether the question has been on the screen long enough and has no answer yet."""
         return self._question is not None and not self._answered and self._clock() - self._since >= GRACE_S
 
     # -- what the person does --
@@ -193,16 +181,13 @@ class Approval(Widget, can_focus=True):
         self._marked = choices[at % len(choices)]
         self.refresh()
 
-    def action_scroll_body(self, step: int) -> None:
-        self._scroll(step)
-
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         event.stop()
-        self._scroll(2)
+        self.action_scroll_body(2)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         event.stop()
-        self._scroll(-2)
+        self.action_scroll_body(-2)
 
     def focus_on_click(self) -> bool:
         return self.takes_answers
@@ -222,27 +207,27 @@ class Approval(Widget, can_focus=True):
         if question is None or not self.takes_answers or choice not in self._choices():
             return
         if choice is Choice.WORDS:
-            self._ask_words(DenyWords(question.ask_id, question.tool))
+            self._ask_reason(DenyReason(question.ask_id, question.tool))
             return
         self._answered = True
         if choice is Choice.STOP:
             self.post_message(self.StopRequested(question.call_id))
         else:
-            self.post_message(self.Answered(question.ask_id, Answer(_ANSWERS[choice])))
+            self.post_message(self.Answered(question.ask_id, Answer(AnswerKind(choice.value))))
 
     def _choices(self) -> list[Choice]:
         with_rule = self._question is not None and bool(self._question.rule)
         ruled = (Choice.SESSION, Choice.ALWAYS)
         return [choice for choice in Choice if with_rule or choice not in ruled]
 
-    def _scroll(self, step: int) -> None:
+    def action_scroll_body(self, step: int) -> None:
         self._top = max(0, min(self._top + step, len(self._rows) - self._body_height))
         self.refresh()
 
     # -- laying out and painting --
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """All of it, up to half of the screen; the choices always."""
+        """The height of the question, up to half of the screen; the choices are always shown."""
         self._lay_out(width)
         return min(len(self._rows) + self._choice_rows, max(self._choice_rows + 1, viewport.height // 2))
 
@@ -263,30 +248,20 @@ class Approval(Widget, can_focus=True):
         self._places = self._place_choices(width)
 
     def _place_choices(self, width: int) -> list[_Place]:
-        """In at most two rows: with words if they fit, else the keys alone."""
-        places = self._spread(_GAP, with_words=True, width=width)
-        return places if places[-1].row < 2 else self._spread("", with_words=False, width=width)
-
-    def _spread(self, gap: str, *, with_words: bool, width: int) -> list[_Place]:
-        places: list[_Place] = []
-        row = start = 0
-        for choice in self._choices():
-            key, words = _LABELS[choice]
-            text = f"[{key}] {words}" if with_words else f"[{key}]"
-            if start and start + len(text) > width:
-                row, start = row + 1, 0
-            places.append(_Place(choice, row, start, text))
-            start += len(text) + len(gap)
-        return places
+        """Place the choices in at most two rows: with words if they fit, else the keys alone."""
+        labels = {choice: _LABELS[choice] for choice in self._choices()}
+        places = _spread(labels, _GAP, width)
+        if places[-1].row < 2:
+            return places
+        return _spread({choice: label.partition(" ")[0] for choice, label in labels.items()}, 0, width)
 
     def _entitle(self) -> None:
         question = self._question
         if question is None:
             return
-        number, count = self._count
         asked = f"May {one_line(question.tool)} do this?"
         # Not a string, in which a name could be markup.
-        self.border_title = Content(f"{asked} · {number} of {count}" if count > 1 else asked)
+        self.border_title = Content(f"{asked} · 1 of {self._count}" if self._count > 1 else asked)
         outside = f"{key_name('pane.next')} or a click answers"
         self.border_subtitle = Content("Esc denies and stops the turn" if self.has_focus else outside)
 
@@ -295,7 +270,7 @@ class Approval(Widget, can_focus=True):
         self._entitle()
 
     def on_resize(self) -> None:
-        self._scroll(0)
+        self.action_scroll_body(0)
 
     def render_line(self, y: int) -> Strip:
         width = self.content_size.width
@@ -333,3 +308,14 @@ class Approval(Widget, can_focus=True):
 
     def _component(self, part: str) -> Style:
         return self.get_component_rich_style(f"approval--{part}")
+
+
+def _spread(labels: Mapping[Choice, str], gap: int, width: int) -> list[_Place]:
+    places: list[_Place] = []
+    row = start = 0
+    for choice, text in labels.items():
+        if start and start + len(text) > width:
+            row, start = row + 1, 0
+        places.append(_Place(choice, row, start, text))
+        start += len(text) + gap
+    return places

@@ -1,13 +1,13 @@
-"""The terminal driver: Esc without the wait, Esc without the event loop, and one way back for the terminal.
+"""The terminal driver: Esc without a delay and without the event loop, and one way to restore the terminal.
 
-Why it exists: Textual's Linux driver waits 100 ms for every plain Esc, hands it to the event loop like any
-key, and leaves the terminal broken when the process does not end through the loop. Here the input thread
-itself presses the application's `InterruptGate` and only tells the loop about it.
+Purpose: Textual's Linux driver waits 100 ms for every plain Esc, passes it to the event loop like any key,
+and leaves the terminal broken if the process does not end through the loop. Here the input thread itself
+presses the application's `InterruptGate` and only informs the loop.
 
-What it must never do: deliver a press twice (to the gate and as a key), take a piece of another key for Esc,
-wait for the event loop in the input thread, or change the order of what was typed.
+It must never deliver a press twice (to the gate and as a key), take a part of another key for Esc, wait for
+the event loop in the input thread, or change the order of what was typed.
 
-Ctrl+Z and SIGTSTP work as Textual has them: the terminal is given back, taken again on SIGCONT.
+Ctrl+Z and SIGTSTP work as in Textual: the terminal is given back, and taken again on SIGCONT.
 """
 
 from __future__ import annotations
@@ -20,45 +20,47 @@ import signal
 import termios
 import threading
 from codecs import getincrementaldecoder
-from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO, assert_never, cast
+from typing import TYPE_CHECKING, Any, Final, TextIO, assert_never, cast
 
 from textual import constants, events
 from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 
-from tui.interrupt import InterruptGate, InterruptKey, Press
-from tui.keystream import ESC, SSH_ESCAPE_WAIT, Chord, KeyStream, Pasted, Pressed, Sequence, Text, Unit
-from tui.kitty import read_report
-from tui.restore import DRAIN_LIMIT, own_terminal
-from tui.theme_terminal import ASK, ASK_NO_MORE, may_ask, read_answer
+from tui.terminal.interrupt import InterruptGate, InterruptKey, Press
+from tui.terminal.keystream import (
+    ESC,
+    SSH_ESCAPE_WAIT,
+    Answer,
+    Chord,
+    KeyStream,
+    Pasted,
+    Pressed,
+    Sequence,
+    Text,
+    Unit,
+)
+from tui.terminal.kitty import read_report
+from tui.terminal.looks import ASK, ASK_NO_MORE, may_ask, read_answer
+from tui.terminal.restore import DRAIN_LIMIT, own_terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from textual.app import App
 
-    from tui.theme_terminal import Scheme
+    from tui.terminal.looks import Scheme
 
 READ_SIZE: Final = 1 << 16
 _REPORT_ALTERNATE_KEYS: Final = "\x1b[=4;2u"
-"""Adds to the kitty flags that Textual pushed: the key's place on a US keyboard, so that Ctrl+C is found on
-a keyboard of another script too. Popped with the rest."""
-
-
-class Interruptible(Protocol):
-    """What the driver asks of the application.
-
-    One that has a true `follows_scheme` is sent `SchemeReported`.
-    """
-
-    interrupt_gate: InterruptGate
+"""Adds to the kitty flags that Textual pushed: the key's place on a US keyboard, so that Ctrl+C is found on a
+keyboard of another script too. Popped with the other flags."""
 
 
 class Interrupted(Message, bubble=False):
     """Sent to the app after a press went to the gate's target, so that the screen can show it.
 
-    It does not ask for anything to be stopped: that has happened. No key event follows.
+    It does not ask to stop anything: that has happened. No key event follows.
     """
 
     def __init__(self, press: Press) -> None:
@@ -67,7 +69,7 @@ class Interrupted(Message, bubble=False):
 
 
 class SchemeReported(Message, bubble=False):
-    """Sent to an app that follows the terminal: the terminal is dark, or light, now."""
+    """Sent to an app that follows the terminal: the terminal is now dark, or light."""
 
     def __init__(self, scheme: Scheme) -> None:
         super().__init__()
@@ -75,16 +77,12 @@ class SchemeReported(Message, bubble=False):
 
 
 class KeyParser(XTermParser):
-    """Textual's parser, fed with whole sequences: what it does not understand is dropped instead of typed."""
-
-    def of_text(self, characters: str) -> Iterator[Message]:
-        """The events of plain characters."""
-        yield from self.feed(characters)
+    """Textual's parser, given whole sequences: unknown ones are dropped instead of typed."""
 
     def of_sequence(self, sequence: str) -> Iterator[Message]:
         """The events of one whole escape sequence."""
         if read_report(sequence) is not None and (keys := list(self._sequence_to_key_events(sequence))):
-            # Past the parser's limit of 32 characters, which a word from an input method exceeds.
+            # Longer than the parser's limit of 32 characters, as a word from an input method can be.
             yield from (key for key in keys if key.key != "<ignore>")
             return
         yield from self.feed(sequence)
@@ -103,14 +101,14 @@ class KeyParser(XTermParser):
 
 
 def escape_wait(environment: Mapping[str, str]) -> float:
-    """Seconds of silence that make a lone ESC the Esc key: none when the terminal is on this machine."""
+    """Seconds of silence that make a lone ESC the Esc key: none if the terminal is on this machine."""
     return SSH_ESCAPE_WAIT if "SSH_CONNECTION" in environment else 0.0
 
 
 class CaesuraDriver(LinuxDriver):
-    """Pass it as `driver_class` to an App that has an `interrupt_gate`.
+    """The driver to pass as `driver_class` to an App that has an `interrupt_gate`, else it raises TypeError.
 
-    Raises TypeError when the app has none.
+    An app with a true `follows_scheme` is sent `SchemeReported`.
     """
 
     def __init__(
@@ -121,10 +119,11 @@ class CaesuraDriver(LinuxDriver):
         mouse: bool = True,
         size: tuple[int, int] | None = None,
     ) -> None:
-        if not isinstance(getattr(app, "interrupt_gate", None), InterruptGate):
+        gate = getattr(app, "interrupt_gate", None)
+        if not isinstance(gate, InterruptGate):
             raise TypeError("CaesuraDriver needs an App with an InterruptGate as `interrupt_gate`")
         super().__init__(app, debug=debug, mouse=mouse, size=size)
-        self._gate = cast("Interruptible", app).interrupt_gate
+        self._gate = gate
         self._terminal = own_terminal(self.fileno, cast("TextIO", self._file).fileno())
         self._file = cast("Any", self._terminal.output)
         self._reader: threading.Thread | None = None
@@ -133,7 +132,7 @@ class CaesuraDriver(LinuxDriver):
         self._wake_read, self._wake_write = os.pipe()
 
     def write(self, data: str) -> None:
-        """Write to the terminal while it is ours; before and after that there is nobody to write to."""
+        """Write to the terminal while this process has it; drop the data before and after that."""
         if self._terminal.taken and self._writer_thread is not None:
             super().write(data)
 
@@ -147,7 +146,7 @@ class CaesuraDriver(LinuxDriver):
             self._ask_scheme()
 
     def follow_scheme(self, *, follow: bool) -> None:
-        """Ask the terminal whether it is dark, and to tell of changes, from now on; or no more.
+        """Ask the terminal whether it is dark and request reports of changes, or end these reports.
 
         Nothing waits for the answer, and there may be none.
         """
@@ -162,7 +161,7 @@ class CaesuraDriver(LinuxDriver):
             self.write(ASK)
 
     def disable_input(self) -> None:
-        """Stop reading, now. What is typed from here on is for nobody."""
+        """Stop reading immediately. What is typed from now on is dropped."""
         if self._key_thread is not None:
             self._key_thread.join()
         reader, self._reader = self._reader, None
@@ -179,7 +178,7 @@ class CaesuraDriver(LinuxDriver):
             termios.tcflush(self.fileno, termios.TCIFLUSH)
 
     def stop_application_mode(self) -> None:
-        """Give the terminal back; bounded in time also when it takes no output."""
+        """Give the terminal back, in bounded time even if it accepts no output."""
         self.disable_input()
         writer, self._writer_thread = self._writer_thread, None
         if writer is not None:
@@ -189,8 +188,8 @@ class CaesuraDriver(LinuxDriver):
         self._terminal.restore()
 
     def _sigtstp_application(self, *_: object) -> None:
-        # Not in the middle of what the main thread does: it may hold the lock of the output's queue. While
-        # another program has the terminal (App.suspend) there is no output, and no loop to run this.
+        # Not while the main thread is in the middle of something: it may hold the lock of the output's queue.
+        # While another program has the terminal (App.suspend) there is no output, and no loop to run this.
         if self._auto_restart:
             self._in_loop(super()._sigtstp_application)
         else:
@@ -201,11 +200,11 @@ class CaesuraDriver(LinuxDriver):
             self._in_loop(self._continue)
 
     def _in_loop(self, callback: Callable[[], None]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nothing is taken any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed and takes nothing
             self._loop.call_soon_threadsafe(callback)
 
     def _continue(self) -> None:
-        """After a stop. One that gave no warning (SIGSTOP) has left the terminal taken: take it afresh, or a
+        """Continue after a stop. SIGSTOP gives no warning and leaves the terminal taken: take it again, or a
         second input thread would compete with the first."""
         if self._terminal.taken:
             self.suspend_application_mode()
@@ -214,13 +213,13 @@ class CaesuraDriver(LinuxDriver):
             self.resume_application_mode()
 
     def _run_input_thread(self) -> None:
-        # Textual's thread is no daemon: an exit that skips `disable_input` would wait for it for ever, with
+        # Textual's thread is no daemon: an exit that skips `disable_input` would wait for it forever, with
         # the terminal still taken.
         self._reader = threading.Thread(target=super()._run_input_thread, name="caesura-input", daemon=True)
         self._reader.start()
 
     def run_input_thread(self) -> None:
-        """Read, cut into keys, and act, until told to leave or until the terminal is gone."""
+        """Read, cut into keys, and handle them, until told to leave or until the terminal is gone."""
         keys = KeyStream(escape_wait=escape_wait(os.environ))
         parser = KeyParser(self._debug)
         decode = getincrementaldecoder("utf-8")("replace").decode
@@ -235,19 +234,17 @@ class CaesuraDriver(LinuxDriver):
                     data = self._read()
                     if data is None:
                         return
-                    units = keys.feed(decode(data), more=self._is_readable())
+                    more = bool(select.select([self.fileno], [], [], 0)[0])
+                    units = keys.feed(decode(data), more=more)
                 else:
                     continue
                 for unit in units:
                     self._handle(unit, parser)
-                for answer in keys.take_answers():
-                    if self._follows_scheme and (scheme := read_answer(answer)) is not None:
-                        self.process_message(SchemeReported(scheme))
 
     def _read(self) -> bytes | None:
-        """What is there now; None when the terminal is gone, which is then a hang-up.
+        """Available input; None if the terminal is gone, which then counts as a hang-up.
 
-        Under `nohup`, where a hang-up is ignored, it is a SIGTERM: what nobody can see or reach must end.
+        Under `nohup`, where a hang-up is ignored, it is a SIGTERM: an unreachable process must end.
         """
         try:
             data = os.read(self.fileno, READ_SIZE)
@@ -262,13 +259,10 @@ class CaesuraDriver(LinuxDriver):
             os.kill(os.getpid(), signal.SIGTERM if ignored else signal.SIGHUP)
         return None
 
-    def _is_readable(self) -> bool:
-        return bool(select.select([self.fileno], [], [], 0)[0])
-
     def _handle(self, unit: Unit, parser: KeyParser) -> None:
         match unit:
             case Text():
-                self._send_keys(parser.of_text(unit.characters))
+                self._send_keys(parser.feed(unit.characters))
             case Sequence():
                 self._send_keys(parser.of_sequence(unit.text))
             case Pasted():
@@ -277,9 +271,12 @@ class CaesuraDriver(LinuxDriver):
                 self._press(unit, parser)
             case Chord() if self._gate.armed:
                 self._press(Pressed(InterruptKey.ESCAPE, ESC), parser)
-                self._send_keys(parser.of_text(unit.character))
+                self._send_keys(parser.feed(unit.character))
             case Chord():
                 self._send_keys(parser.of_chord(unit.character))
+            case Answer():
+                if self._follows_scheme and (scheme := read_answer(unit.text)) is not None:
+                    self.process_message(SchemeReported(scheme))
             case _:
                 assert_never(unit)
 
@@ -292,10 +289,10 @@ class CaesuraDriver(LinuxDriver):
         elif pressed.raw == ESC:
             self.process_message(events.Key("escape", ESC))
         elif len(pressed.raw) == 1:
-            self._send_keys(parser.of_text(pressed.raw))
+            self._send_keys(parser.feed(pressed.raw))
         else:
             self._send_keys(parser.of_sequence(pressed.raw))
 
-    def _send_keys(self, messages: Iterator[Message]) -> None:
+    def _send_keys(self, messages: Iterable[Message]) -> None:
         for message in messages:
             self.process_message(message)

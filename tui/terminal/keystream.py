@@ -1,25 +1,25 @@
-"""What a terminal sends, cut into whole keys.
+"""Cuts the terminal's input into whole keys.
 
-Why it exists: ESC is a key and also the first byte of every other special key. Which one it is can only be
-told from what else was read at the same moment, and Textual's parser no longer knows that. So the cut is made
-here, where the reads are, and Textual's parser only ever gets whole sequences.
+Purpose: ESC is a key and also the first byte of every other special key. Only what else was read at the same
+moment tells which one it is, and Textual's parser no longer knows that. So the cut is made here, where the
+reads are, and Textual's parser only gets whole sequences.
 
-How it decides:
+Rules:
 
 - A read that is nothing but ESC, with nothing else waiting, is the Esc key at once: a terminal writes a
-  sequence in one piece. Over SSH it may arrive in two, there the stream first asks for `SSH_ESCAPE_WAIT` of
+  sequence in one piece. Over SSH it may arrive in two, so the stream first waits for `SSH_ESCAPE_WAIT` of
   silence.
 - An ESC at the end of a larger read, or right after a read that may have been cut by a full buffer, is the
   Esc key after `CUT_WAIT` of silence, remote or not.
-- ESC and a character is a `Chord`: whether that means Alt or Esc-and-a-key is for the caller to say.
-- While a bracketed paste is open, Esc and Ctrl+C are keys when they come on their own: nothing but such keys
-  between two silences of `PASTE_WAIT`. They close the paste and what was pasted so far comes first. An ESC
-  or ^C with other text around it is part of the paste.
-- What the terminal answers to questions of ours is no key: it is in no unit, `take_answers` has it. One about
-  its background may come in pieces, over a slow line, and an answer whose end is missing is dropped.
+- ESC and a character is a `Chord`: the caller decides whether that means Alt or Esc and a key.
+- While a bracketed paste is open, Esc and Ctrl+C are keys if they come alone: nothing but such keys between
+  two silences of `PASTE_WAIT`. They close the paste, and the text pasted so far comes first. An ESC or ^C
+  with other text around it is part of the paste.
+- The terminal's answers to our questions are no keys but units of their own. An answer about its background
+  may come in pieces over a slow line; one without an end is dropped.
 
-What it must never do: read, wait, look at a clock (the caller does all three, so that tests need no time), or
-lose characters that were typed.
+It must never read, wait, look at a clock (the caller does all three, so that tests need no time), or lose
+characters that were typed.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from core.values import dataclass
-from tui.interrupt import InterruptKey
-from tui.kitty import KeyEvent, read_report
+from core.base.values import Value
+from tui.terminal.interrupt import InterruptKey
+from tui.terminal.kitty import KeyEvent, read_report
 
 ESC: Final = "\x1b"
 ETX: Final = "\x03"
@@ -38,13 +38,12 @@ SSH_ESCAPE_WAIT: Final = 0.025
 CUT_WAIT: Final = 0.025
 PASTE_WAIT: Final = 0.05
 CHORD_WAIT: Final = 0.1
-"""For `ESC [`, `ESC O` and the like, which are Alt chords only if nothing follows."""
+"""Seconds for `ESC [`, `ESC O` and the like, which are Alt chords only if nothing follows."""
 SEQUENCE_WAIT: Final = 1.0
-"""For the rest of a control sequence whose beginning was read. Without it the beginning is dropped."""
+"""Seconds for the rest of a control sequence whose beginning was read, which is dropped without it."""
 
 LARGE_READ: Final = 1024
-"""Characters. After a read of this size the terminal's buffer may have been full and a sequence cut in
-two."""
+"""Characters. A read of this size may have filled the terminal's buffer and cut a sequence in two."""
 
 _PASTE_START: Final = "\x1b[200~"
 _PASTE_END: Final = "\x1b[201~"
@@ -73,57 +72,50 @@ _ANSWER_ON_SCHEME = re.compile(r"\x1b(?:\]11;.*|\[\?997;[12]n)", re.DOTALL)
 _ABSURD = re.compile(r"\d{6}|:")
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
-    """Plain characters, control characters other than ESC and Ctrl+C among them."""
+class Text(Value):
+    """Plain characters, including control characters other than ESC and Ctrl+C."""
 
     characters: str
 
 
-@dataclass(frozen=True, slots=True)
-class Sequence:
+class Sequence(Value):
     """One whole escape sequence: a special key, a mouse report, an answer of the terminal."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Chord:
-    """ESC and `character` in one go."""
+class Chord(Value):
+    """ESC and `character` in one read."""
 
     character: str
 
 
-@dataclass(frozen=True, slots=True)
-class Pasted:
+class Pasted(Value):
     """The text of a bracketed paste, whole or as far as it came."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Pressed:
-    """Esc or Ctrl+C, in whichever encoding; `raw` is what was read. `held` is the key's own repetition, which
-    a terminal of the kitty kind may tell apart from a second press."""
+class Pressed(Value):
+    """Esc or Ctrl+C in any encoding; `raw` is what was read. `held` marks a key repetition, which a terminal
+    with the kitty protocol may distinguish from a second press."""
 
     key: InterruptKey
     raw: str
     held: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """One whole answer of the terminal that somebody waits for and that is no key."""
+class Answer(Value):
+    """One whole answer of the terminal to a question of ours; not a key."""
 
     text: str
 
 
-Unit = Text | Sequence | Chord | Pasted | Pressed
-_Cut = Unit | _Answer
+Unit = Text | Sequence | Chord | Pasted | Pressed | Answer
 
 
 class _OpenPaste:
-    """A paste that has begun. `burst` is what came since the last silence."""
+    """An open paste. `burst` is what came since the last silence."""
 
     def __init__(self) -> None:
         self._parts: list[str] = []
@@ -131,7 +123,7 @@ class _OpenPaste:
         self._end_so_far = ""
 
     def feed(self, data: str) -> tuple[str, str] | None:
-        """Add what was read. When the end mark is in it: the whole paste, and what came after it."""
+        """Add what was read. If it contains the end mark, return the whole paste and what came after it."""
         if not data.startswith(_PASTE_END[len(self._end_so_far) :][: len(data)]):
             (self._burst or self._parts).append(self._end_so_far)
             self._end_so_far = ""
@@ -152,7 +144,7 @@ class _OpenPaste:
         return bool(self._burst)
 
     def settle(self) -> tuple[str, list[Unit]] | None:
-        """At a silence. When the burst was keys only: the text before it, and the keys."""
+        """Handle a silence. If the burst was only keys, return the text before it and the keys."""
         burst = ""
         if sum(map(len, self._burst)) <= _LONGEST_KEYS_IN_PASTE:
             burst = "".join(self._burst) + self._end_so_far
@@ -166,9 +158,9 @@ class _OpenPaste:
 
 
 class KeyStream:
-    """Feed it each read; when `patience` seconds pass without one, tell it by `expire`.
+    """The input stream. Pass each read to `feed`; call `expire` after `patience` seconds without one.
 
-    `escape_wait` in seconds: silence asked for after a lone ESC; 0 for a local terminal.
+    `escape_wait` is the silence, in seconds, to wait for after a lone ESC; 0 for a local terminal.
     """
 
     def __init__(self, *, escape_wait: float) -> None:
@@ -176,11 +168,10 @@ class KeyStream:
         self._tail = ""
         self._paste: _OpenPaste | None = None
         self._maybe_cut = False
-        self._answers: list[str] = []
 
     @property
     def patience(self) -> float | None:
-        """Seconds of silence after which to call `expire`; None when silence would change nothing."""
+        """Seconds of silence after which to call `expire`; None if silence would change nothing."""
         if self._paste is not None:
             return PASTE_WAIT if self._paste.has_burst else None
         if self._tail == ESC:
@@ -195,14 +186,14 @@ class KeyStream:
         return CUT_WAIT if self._maybe_cut else None
 
     def feed(self, data: str, *, more: bool) -> list[Unit]:
-        """Cut what was read now; `more` says that the next read will not have to wait."""
+        """Cut the latest read; `more` means that the next read will not have to wait."""
         before = self._tail
         lone = not data.strip(ESC)
         after_doubt = self._maybe_cut or bool(before)
         esc_in_doubt = after_doubt if lone else data.endswith(ESC)
         self._maybe_cut = more or len(data) >= LARGE_READ or esc_in_doubt
         units = self._take(before + data if self._paste is None else data)
-        # A string that its second read does not end is none: else typing after Alt+] would be swallowed.
+        # A string that its second read does not end is not one: otherwise text after Alt+] would be lost.
         no_string = (
             bool(before)
             and self._tail.startswith(before)
@@ -214,7 +205,7 @@ class KeyStream:
         return units
 
     def expire(self) -> list[Unit]:
-        """The silence that `patience` named has passed: decide what was open."""
+        """Decide what was open, because the silence of `patience` has passed."""
         self._maybe_cut = False
         if self._paste is not None:
             settled = self._paste.settle()
@@ -224,17 +215,7 @@ class KeyStream:
             pasted, keys = settled
             return [Pasted(pasted), *keys] if pasted else keys
         tail, self._tail = self._tail, ""
-        cut, _ = _cut(tail, final=True)
-        return self._without_answers(cut)
-
-    def take_answers(self) -> list[str]:
-        """What the terminal has answered since the last call, each a whole sequence."""
-        answers, self._answers = self._answers, []
-        return answers
-
-    def _without_answers(self, cut: list[_Cut]) -> list[Unit]:
-        self._answers += [unit.text for unit in cut if isinstance(unit, _Answer)]
-        return [unit for unit in cut if not isinstance(unit, _Answer)]
+        return _cut(tail, final=True)[0]
 
     def _take(self, data: str) -> list[Unit]:
         units: list[Unit] = []
@@ -248,26 +229,26 @@ class KeyStream:
                 data = ended[1]
             before, mark, data = data.partition(_PASTE_START)
             cut, self._tail = _cut(before, final=bool(mark))
-            units += self._without_answers(cut)
+            units += cut
             if not mark:
                 return units
             self._paste = _OpenPaste()
 
 
 def _cut_end_mark(data: str) -> int:
-    """How many characters at the end of `data` may be the beginning of an end mark."""
+    """The number of characters at the end of `data` that may be the beginning of an end mark."""
     for length in range(len(_PASTE_END) - 1, 0, -1):
         if data.endswith(_PASTE_END[:length]):
             return length
     return 0
 
 
-def _cut(data: str, *, final: bool) -> tuple[list[_Cut], str]:
-    """Cut `data` into units and the beginning of one that is not whole yet.
+def _cut(data: str, *, final: bool) -> tuple[list[Unit], str]:
+    """Cut `data` into units and the beginning of an incomplete one.
 
     With `final` nothing more belongs to it and nothing is left over.
     """
-    units: list[_Cut] = []
+    units: list[Unit] = []
     position = 0
     while position < len(data):
         if found := _TEXT.match(data, position):
@@ -282,7 +263,7 @@ def _cut(data: str, *, final: bool) -> tuple[list[_Cut], str]:
             units.append(Sequence(found[0]))
         elif found := _STRING.match(data, position):
             if _ANSWER_ON_SCHEME.fullmatch(found[0]):
-                units.append(_Answer(found[0]))
+                units.append(Answer(found[0]))
         elif not final and _may_grow(data, position):
             return units, data[position:]
         elif found := _CSI_BROKEN.match(data, position):
@@ -315,8 +296,8 @@ def _escape(following: str) -> tuple[Unit, int]:
     return Chord(following), 2
 
 
-def _control_sequence(sequence: str) -> list[_Cut]:
-    """One CSI sequence as the key that it is, or nothing: releases, and answers that nobody waits for.
+def _control_sequence(sequence: str) -> list[Unit]:
+    """A CSI sequence as a key, or nothing: key releases, and answers that nothing waits for.
 
     Textual would type what it does not understand into the prompt.
     """
@@ -324,7 +305,7 @@ def _control_sequence(sequence: str) -> list[_Cut]:
         return []
     if _ANSWER.match(sequence):
         if _ANSWER_ON_SCHEME.fullmatch(sequence):
-            return [_Answer(sequence)]
+            return [Answer(sequence)]
         return [Sequence(sequence)] if _ANSWER_OF_USE.fullmatch(sequence) else []
     report = read_report(sequence)
     if report is None:

@@ -1,10 +1,10 @@
 """Keys reported as CSI sequences: the kitty keyboard protocol and xterm's modifyOtherKeys.
 
-Why it exists: Textual's parser fails on the sub-fields that terminals may add (event types, alternate keys),
-and whether a report is a *press* of exactly Esc or Ctrl+C must be known before anything else looks at it.
+Purpose: Textual's parser fails on the sub-fields that terminals may add (event types, alternate keys), and
+whether a report is a *press* of exactly Esc or Ctrl+C must be known before anything else handles it.
 
-What it must never do: take a release, a copy chord such as Ctrl+Shift+C, or another layout's key in the place
-of C for an interruption.
+It must never take a release, a copy chord such as Ctrl+Shift+C, or another layout's key in the place of C for
+an interruption.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from __future__ import annotations
 import enum
 import re
 import sys
-from dataclasses import replace
 
-from core.values import dataclass
-from tui.interrupt import InterruptKey
+from msgspec.structs import replace
+
+from core.base.values import Value
+from tui.terminal.interrupt import InterruptKey
 
 _REPORT = re.compile(
     r"\x1b\["
@@ -24,9 +25,9 @@ _REPORT = re.compile(
     r"(?P<final>[u~A-FHPQS])"  # not R: that is also the answer to "where is the cursor?"
 )
 _LOCKS = 64 | 128
-"""Caps lock and num lock are reported among the modifiers and change none of our keys."""
+"""Bits of caps lock and num lock, which are reported among the modifiers and change none of our keys."""
 _FIRST_OTHER_SCRIPT = 0x250
-"""From here on code points are not Latin: the key is then named by its place on a US keyboard."""
+"""The first code point that is not Latin; from here on a key is named by its place on a US keyboard."""
 
 
 class KeyEvent(enum.Enum):
@@ -37,8 +38,7 @@ class KeyEvent(enum.Enum):
     RELEASE = 3
 
 
-@dataclass(frozen=True, slots=True)
-class KeyReport:
+class KeyReport(Value):
     """One report. `code` is a code point, `modifiers` a bit set (shift 1, alt 2, ctrl 4, ... locks excluded),
     `text` the code points that the key typed, colon-separated, `final` the last byte of the sequence."""
 
@@ -50,7 +50,7 @@ class KeyReport:
 
     @property
     def interrupt(self) -> InterruptKey | None:
-        """The interruption key that this is, held down or freshly pressed, else None."""
+        """The interruption key that was pressed or is held down, else None."""
         if self.final != "u" or self.event is KeyEvent.RELEASE:
             return None
         match self.code, self.modifiers:
@@ -72,7 +72,7 @@ class KeyReport:
 
 
 def read_report(sequence: str) -> KeyReport | None:
-    """Read one whole CSI sequence; None when it is no key report (a mouse report, an answer, a plain
+    """Parse one whole CSI sequence; None if it is no key report (a mouse report, an answer, a plain
     arrow)."""
     found = _REPORT.fullmatch(sequence)
     if found is None or not found["code"]:

@@ -1,10 +1,10 @@
-"""What the terminal shows by itself: dark or light, and how many colours it has.
+"""What the terminal shows by itself: dark or light, and how many colors it has.
 
-A terminal is asked for its background (OSC 11) and to tell of changes (mode 2031); neither answer is waited
-for, and a terminal that gives none is dark. What it says by itself comes from `COLORFGBG`. Where a question
-would be drawn as text instead of being answered or ignored, none is asked.
+A terminal is asked for its background (OSC 11) and for reports of changes (mode 2031). Nothing waits for an
+answer, and a terminal without one counts as dark. `COLORFGBG` is known without asking. Nothing is asked where
+a question would be drawn as text instead of being answered or ignored.
 
-Pure: who writes and reads is the driver.
+Pure functions: the driver writes and reads.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import enum
 import re
 from typing import TYPE_CHECKING, Final
 
-from core.values import dataclass
+from core.base.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ASK: Final = "\x1b]11;?\x07\x1b[?2031h"
-"""What is the background? And tell when dark becomes light."""
+"""Asks for the background and for reports of changes between dark and light."""
 ASK_NO_MORE: Final = "\x1b[?2031l"
 
 _SPEAKS_NO_OSC = re.compile(r"|dumb|unknown|linux.*|eterm.*|cons25.*|vt\d.*|sun.*|wyse.*|ansi|cygwin|emacs")
@@ -28,20 +28,20 @@ _RGB = re.compile(r"rgba?:([\da-f]{1,4})/([\da-f]{1,4})/([\da-f]{1,4})(?:/[\da-f
 _HEX = re.compile(r"#((?:[\da-f]{3}){1,4})", re.IGNORECASE)
 _SCHEME = re.compile(r"\x1b\[\?997;([12])n")
 _LIGHT_NUMBERS: Final = frozenset({7, *range(9, 16)})
-"""Of the sixteen colours, those that are a light background."""
+"""The numbers of the sixteen colors that are a light background."""
 _MIDDLE: Final = 0.18
 """The luminance from which black is easier to read than white."""
 
 
 class Scheme(enum.Enum):
-    """How the terminal looks by itself."""
+    """Whether the terminal itself is dark or light."""
 
     DARK = "dark"
     LIGHT = "light"
 
 
 def scheme_of_environment(environment: Mapping[str, str]) -> Scheme | None:
-    """What `COLORFGBG` says, such as `15;0` or `0;default;15`; None if it says nothing."""
+    """The scheme in `COLORFGBG`, such as `15;0` or `0;default;15`; None if it is missing or unclear."""
     number = environment.get("COLORFGBG", "").rpartition(";")[2]
     if not number.isascii() or not number.isdigit() or int(number[:3]) > 15:
         return None
@@ -54,7 +54,7 @@ def may_ask(environment: Mapping[str, str]) -> bool:
 
 
 def read_answer(sequence: str) -> Scheme | None:
-    """What a whole sequence says of the scheme: an answer about the background, or a report of a change."""
+    """The scheme in a whole sequence: an answer about the background, or a report of a change."""
     if found := _SCHEME.fullmatch(sequence):
         return Scheme.DARK if found[1] == "1" else Scheme.LIGHT
     if found := _BACKGROUND.fullmatch(sequence):
@@ -63,16 +63,15 @@ def read_answer(sequence: str) -> Scheme | None:
 
 
 def has_few_colours(environment: Mapping[str, str]) -> bool:
-    """Whether there are sixteen colours or less, so that shades cannot be told apart; as rich has it."""
+    """Whether there are at most sixteen colors, so that shades cannot be distinguished; same rule as rich."""
     if environment.get("COLORTERM", "").strip().lower() in ("truecolor", "24bit"):
         return False
     return environment.get("TERM", "").strip().lower().rpartition("-")[2] not in ("256color", "kitty")
 
 
-@dataclass(frozen=True, slots=True)
-class TerminalLooks:
-    """What a theme has to fit. `scheme` is what is known before the terminal has answered, `no_colours` that
-    the person wants none (`NO_COLOR`), and gets shades of grey."""
+class TerminalLooks(Value):
+    """What a theme has to fit. `scheme` is what is known before the terminal has answered; `no_colours` means
+    that the user wants none (`NO_COLOR`) and gets shades of gray."""
 
     scheme: Scheme = Scheme.DARK
     few_colours: bool = False

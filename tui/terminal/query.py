@@ -1,6 +1,6 @@
-"""One question to a terminal that nobody else is reading: does it report keys by kitty's protocol?
+"""Asks a terminal that nothing else is reading whether it reports keys with the kitty protocol.
 
-For `caesura doctor` alone; with a screen the driver owns the terminal, and this must not be used. It never
+Only for `caesura doctor`; with a screen the driver owns the terminal, and this must not be used. It never
 waits longer than its bound, leaves the terminal's settings as they were, and asks nothing from the
 background, where a question would stop the process.
 """
@@ -17,16 +17,16 @@ from typing import Final
 ANSWER_WITHIN_S: Final = 0.3
 
 _ASK: Final = b"\x1b[?u\x1b[c"
-"""The flags of the protocol, and what every terminal answers: behind that nothing more is to come."""
+"""Asks for the flags of the protocol, then for what every terminal answers: nothing comes after that."""
 
 _LAST: Final = re.compile(rb"\x1b\[\?[\d;]*c")
 _FLAGS: Final = re.compile(rb"\x1b\[\?\d+u")
 _LOCAL_FLAGS: Final = 3
-"""Where `termios.tcgetattr` has them."""
+"""The index of the local flags in the result of `termios.tcgetattr`."""
 
 
 def reports_keys_in_full(fd_in: int, fd_out: int, *, within_s: float = ANSWER_WITHIN_S) -> bool | None:
-    """Ask, and wait for the answer; None if there is no terminal, or none that answers. Blocking."""
+    """Ask and wait for the answer; None without a terminal or an answer. Blocking."""
     try:
         if not (os.isatty(fd_in) and os.isatty(fd_out)) or os.tcgetpgrp(fd_in) != os.getpgrp():
             return None

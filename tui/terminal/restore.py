@@ -1,11 +1,11 @@
-"""The terminal as it was before: one way back for every exit.
+"""Restores the terminal, in one way for every exit.
 
-Why it exists: normal exit, crash, signal and a blocked event loop must all leave the same terminal behind,
-and the last of them gets no help from the loop or from Textual. So what has to be undone is known here, and
-undone by plain system calls from whichever thread gets there first.
+Purpose: normal exit, crash, signal and a blocked event loop must all leave the same terminal behind, and the
+last of them gets no help from the loop or from Textual. So everything to undo is known here, and undone by
+plain system calls from whichever thread comes first.
 
-What it must never do: wait without a limit (the terminal may be stopped, slow or gone), undo twice (the
-shell's own kitty flags would be popped), or touch a terminal that was not taken.
+It must never wait without a limit (the terminal may be stopped, slow or gone), undo twice (which would pop
+the shell's own kitty flags), or touch a terminal that was not taken.
 
 Not solved: SIGKILL, and a C extension that blocks while it holds the interpreter lock, leave the terminal as
 it is.
@@ -55,8 +55,8 @@ _STEP: Final = 0.05
 class TerminalOutput(io.TextIOBase):
     """The file that frames are written to.
 
-    Unlike a plain file it survives a terminal that is gone, swallows what comes after the terminal was given
-    back, and while it waits for a slow terminal it can be told to stop waiting.
+    Unlike a plain file it survives a terminal that is gone, drops output after the terminal was given back,
+    and can be told to stop waiting for a slow terminal.
     """
 
     def __init__(self, fd: int) -> None:
@@ -93,11 +93,11 @@ class TerminalOutput(io.TextIOBase):
             self._send(text.encode("utf-8", "replace"))
 
     def reopen(self) -> None:
-        """Take output again after `finish`."""
+        """Accept output again after `finish`."""
         self._give_up_at = float("inf")
 
     def finish(self, seconds: float) -> None:
-        """Give what is still unsent so many seconds; after that everything written is dropped."""
+        """Give unsent output `seconds` more; drop everything written after that."""
         self._give_up_at = min(self._give_up_at, time.monotonic() + seconds)
 
     def send_last(self, text: str, seconds: float) -> None:
@@ -121,18 +121,18 @@ class TerminalOutput(io.TextIOBase):
             except BlockingIOError:
                 continue
             except (OSError, ValueError):
-                # The terminal is gone: the input side notices and says so.
+                # The terminal is gone; the input side notices and reports it.
                 self._give_up_at = 0.0
 
     def close(self) -> None:
-        """The terminal outlives us; there is nothing to close before the process ends."""
+        """Do nothing: the terminal stays open until the process ends."""
 
 
 def _open_writable(fd: int) -> tuple[int, int]:
     """A descriptor for the terminal of `fd` whose writes do not block, and how much to write at once.
 
-    Opened anew because O_NONBLOCK set on `fd` would be shared with the shell. Where that is not allowed
-    (after `su`) the old one is used in portions that a terminal which is ready takes.
+    The terminal is opened again because O_NONBLOCK set on `fd` would be shared with the shell. Where that is
+    not allowed (after `su`), `fd` itself is used with portions that a ready terminal accepts.
     """
     with contextlib.suppress(OSError):
         return _reopen(os.ttyname(fd)), 1 << 16
@@ -146,34 +146,29 @@ def _reopen(path: str) -> int:
 
 
 class Terminal:
-    """The terminal that this process draws on, and whether it is ours at the moment."""
+    """The terminal that this process draws on, and whether it is taken at the moment."""
 
     def __init__(self, input_fd: int, output_fd: int) -> None:
         self._input_fd = input_fd
         self._attributes: list[Any] | None = None
         self._lock = threading.Lock()
-        self._taken = False
+        self.taken = False
         self.output = TerminalOutput(output_fd)
 
-    @property
-    def taken(self) -> bool:
-        return self._taken
-
     def take(self) -> None:
-        """Remember the terminal as it is. Call before anything about it is changed."""
+        """Remember the terminal's state. Call this before changing anything about it."""
         with contextlib.suppress(termios.error):
             self._attributes = termios.tcgetattr(self._input_fd)
         self.output.reopen()
-        self._taken = True
+        self.taken = True
 
     def restore(self) -> bool:
         """Give the terminal back. True for the call that did it; every other one does nothing.
 
-        Callable from any thread, and bounded: about `RESTORE_LIMIT` seconds, twice that when a frame is
-        stuck.
+        Callable from any thread, and bounded: about `RESTORE_LIMIT` seconds, twice that if a frame is stuck.
         """
         with self._lock:
-            if not self._taken:
+            if not self.taken:
                 return False
             with _not_stopped_in_background():
                 self.output.send_last(LEAVE, RESTORE_LIMIT)
@@ -183,14 +178,13 @@ class Terminal:
                 if self._attributes is not None:
                     with contextlib.suppress(termios.error):
                         termios.tcsetattr(self._input_fd, termios.TCSANOW, self._attributes)
-            self._taken = False
+            self.taken = False
             return True
 
 
 @contextlib.contextmanager
 def _not_stopped_in_background() -> Iterator[None]:
-    """Without this, a process in the background is stopped for touching the terminal instead of restoring
-    it."""
+    """Keep a background process from being stopped for touching the terminal, so that it can restore it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
     try:
         yield
@@ -202,7 +196,7 @@ _terminal: Terminal | None = None
 
 
 def own_terminal(input_fd: int, output_fd: int) -> Terminal:
-    """The one terminal of this process, from now on the one that `restore_terminal` restores."""
+    """Create the one terminal of this process, which `restore_terminal` restores from now on."""
     global _terminal
     if _terminal is None:
         atexit.register(restore_terminal)

@@ -1,41 +1,38 @@
 """Themes as data: a TOML file becomes a validated `CaesuraTheme`.
 
-A file is found by its name, `NAME.toml`, so that the one theme that the first frame needs costs one file,
-however many there are. The person's folder goes before ours: `caesura-dark.toml` there is a dark theme of
-their own, for `auto` too.
+A file is found by its name, `NAME.toml`, so that the theme of the first frame costs one file, however many
+there are. The user's folder takes precedence over ours: `caesura-dark.toml` there is their own dark theme,
+for `auto` too.
 
-What it must never do: wait for a file (a pipe is none), read more than `LONGEST` bytes of one, or let a bad
-file cost more than itself: every mistake becomes a sentence that names the file, the key and the nearest
-valid key.
+It must never wait for a file (a pipe is refused), read more than `LONGEST` bytes of one, or let a bad file
+affect others: every mistake becomes a sentence that names the file, the key and the nearest valid key.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 import tomllib
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import themes
-from core.errors import CaesuraError
-from tui.theme_palette import CaesuraTheme, Palette, Roles
+from core.base.errors import CaesuraError
+from core.base.regular_file import FileTooLarge, NotRegularFile, read_regular
+from tui.theme.palette import CaesuraTheme, Palette, Roles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 AUTO = "auto"
-"""No theme's name: it stands for the one that fits the terminal."""
+"""Not the name of a theme: it stands for the one that fits the terminal."""
 
 # Not `importlib.resources`, which costs 4 ms before the first frame; a wheel is always unpacked.
 BUILTIN = Path(themes.__path__[0])
 
 LONGEST = 1 << 16
-"""Bytes of a file."""
+"""The maximum size of a file, in bytes."""
 MOST = 200
-"""Files of a folder that are looked at, in the order of their names."""
+"""The maximum number of files read from a folder, in the order of their names."""
 LONGEST_DESCRIPTION = 80
 
 _HEX = re.compile(r"#[0-9a-fA-F]{6}")
@@ -43,25 +40,21 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
 class ThemeError(CaesuraError):
-    """A theme cannot be used. Its text names the file and every mistake in it."""
+    """A theme cannot be used. The text names the file and every mistake in it."""
 
 
 class FoundTheme(NamedTuple):
-    """A theme and whether it is the person's own."""
+    """A theme and whether it is the user's own."""
 
     theme: CaesuraTheme
     own: bool
 
 
 class LoadedThemes(NamedTuple):
-    """What was found, by name: the usable themes, and one sentence per file that is of no use."""
+    """The usable themes by name, and one sentence per unusable file."""
 
     found: tuple[FoundTheme, ...]
     errors: tuple[str, ...]
-
-    @property
-    def themes(self) -> tuple[CaesuraTheme, ...]:
-        return tuple(found.theme for found in self.found)
 
 
 def parse_theme(text: str, source: str) -> CaesuraTheme:
@@ -74,30 +67,27 @@ def parse_theme(text: str, source: str) -> CaesuraTheme:
 
 
 def load_theme(name: str, own: Path | None = None, folder: Path = BUILTIN) -> CaesuraTheme:
-    """The theme of this name, the person's `own` before the one that ships in `folder`.
+    """The theme of this name; the user's `own` takes precedence over the one that ships in `folder`.
 
-    Raises `ThemeError` if there is none, or if the first that there is is broken.
+    Raises `ThemeError` if there is none, or if the first one found is broken.
     """
     if _NAME.fullmatch(name) and name != AUTO:
         for place in (own, folder):
-            if place is not None and _is_there(file := place / f"{name}.toml"):
+            file = place / f"{name}.toml" if place is not None else None
+            # A dangling link has to be reported.
+            if file is not None and (file.is_symlink() or file.exists()):
                 return _load(file)
     raise ThemeError(f"There is no theme {name!r}{_nearest(name, theme_names(own, folder))}.")
 
 
-def load_builtin(name: str, folder: Path = BUILTIN) -> CaesuraTheme:
-    """The theme that ships under this name. Raises `ThemeError` if there is none or it is broken."""
-    return load_theme(name, None, folder)
-
-
 def theme_names(own: Path | None = None, folder: Path = BUILTIN) -> list[str]:
-    """The names of all files, of which none is opened: some may be broken."""
+    """The names of all files. None is opened, so some may be broken."""
     stems = {stem for place in (own, folder) if place is not None for stem in _stems(place)}
     return sorted(stem for stem in stems if _NAME.fullmatch(stem) and stem != AUTO)
 
 
 def load_all(own: Path | None = None, folder: Path = BUILTIN) -> LoadedThemes:
-    """Every theme there is; reads a file for each, so it is for a thread."""
+    """All themes; reads a file for each, so call it in a thread."""
     found: dict[str, FoundTheme] = {}
     errors: list[str] = []
     for place in (own, folder):
@@ -119,40 +109,30 @@ def _stems(folder: Path) -> list[str]:
         return []
 
 
-def _is_there(file: Path) -> bool:
-    """Something is, even if it is a dangling link, which has to be told."""
-    return file.is_symlink() or file.exists()
-
-
 def _load(file: Path) -> CaesuraTheme:
+    """Read a regular file, or a link to one."""
     try:
-        text = _read(file)
+        text = read_regular(file, LONGEST).decode("utf-8")
+    except NotRegularFile:
+        reason = "it is not a regular file"
+    except FileTooLarge:
+        reason = f"it is larger than {LONGEST // 1024} KiB"
     except (OSError, UnicodeDecodeError) as error:
-        raise ThemeError(f"Theme {file.name} cannot be read: {error}.") from None
-    return parse_theme(text, file.name)
-
-
-def _read(file: Path) -> str:
-    """A regular file, or a link to one. Opening a pipe would wait for a writer without the flag."""
-    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    with os.fdopen(descriptor, "rb") as handle:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ThemeError(f"Theme {file.name} cannot be read: it is not a regular file.")
-        data = handle.read(LONGEST + 1)
-    if len(data) > LONGEST:
-        raise ThemeError(f"Theme {file.name} cannot be read: it is larger than {LONGEST // 1024} KiB.")
-    return data.decode("utf-8")
+        reason = str(error)
+    else:
+        return parse_theme(text, file.name)
+    raise ThemeError(f"Theme {file.name} cannot be read: {reason}.")
 
 
 def _nearest(key: str, known: list[str]) -> str:
-    import difflib  # only a mistake needs it
+    import difflib  # only mistakes need it
 
     near = difflib.get_close_matches(key, known, n=1)
     return f" (did you mean {near[0]!r}?)" if near else f" (known: {', '.join(known)})"
 
 
 class _Reader:
-    """Reads one document and collects every mistake, so that a person mends the file once."""
+    """Reads one document and collects every mistake, so that a user can fix all of them at once."""
 
     def __init__(self, source: str) -> None:
         self._source = source
@@ -167,8 +147,8 @@ class _Reader:
         description = self._description(document)
         colors = self._table(document, "colors")
         variables = self._table(document, "variables")
-        known_colors = [field.name for field in fields(Palette)]
-        known_roles = [field.name.replace("_", "-") for field in fields(Roles)]
+        known_colors = list(Palette.__struct_fields__)
+        known_roles = [name.replace("_", "-") for name in Roles.__struct_fields__]
         self._refuse_unknown(colors, known_colors, "[colors] ")
         self._refuse_unknown(variables, known_roles, "[variables] ")
         hexes = {key: self._color(colors, key, "[colors] ") for key in known_colors}
@@ -180,7 +160,7 @@ class _Reader:
         return CaesuraTheme(name, bool(dark), palette, roles, description)
 
     def _name(self, document: Mapping[str, object]) -> str:
-        """That of the file; said in the file too, it must be the same."""
+        """The name of the file; a name in the document must be the same."""
         stem = Path(self._source).stem
         if not _NAME.fullmatch(stem):
             self._mistakes.append("the file's name must be of small letters, digits and hyphens, at most 40")

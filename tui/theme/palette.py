@@ -1,20 +1,18 @@
-"""What a theme is: its colours, checked, and how they become a Textual theme.
+"""What a theme is: its checked colors, and how they become a Textual theme.
 
-Every colour that our CSS names is given here, none is left for Textual to derive: what it derives is not
+Every color that our CSS names is set here and none is left for Textual to derive: derived colors are not
 always legible.
 """
 
 from __future__ import annotations
 
-from dataclasses import fields
-
+from msgspec.structs import asdict
 from textual.theme import Theme
 
-from core.values import dataclass
+from core.base.values import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Palette:
+class Palette(Value):
     """The required `[colors]`, each `#rrggbb`; the names are Textual's."""
 
     primary: str
@@ -29,11 +27,10 @@ class Palette:
     error: str
 
 
-@dataclass(frozen=True, slots=True)
-class Roles:
-    """Our own colours, the optional `[variables]`; in CSS each is `$` and its name with hyphens.
+class Roles(Value):
+    """Our own colors, the optional `[variables]`; in CSS each is `$` and its name with hyphens.
 
-    `muted` is secondary text, `reasoning` the model's reasoning, `user_prompt` what the user said,
+    `muted` is secondary text, `reasoning` the model's reasoning, `user_prompt` the user's prompts,
     `notice_stopped` the notice after a stop, `border` a border with and `border_blurred` one without focus,
     `selection` the background of selected text.
     """
@@ -48,7 +45,7 @@ class Roles:
 
     @classmethod
     def of(cls, palette: Palette, **given: str) -> Roles:
-        """Those that are `given`, the rest from the palette."""
+        """The `given` colors, and the others from the palette."""
         muted = _mix(palette.foreground, palette.background, 0.35)
         derived = {
             "muted": muted,
@@ -62,9 +59,8 @@ class Roles:
         return cls(**derived | given)
 
 
-@dataclass(frozen=True, slots=True)
-class CaesuraTheme:
-    """One theme, checked. `description` is a few words for the list of themes, or empty."""
+class CaesuraTheme(Value):
+    """One checked theme. `description` is a few words for the list of themes, or empty."""
 
     name: str
     dark: bool
@@ -73,16 +69,25 @@ class CaesuraTheme:
     description: str = ""
 
     def to_textual(self) -> Theme:
-        return Theme(
-            name=self.name,
-            dark=self.dark,
-            **{field.name: getattr(self.colors, field.name) for field in fields(Palette)},
-            variables=_css_variables(self.colors, self.roles),
-        )
+        """The theme with our variables, and Textual's variables that have to agree with them."""
+        colors, roles = asdict(self.colors), asdict(self.roles)
+        selection = roles.pop("selection")
+        texts = ("primary", "secondary", "accent", "success", "warning", "error")
+        variables = {
+            **{name.replace("_", "-"): color for name, color in roles.items()},
+            **{f"text-{name}": colors[name] for name in texts},
+            **{f"scrollbar-background{state}": self.colors.surface for state in ("", "-hover", "-active")},
+            **{f"scrollbar{state}": self.roles.border_blurred for state in ("", "-hover", "-active")},
+            "foreground-muted": self.roles.muted,
+            "text-muted": self.roles.muted,
+            "input-selection-background": selection,
+            "screen-selection-background": selection,
+        }
+        return Theme(name=self.name, dark=self.dark, variables=variables, **colors)
 
 
 def default_css_variables(theme: Theme) -> dict[str, str]:
-    """For `App.get_theme_variable_defaults`: CSS with our variables also loads under a foreign theme."""
+    """Variables for `App.get_theme_variable_defaults`: our CSS also loads under a foreign theme."""
     made = theme.to_color_system().generate()
     return {
         "muted": made["foreground-muted"],
@@ -92,24 +97,7 @@ def default_css_variables(theme: Theme) -> dict[str, str]:
     }
 
 
-def _css_variables(colors: Palette, roles: Roles) -> dict[str, str]:
-    """Our variables, and those of Textual that have to agree with them."""
-    own = {field.name.replace("_", "-"): getattr(roles, field.name) for field in fields(Roles)}
-    selection = own.pop("selection")
-    texts = ("primary", "secondary", "accent", "success", "warning", "error")
-    return {
-        **own,
-        **{f"text-{name}": getattr(colors, name) for name in texts},
-        **{f"scrollbar-background{state}": colors.surface for state in ("", "-hover", "-active")},
-        **{f"scrollbar{state}": roles.border_blurred for state in ("", "-hover", "-active")},
-        "foreground-muted": roles.muted,
-        "text-muted": roles.muted,
-        "input-selection-background": selection,
-        "screen-selection-background": selection,
-    }
-
-
 def _mix(color: str, other: str, share: float) -> str:
-    """`share` of the other colour in this one; both `#rrggbb`."""
+    """Mix `share` of the other color into this one; both `#rrggbb`."""
     pairs = ((int(color[i : i + 2], 16), int(other[i : i + 2], 16)) for i in (1, 3, 5))
     return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in pairs)

@@ -1,7 +1,7 @@
-"""The card of one call: what its row says in each state, and what it unfolds to.
+"""The card of a call: the text of its row in each state, and its details when unfolded.
 
-A card knows nothing of the screen. It is changed by the events of its call alone, and never after the last
-one: what has ended stays as it ended (U8). No meaning is in a colour only: each state has a mark and words.
+A card does not know the screen. Only events of its call change it, and none after the last one: an ended card
+does not change (U8). No meaning is expressed by color alone: each state has a mark and words.
 """
 
 from __future__ import annotations
@@ -9,29 +9,31 @@ from __future__ import annotations
 import pickle
 import re
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
-from core.events import ShownKind
-from core.messages import ResultStatus
-from tui.blocks import PLAIN, CardRow, Look, Part, Prefix, Prose
-from tui.card_details import INDENT, argument_blocks, result_blocks
-from tui.notices import duration, refusal, stop_words
-from tui.output import one_line
+from core.model.messages import ResultStatus
+from core.operations.events import ShownKind
+from tui.base.format import format_duration
+from tui.base.printable import one_line
+from tui.transcript.card_details import INDENT, argument_blocks, result_blocks
+from tui.transcript.markdown.blocks import PLAIN, CardRow, Prefix, Prose
+from tui.transcript.markdown.spans import Look, Part
+from tui.transcript.notices import refusal, stop_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from core.events import BackgroundEnded, CallEnded, Shown, StopProof
-    from tui.blocks import Block
+    from core.operations.events import BackgroundEnded, CallEnded, Shown, StopReport
+    from tui.transcript.markdown.blocks import Block
 
 NAME_CHARACTERS = 40
 CALLS_LISTED = 40
-"""Of the calls of a sub-agent so many are listed, the latest."""
+"""How many calls of a sub-agent are listed; the latest ones."""
 _WORDS = 100
 
 
 class CardState(StrEnum):
-    """What is known of a call. The values are the words for it."""
+    """What is known of a call. The values are the displayed words; those of an end are a `ResultStatus`'s."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -59,36 +61,25 @@ _LOOKS = {
     CardState.NOT_STARTED: ("○", Part.INFO),
     CardState.UNCONFIRMED: ("!", Part.ERROR),
 }
-_ENDED = {
-    ResultStatus.COMPLETED: CardState.COMPLETED,
-    ResultStatus.FAILED: CardState.FAILED,
-    ResultStatus.DENIED: CardState.DENIED,
-    ResultStatus.STOPPED: CardState.STOPPED,
-    ResultStatus.NOT_STARTED: CardState.NOT_STARTED,
-}
 _EXIT = re.compile(r"exit code (?P<code>-?\d+)|ended by signal (?P<signal>\d+)", re.IGNORECASE)
 _READ = 4_000
 _ALARM = Look(Part.ERROR)
 
 
 class Card:
-    """One call, or one background command. `root` is the card in the transcript that it is shown in: its own,
-    or that of the sub-agent which has made it."""
+    """One call or background command; `parent` is the card of the sub-agent that made the call."""
 
     def __init__(self, name: str, parent: Card | None = None) -> None:
         self.name = one_line(name, NAME_CHARACTERS) or "(no name)"
         self.title = ""
         self.state = CardState.QUEUED
-        self.root: Card = self if parent is None else parent.root
         self._calls: list[Card] = []
         self._ending = ""
         self._alarm = ""
-        # Packed, for there may be thousands of cards, and few are ever unfolded.
         self._details = b""
+        """Packed, because there may be thousands of cards and few are ever unfolded."""
         if parent is not None:
             parent._calls.append(self)
-
-    # What happens to the call.
 
     def start(self, title: str) -> None:
         if self.state.is_open:
@@ -96,24 +87,24 @@ class Card:
             self.state = CardState.RUNNING
 
     def ask(self, *, asking: bool) -> None:
-        """The person is being asked about it, or not any more."""
+        """Show whether the call is waiting for an answer of the user."""
         if self.state.is_open:
             self.state = CardState.ASKING if asking else CardState.RUNNING
 
     def end(self, ended: CallEnded) -> None:
-        """The last word on it."""
+        """Show the end of the call; later events change nothing."""
         if not self.state.is_open:
             return
-        self.state = _ENDED[ended.status]
+        self.state = CardState(ended.status.value)
         self.title = one_line(ended.title) or self.title
         self._ending = _ending(ended)
         self._alarm = _alarm(ended.proof)
         asked, told = argument_blocks(ended.arguments), result_blocks(ended.shown)
-        # What has changed says most of what was asked for.
+        # A diff says most of what was asked for, so it comes first.
         self._details = pickle.dumps(told + asked if ended.shown.kind is ShownKind.DIFF else asked + told)
 
     def end_background(self, ended: BackgroundEnded) -> None:
-        """The background command that this card is for is over."""
+        """Show the end of the background command of this card."""
         if not self.state.is_open:
             return
         self.title = one_line(ended.title)
@@ -122,23 +113,20 @@ class Card:
         self._details = pickle.dumps(result_blocks(ended.shown))
 
     def give_up(self) -> None:
-        """Nothing was heard of its end, and nothing will be."""
+        """Mark the call as one whose end was not reported and will not be."""
         if self.state.is_open:
             never_ran = self.state is CardState.QUEUED
             self.state = CardState.NOT_STARTED if never_ran else CardState.UNCONFIRMED
-
-    # What is to be seen of it.
 
     @property
     def unfolds(self) -> bool:
         return bool(self._details or self._calls)
 
     def blocks(self, *, folded: bool) -> list[Block]:
-        """The row of the card, then whatever stands below it."""
+        """The row of the card, then its details."""
         arrow = ("▸" if folded else "▾") if self.unfolds else ""
         blocks: list[Block] = [self._row(arrow=arrow)]
-        if self._alarm:
-            blocks.append(Prose(self._alarm, INDENT, _ALARM, markdown=False))
+        blocks += self._alarms()
         if not folded:
             blocks += self._listed_calls()
             if self._details:
@@ -149,6 +137,9 @@ class Card:
         mark, part = _LOOKS[self.state]
         margin = (("  " * depth, PLAIN),) if depth else ()
         return CardRow(mark, self.name, self.title, self._words(), part, arrow, prefix=Prefix(margin, margin))
+
+    def _alarms(self) -> list[Block]:
+        return [Prose(self._alarm, INDENT, _ALARM, markdown=False)] if self._alarm else []
 
     def _words(self) -> str:
         words = self._ending or self.state.value
@@ -171,24 +162,24 @@ class Card:
             blocks.append(Prose(words, INDENT, Look(Part.INFO, italic=True), markdown=False))
         for call, depth in calls[max(0, more) :]:
             blocks.append(call._row(depth=depth))
-            if call._alarm:
-                blocks.append(Prose(call._alarm, INDENT, _ALARM, markdown=False))
+            blocks += call._alarms()
         return blocks
 
 
 def _ending(ended: CallEnded) -> str:
-    took = "" if ended.seconds is None else duration(ended.seconds)
+    """How a call ended, if there is more to say than its state."""
+    took = "" if ended.seconds is None else format_duration(ended.seconds)
     match ended.status:
         case ResultStatus.COMPLETED:
-            return took or "completed"
+            return took
         case ResultStatus.FAILED:
             return ", ".join(filter(None, (_failure(ended.shown), took)))
-        case ResultStatus.DENIED:
-            return "denied"
         case ResultStatus.STOPPED:
-            return "stopped" if ended.proof is None else stop_words(ended.proof)
-        case ResultStatus.NOT_STARTED:
-            return "not started"
+            return "" if ended.proof is None else stop_words(ended.proof)
+        case ResultStatus.DENIED | ResultStatus.NOT_STARTED:
+            return ""
+        case _:
+            assert_never(ended.status)
 
 
 def _background_end(ended: BackgroundEnded) -> tuple[CardState, str]:
@@ -201,7 +192,7 @@ def _background_end(ended: BackgroundEnded) -> tuple[CardState, str]:
 
 
 def _failure(shown: Shown) -> str:
-    """How a command ended; else, if that is all there is, what was said."""
+    """How a command ended; else the message, if there is nothing but that."""
     first, _, rest = shown.text.lstrip()[:_READ].partition("\n")
     if found := _EXIT.match(first):
         return _exit_words(int(found["code"] or f"-{found['signal']}"))
@@ -214,5 +205,5 @@ def _exit_words(code: int) -> str:
     return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def _alarm(proof: StopProof | None) -> str:
+def _alarm(proof: StopReport | None) -> str:
     return "" if proof is None else refusal(proof).strip()

@@ -1,31 +1,33 @@
-"""What a card of a call unfolds to: its arguments and its result, as blocks of bounded size.
+"""The details of an unfolded card: arguments and result of its call, as blocks of bounded size.
 
-However much a tool has to say, no more than a few screens of it come from here, and the work for it is
-bounded as well: what is left out is counted, not read.
+However long the output of a tool is, only a few screens of it are shown, and the work is bounded too: omitted
+lines are counted, not read.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple, assert_never
+from typing import TYPE_CHECKING, assert_never
 
-from core.events import ShownKind
-from core.messages import read_arguments
-from tui.blocks import PLAIN, Code, Look, Part, Prefix, Prose
-from tui.highlight import DIFF
-from tui.markdown import MarkdownStream
-from tui.output import readable
+from msgspec.structs import replace
+
+from core.model.messages import read_arguments
+from core.operations.events import ShownKind
+from tui.base.printable import readable
+from tui.transcript.markdown.blocks import PLAIN, Code, Prefix, Prose
+from tui.transcript.markdown.highlight import DIFF
+from tui.transcript.markdown.spans import Look, Part
+from tui.transcript.markdown.stream import MarkdownStream
 
 if TYPE_CHECKING:
-    from core.events import Shown
-    from tui.blocks import Block
+    from core.operations.events import Shown
+    from tui.transcript.markdown.blocks import Block
 
 ARGUMENT_LINES = 24
 HEAD_LINES = 10
 TAIL_LINES = 30
-"""Of an output its beginning and, more of it, its end: there it says how it went."""
+"""Lines shown from the end of an output; more than from its beginning, since the end shows the outcome."""
 DIFF_LINES = 120
 MARKDOWN_CHARACTERS = 8_000
 LINE_CHARACTERS = 240
@@ -40,16 +42,8 @@ _MORE = Look(Part.INFO, italic=True)
 _NOT_KEPT = re.compile(r"^\[… [\d,]+ bytes left out …\]$", re.MULTILINE)
 
 
-class _Excerpt(NamedTuple):
-    """Lines of a text that was too long, and how many stood between."""
-
-    head: list[str]
-    left_out: int
-    tail: list[str]
-
-
 def argument_blocks(arguments: str) -> list[Block]:
-    """The arguments of a call as they came, laid out if they are valid JSON of a sane size."""
+    """The arguments of a call as received, or formatted if they are valid JSON of a reasonable size."""
     text = _pretty(arguments)
     if text is None:
         return _output("arguments, as they came", arguments, "", ARGUMENT_LINES, 0)
@@ -57,7 +51,7 @@ def argument_blocks(arguments: str) -> list[Block]:
 
 
 def result_blocks(shown: Shown) -> list[Block]:
-    """What the person is shown of a result."""
+    """The part of a result that the user is shown."""
     text = shown.text.strip("\n")
     if not text.strip():
         nothing = "no changes" if shown.kind is ShownKind.DIFF else "no output"
@@ -74,7 +68,7 @@ def result_blocks(shown: Shown) -> list[Block]:
 
 
 def _pretty(arguments: str) -> str | None:
-    """ "" for none; None for what cannot be laid out."""
+    """ "" if there are no arguments; None if they cannot be formatted."""
     if len(arguments) > _PARSED_CHARACTERS or (read := read_arguments(arguments)) is None:
         return None
     if not read:
@@ -103,19 +97,20 @@ def _code(lines: list[str], language: str) -> Code:
     return Code("\n".join(map(_line, lines)), language, INDENT)
 
 
-def _excerpt(text: str, first: int, last: int) -> _Excerpt:
+def _excerpt(text: str, first: int, last: int) -> tuple[list[str], int, list[str]]:
+    """The first and the last lines of a long text, and between them the number of omitted lines."""
     total = text.count("\n") + 1
     if total <= first + last:
-        return _Excerpt(text.split("\n"), 0, [])
+        return text.split("\n"), 0, []
     tail = text.rsplit("\n", last)[1:] if last else []
-    return _Excerpt(text.split("\n", first)[:first], total - first - last, tail)
+    return text.split("\n", first)[:first], total - first - last, tail
 
 
 def _line(raw: str) -> str:
-    """One line as it is read: a progress bar in its last state, an endless line cut."""
+    """One line as displayed: a progress bar in its last state, a very long line cut."""
     cut = max(0, len(raw) - _READ_OF_A_LINE)
     if cut:
-        # What a terminal still shows of a line with carriage returns stands at its end.
+        # The visible part of a line with carriage returns is at its end.
         raw = raw[cut:] if "\r" in raw else raw[:_READ_OF_A_LINE]
     line = readable(raw).replace("\n", " ")
     cut += max(0, len(line) - LINE_CHARACTERS)

@@ -1,9 +1,8 @@
-"""The lines of a conversation, kept so that neither adding nor resizing ever touches all of them.
+"""The lines of a conversation, stored so that neither adding nor resizing touches all of them.
 
-A page is laid out when it is looked at; until then its height is a guess, and when it has not been looked at
-for long its lines are dropped again. So a message costs its source and little more, a new width costs one
-pass over the pages, and the end costs the same whatever stands above it. What is put above what is there
-moves rows and nothing else.
+A page is laid out when it comes into view; until then its height is a guess, and its lines are dropped when
+it has been out of view for long. So a message costs little more than its source, a new width costs one pass
+over the pages, and the end costs the same whatever is above it. Adding older pages above only moves rows.
 """
 
 from __future__ import annotations
@@ -12,26 +11,26 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from tui.blocks import Code
-from tui.widgets.transcript_pages import Page
+from tui.transcript.markdown.blocks import Code
+from tui.transcript.pages import Page
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
-    from tui.blocks import Block
-    from tui.widgets.transcript_pages import Entry
+    from tui.transcript.markdown.blocks import Block
+    from tui.transcript.pages import Entry
 
 PAGES_LAID_OUT = 16
 FIRST_SERIAL = 1 << 32
-"""Pages below count up from here, pages that are put above count down: a serial never changes."""
+"""The first serial: pages added below count up, pages added above count down; none changes."""
 
 
 class Document:
-    """All pages in order, and which row of the whole each begins with. Rows count from 0."""
+    """All pages in order, and the first row of each. Rows count from 0."""
 
     def __init__(self, width: int) -> None:
         self.width = width
-        self._pages: list[Page] = []
+        self.pages: list[Page] = []
         self._tops: list[int] = []
         self._stale = 0  # from this page on `_tops` has to be added up again
         self._laid: dict[Page, None] = {}
@@ -39,44 +38,34 @@ class Document:
         self._first_serial = FIRST_SERIAL  # of the first page there ever was
 
     @property
-    def is_empty(self) -> bool:
-        return not self._pages
-
-    @property
     def first(self) -> Page | None:
-        return self._pages[0] if self._pages else None
+        return self.pages[0] if self.pages else None
 
     @property
     def last(self) -> Page | None:
-        return self._pages[-1] if self._pages else None
+        return self.pages[-1] if self.pages else None
 
     @property
     def height(self) -> int:
-        """Rows of everything, guessed for pages that were not looked at yet."""
-        if not self._pages:
+        """The number of rows, with guesses for pages that are not laid out."""
+        if not self.pages:
             return 0
         self._add_up()
-        return self._tops[-1] + _shown(self._pages[-1])
-
-    def pages(self) -> Iterator[Page]:
-        return iter(self._pages)
-
-    def pages_from_end(self) -> Iterator[Page]:
-        return reversed(self._pages)
+        return self._tops[-1] + _shown(self.pages[-1])
 
     def begin(self, entry: Entry) -> Page:
-        """A new page at the end, for `entry`."""
-        if self._pages:
-            self._pages[-1].finish()
+        """Add a new page for `entry` at the end."""
+        if self.pages:
+            self.pages[-1].finish()
         page = Page(entry, self._serial)
         self._serial += 1
-        self._stale = min(self._stale, len(self._pages))
-        self._pages.append(page)
+        self._stale = min(self._stale, len(self.pages))
+        self.pages.append(page)
         return page
 
     def extend(self, entry: Entry, blocks: Iterable[Block]) -> Page:
-        """Add `blocks` at the end, where `entry` must be; returns the page that is the last then."""
-        page = self._pages[-1]
+        """Add `blocks` at the end, which must belong to `entry`; returns the last page."""
+        page = self.pages[-1]
         for block in blocks:
             if not page.takes(block):
                 page.tail = ()
@@ -87,12 +76,12 @@ class Document:
         return page
 
     def set_tail(self, page: Page, tail: list[Block]) -> None:
-        """What stands below the blocks of `page` for now."""
+        """Set the blocks that are shown below the finished blocks of `page` for now."""
         page.tail = tuple(tail)
         self._resized(page)
 
     def _resized(self, page: Page) -> None:
-        """A page that is looked at is laid out again, another one guessed."""
+        """Lay the page out again if it has lines, else guess its height."""
         if page.lines is None:
             page.guess(self.width)
         else:
@@ -100,11 +89,11 @@ class Document:
         self._changed(self._index(page))
 
     def prepend(self, older: Document) -> int:
-        """Put the pages of `older`, which is used up by that, above all others; the rows that they take.
+        """Put the pages of `older` above all others; returns their rows. `older` is unusable afterwards.
 
-        None of them may be laid out yet. Costs some nanoseconds for each page there is.
+        None of its pages may be laid out yet. Costs some nanoseconds per existing page.
         """
-        pages = older._pages
+        pages = older.pages
         if not pages:
             return 0
         pages[-1].finish()
@@ -118,27 +107,27 @@ class Document:
         rows = older.height
         self._tops = older._tops + [rows + top for top in self._tops[: self._stale]]
         self._stale += len(pages)
-        self._pages[:0] = pages
+        self.pages[:0] = pages
         return rows
 
     def remove(self, entry: Entry) -> None:
-        self._pages = [page for page in self._pages if page.entry is not entry]
+        self.pages = [page for page in self.pages if page.entry is not entry]
         self._laid = {page: None for page in self._laid if page.entry is not entry}
         self._changed(0)
 
     def retract(self) -> None:
-        """Take the last page away."""
-        page = self._pages.pop()
+        """Remove the last page."""
+        page = self.pages.pop()
         self._laid.pop(page, None)
-        del self._tops[len(self._pages) :]
-        self._changed(len(self._pages))
+        del self._tops[len(self.pages) :]
+        self._changed(len(self.pages))
 
     def fold(self, entry: Entry, *, folded: bool) -> None:
         entry.folded = folded
         self._changed(0)
 
     def forget_code(self, language: str) -> None:
-        """Lay pages out again that show code of `language`."""
+        """Have pages that show code of `language` laid out again."""
         for page in list(self._laid):
             if any(
                 isinstance(block, Code) and block.language == language for block in (*page.blocks, *page.tail)
@@ -146,18 +135,18 @@ class Document:
                 page.drop()
 
     def at(self, row: int) -> tuple[Page, int] | None:
-        """The page that shows `row`, and which of its lines."""
+        """The page that shows `row`, and the index of the line in it."""
         self._add_up()
         index = bisect_right(self._tops, row) - 1
-        if index < 0 or row - self._tops[index] >= _shown(self._pages[index]):
+        if index < 0 or row - self._tops[index] >= _shown(self.pages[index]):
             return None
-        return self._pages[index], row - self._tops[index]
+        return self.pages[index], row - self._tops[index]
 
     def settle(self, top: int, rows: int, *, upwards: bool = False) -> int:
-        """Lay out what `rows` rows from `top` on show; returns the row at which the same text stands then.
+        """Lay out what `rows` rows from `top` on show; returns the row where the same text is afterwards.
 
-        Going `upwards`, what is known to stand right below keeps its place, so that nothing is skipped; else
-        a guessed page that is entered keeps its distance from its end.
+        Going `upwards`, text known to be right below stays in place, so that nothing is skipped; otherwise a
+        guessed page that is entered keeps its distance from its end.
         """
         if upwards and (known := self.at(top + rows)) is not None and known[0].is_exact:
             return self._settle_above(*known, rows)
@@ -171,9 +160,9 @@ class Document:
             self._lay_out(index)
             line = max(0, page.height - below if upwards else min(line, page.height - 1))
         missing = rows + line
-        while index < len(self._pages) and missing > 0:
+        while index < len(self.pages) and missing > 0:
             self._lay_out(index)
-            missing -= _shown(self._pages[index])
+            missing -= _shown(self.pages[index])
             index += 1
         self._drop_oldest(index - first)
         self._add_up()
@@ -186,7 +175,7 @@ class Document:
         while index > 0 and missing > 0:
             index -= 1
             self._lay_out(index)
-            missing -= _shown(self._pages[index])
+            missing -= _shown(self.pages[index])
         self._lay_out(last)
         self._drop_oldest(last - index + 1)
         self._add_up()
@@ -194,19 +183,19 @@ class Document:
 
     def settle_end(self, rows: int) -> None:
         """Lay out what the last `rows` rows show."""
-        index = len(self._pages) - 1
+        index = len(self.pages) - 1
         while index >= 0 and rows > 0:
             self._lay_out(index)
-            rows -= _shown(self._pages[index])
+            rows -= _shown(self.pages[index])
             index -= 1
-        self._drop_oldest(len(self._pages) - index)
+        self._drop_oldest(len(self.pages) - index)
 
     def resize(self, width: int, top: int) -> int:
-        """Lay out for `width` from now on; returns the row where the text of row `top` stands then."""
+        """Use `width` from now on; returns the row where the text of row `top` is afterwards."""
         place = self.at(top)
         anchor = _anchor(*place) if place else None
         self.width = width
-        for page in self._pages:
+        for page in self.pages:
             page.guess(width)
         self._laid.clear()
         self._changed(0)
@@ -218,7 +207,7 @@ class Document:
         return self._tops[index] + _anchored(place[0], *anchor)
 
     def _lay_out(self, index: int) -> None:
-        page = self._pages[index]
+        page = self.pages[index]
         if page.entry.folded:
             return
         if not page.is_exact or page.lines is None:
@@ -228,28 +217,28 @@ class Document:
         self._laid[page] = None
 
     def _drop_oldest(self, shown: int) -> None:
-        """Keep the lines of the last pages that were looked at, `shown` at least."""
+        """Keep the lines of the pages viewed last, of at least `shown` pages."""
         while len(self._laid) > max(PAGES_LAID_OUT, shown):
             oldest = next(iter(self._laid))
             del self._laid[oldest]
             oldest.drop()
 
     def _index(self, page: Page) -> int:
-        return bisect_right(self._pages, page.serial, key=lambda page: page.serial) - 1
+        return bisect_right(self.pages, page.serial, key=lambda page: page.serial) - 1
 
     def _changed(self, index: int) -> None:
         self._stale = min(self._stale, index)
 
     def _add_up(self) -> None:
-        if self._stale >= len(self._pages):
+        if self._stale >= len(self.pages):
             return
         start = max(0, self._stale)
         del self._tops[start:]
-        top = self._tops[-1] + _shown(self._pages[start - 1]) if start else 0
-        # The one pass over all pages that scrolling may take; it is worth not calling `_shown` for each.
-        heights = [0 if page.entry.folded else page.height for page in self._pages[start:-1]]
+        top = self._tops[-1] + _shown(self.pages[start - 1]) if start else 0
+        # The only pass over all pages that scrolling may need; not calling `_shown` for each is worth it.
+        heights = [0 if page.entry.folded else page.height for page in self.pages[start:-1]]
         self._tops += accumulate(heights, initial=top)
-        self._stale = len(self._pages)
+        self._stale = len(self.pages)
 
 
 def _shown(page: Page) -> int:
@@ -257,7 +246,7 @@ def _shown(page: Page) -> int:
 
 
 def _anchor(page: Page, line: int) -> tuple[int, float] | None:
-    """`line` as a block of the page and how far down in it."""
+    """The block of the page that contains `line`, and the position in it as a fraction."""
     if not page.starts:
         return None
     block = max(0, bisect_right(page.starts, line) - 1)

@@ -1,7 +1,7 @@
-"""What is said in a conversation, turned into the document that the transcript shows.
+"""Turns a conversation into the document that the transcript shows.
 
-Text comes in slices and by two channels, the reply and what the model thinks; here it is made printable, read
-as Markdown and put into pages. Nothing here knows the screen.
+Text comes in slices and on two channels, the reply and the model's reasoning; here it is made printable, read
+as Markdown and put into pages. This module does not know the screen.
 """
 
 from __future__ import annotations
@@ -13,35 +13,29 @@ from enum import Enum, auto
 from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
-from core.sanitize import PrintableStream
-from tui.blocks import Blank, Code, Look, Part, Prose
-from tui.highlight import is_loaded
-from tui.markdown import MarkdownStream
-from tui.widgets.transcript_document import Document
-from tui.widgets.transcript_entries import (
-    CardHandle,
-    Folding,
-    PromptHandle,
-    Summary,
-    SummaryTitle,
-    Thought,
-)
-from tui.widgets.transcript_pages import Entry
-from tui.widgets.transcript_plain import notice_blocks, prompt_blocks
+from core.base.sanitize import PrintableStream
+from tui.transcript.document import Document
+from tui.transcript.entries import CardHandle, Folding, PromptHandle, Thought
+from tui.transcript.markdown.blocks import Blank, Code, Prose
+from tui.transcript.markdown.highlight import is_loaded
+from tui.transcript.markdown.spans import Look, Part
+from tui.transcript.markdown.stream import MarkdownStream
+from tui.transcript.pages import Entry
+from tui.transcript.plain import notice_blocks, prompt_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tui.blocks import Block
-    from tui.cards import Card
-    from tui.widgets.transcript_pages import Page
-    from tui.widgets.transcript_plain import NoticeKind
+    from tui.transcript.card import Card
+    from tui.transcript.markdown.blocks import Block
+    from tui.transcript.pages import Page
+    from tui.transcript.plain import NoticeKind
 
 CARDS_TOGGLED = 50
-"""How many cards are unfolded at once, the latest: what one press of a key may cost is bounded."""
+"""How many of the latest cards are unfolded at once, which bounds the cost of a key press."""
 _CARD_COST = 256
 SLICE = 16_384
-"""Characters that are read at a time; takes some milliseconds."""
+"""Characters read at a time; takes some milliseconds."""
 
 
 class Channel(Enum):
@@ -51,7 +45,7 @@ class Channel(Enum):
 
 
 class Above(Enum):
-    """What stands right above the first thing that a feed receives; it decides about the gap between them."""
+    """What is right above the first item that a feed receives; it determines the gap between them."""
 
     NOTHING = auto()
     TEXT = auto()
@@ -62,14 +56,15 @@ class _Mark(Enum):
     END = auto()
 
 
-_Received: TypeAlias = tuple[Channel, str] | CardHandle | SummaryTitle | _Mark
+_Received: TypeAlias = tuple[Channel, str] | CardHandle | str | _Mark
+"""Text of a channel, a card, the title of a summary, or the end of one."""
 
 
 @dataclass(slots=True, eq=False)
 class _Section:
-    """A run of text, of reasoning or of a summary that is being received, and the page where it stands.
+    """A run of text, of reasoning or of a summary that is being received, and the page that shows it.
 
-    `is_begun` when finished blocks of it stand in the document, `needs_gap` when it goes on below a notice.
+    `is_begun`: the document has finished blocks of it. `needs_gap`: it continues below a notice.
     """
 
     channel: Channel
@@ -82,7 +77,7 @@ class _Section:
 
 
 class Feed:
-    """Receives a conversation, or a part of one; `document` holds what was read of it."""
+    """Receives a conversation or a part of one; `document` has what was read of it."""
 
     def __init__(self, width: int, above: Above = Above.NOTHING) -> None:
         self.document = Document(width)
@@ -95,32 +90,31 @@ class Feed:
 
     @property
     def waiting(self) -> int:
-        """How many slices and cards were received, or have changed, and were not read yet."""
+        """The number of slices and new or changed cards that have not been read yet."""
         return len(self._waiting) + len(self._changed)
 
     def receive(self, channel: Channel, text: str) -> None:
-        """Keep `text` for the next `read`."""
+        """Store `text` for the next `read`."""
         if text:
             self._waiting.append((channel, text))
 
     def read(self, limit: int = SLICE) -> bool:
         """Read up to `limit` characters of what was received; True if more is waiting."""
         while self._waiting and limit > 0:
-            match self._waiting[0]:
+            match self._waiting.popleft():
                 case CardHandle() as handle:
-                    self._waiting.popleft()
                     limit -= _CARD_COST
                     self._close_section()
                     self._begin_card(handle)
-                case SummaryTitle() as title:
-                    self._waiting.popleft()
+                case str() as title:
                     self._close_section()
-                    self._section = self._begin_summary(title)
+                    entry, page = self._begin_entry()
+                    folding = Folding(page, Entry(folded=True), Look(Part.INFO), title)
+                    self._section = self._begin_folded(Channel.SUMMARY, entry, folding)
                 case _Mark.END:
-                    self._waiting.popleft()
                     self._close_section()
-                case _:
-                    channel, text = self._next(limit)
+                case (channel, text):
+                    text = self._with_more(channel, text, limit)
                     limit -= len(text)
                     self._take(self._section_of(channel), text)
         if self._section is not None:
@@ -132,7 +126,7 @@ class Feed:
         return bool(self._waiting)
 
     def end_reply(self, *, interrupted: bool) -> None:
-        """Read all of the reply; an interrupted one is marked where it breaks off."""
+        """Read the rest of the reply; an interrupted one is marked where it breaks off."""
         is_open = self._section is not None or bool(self._waiting)
         self.end_section()
         if interrupted and is_open:
@@ -140,7 +134,7 @@ class Feed:
             self.document.extend(entry, [Prose("┄ interrupted", look=Look(Part.INFO), markdown=False)])
 
     def end_section(self) -> None:
-        """Read all that was received; what comes next is a message of its own."""
+        """Read everything received; what comes next is a new message."""
         while self.read():
             pass
         self._close_section()
@@ -155,20 +149,20 @@ class Feed:
         self.document.remove(handle.entry)
 
     def add_notice(self, text: str, kind: NoticeKind) -> None:
-        """Show it at once, above what is still open of a reply."""
+        """Show a notice immediately, above the open part of a reply."""
         self.read()
         with self._above_what_is_open():
             entry, _ = self._begin_entry()
             self.document.extend(entry, notice_blocks(text, kind))
 
-    def add_summary(self, title: SummaryTitle, text: str) -> None:
-        """The next `read` ends with what was received so far and shows `text` below it, folded."""
+    def add_summary(self, title: str, text: str) -> None:
+        """Have the next `read` finish what was received so far and show `text` below it, folded."""
         self._waiting.append(title)
         self.receive(Channel.SUMMARY, text)
         self._waiting.append(_Mark.END)
 
     def prepend(self, older: Feed) -> int:
-        """Put all of `older`, which is used up by that, above all there is; the rows that it takes."""
+        """Put all of `older` above this feed and return its rows; `older` must not be used afterwards."""
         older.end_section()
         last, first = older.document.last, self.document.first
         if last is None:
@@ -182,13 +176,13 @@ class Feed:
         return self.document.prepend(older.document)
 
     def add_card(self, card: Card) -> CardHandle:
-        """The next `read` ends with the reply so far and shows `card` below it."""
+        """Have the next `read` finish the reply so far and show `card` below it."""
         handle = CardHandle(card)
         self._waiting.append(handle)
         return handle
 
     def add_card_aside(self, card: Card) -> CardHandle:
-        """Show a card that is no part of the reply: at once, above what is still open of it."""
+        """Show a card that is not part of the reply, immediately and above the open part of it."""
         self.read()
         handle = CardHandle(card)
         with self._above_what_is_open():
@@ -196,13 +190,13 @@ class Feed:
         return handle
 
     def change_card(self, handle: CardHandle) -> None:
-        """The next `read` shows the card as it is then."""
+        """Have the next `read` show the card in its state at that time."""
         if handle.page is not None:
             self._changed[handle] = None
 
     def toggle_thoughts(self) -> bool:
-        """Unfold all reasoning and summaries; fold them if the last is unfolded. False if there is none."""
-        found = (page.entry.item for page in self.document.pages_from_end())
+        """Unfold all reasoning and summaries; fold them if the last is unfolded. False if there are none."""
+        found = (page.entry.item for page in reversed(self.document.pages))
         foldings = [item for item in found if isinstance(item, Folding)]
         if foldings:
             folded = not foldings[0].body.folded
@@ -211,8 +205,8 @@ class Feed:
         return bool(foldings)
 
     def toggle_cards(self) -> bool:
-        """Unfold the latest cards, `CARDS_TOGGLED` of them; fold them if the last one is unfolded."""
-        found = (_card_of(page) for page in self.document.pages_from_end())
+        """Unfold the latest `CARDS_TOGGLED` cards; fold them if the last one is unfolded."""
+        found = (_card_of(page) for page in reversed(self.document.pages))
         latest = list(islice((handle for handle in found if handle and handle.card.unfolds), CARDS_TOGGLED))
         if latest:
             folded = not latest[0].folded
@@ -221,7 +215,7 @@ class Feed:
         return bool(latest)
 
     def toggle_at(self, page: Page, line: int) -> bool:
-        """Fold or unfold what has its row there; False if nothing has."""
+        """Fold or unfold the item with its row there; False if there is none."""
         match page.entry.item:
             case CardHandle() as handle if handle.card.unfolds:
                 first = len(page.blocks)
@@ -235,15 +229,12 @@ class Feed:
         return True
 
     def take_languages(self) -> set[str]:
-        """Languages of fences that came up and whose colours are not loaded."""
+        """Take the languages of new fences whose lexers are not loaded."""
         languages, self._languages = self._languages, set()
         return languages
 
-    def _next(self, limit: int) -> tuple[Channel, str]:
-        """The next text of one channel, up to `limit` characters of it."""
-        first = self._waiting.popleft()
-        assert isinstance(first, tuple)
-        channel, text = first
+    def _with_more(self, channel: Channel, text: str, limit: int) -> str:
+        """`text` and what follows it on the same channel, up to `limit` characters."""
         parts = [text]
         size = len(text)
         while size < limit and self._waiting:
@@ -256,7 +247,7 @@ class Feed:
         text = "".join(parts)
         if size > limit:
             self._waiting.appendleft((channel, text[limit:]))
-        return channel, text[:limit]
+        return text[:limit]
 
     def _take(self, section: _Section, text: str) -> None:
         text = section.printable.feed(text)
@@ -290,7 +281,7 @@ class Feed:
 
     def _begin_entry(self, *, gap: bool = True) -> tuple[Entry, Page]:
         entry = Entry()
-        at_top = self.document.is_empty and self._above is Above.NOTHING
+        at_top = not self.document.pages and self._above is Above.NOTHING
         page = self.document.begin(entry)
         if at_top:
             self._gapless = entry
@@ -300,21 +291,21 @@ class Feed:
 
     @contextmanager
     def _above_what_is_open(self) -> Iterator[None]:
-        """What is still open of a reply moves below what is added meanwhile, and is read on as if that were
-        not there: a reply may stall, so nothing of ours waits for its end."""
+        """Move the open part of a reply below what is added meanwhile, and read on as if that were not there:
+        a reply may stall, so our own messages must not wait for its end."""
         section = self._section
         if section is not None:
             self.document.set_tail(section.page, [])
             self._drop_if_empty(section)
         yield
         if section is not None:
-            # Reasoning stays one entry, which is folded as a whole.
+            # Reasoning stays one entry, because it is folded as a whole.
             section.page = self.document.begin(section.folding.body if section.folding else Entry())
             section.is_begun, section.needs_gap = False, True
             self._show_tail(section)
 
     def _begin_card(self, handle: CardHandle) -> None:
-        """Cards that follow each other stand without a gap."""
+        """Begin the entry of a card; consecutive cards have no gap between them."""
         last = self.document.last
         follows_card = self._above is Above.CARD if last is None else _card_of(last) is not None
         entry, handle.page = self._begin_entry(gap=not follows_card)
@@ -336,12 +327,12 @@ class Feed:
         self.document.set_tail(folding.head, [folding.line()])
 
     def _drop_if_empty(self, section: _Section) -> None:
-        """A section of blanks alone leaves no gap behind."""
+        """Remove the page of a section with nothing but blanks, so that it leaves no gap."""
         if section.folding is None and not section.is_begun:
             self.document.retract()
 
     def _section_of(self, channel: Channel) -> _Section:
-        """The open section of `channel`; another one is closed."""
+        """The open section of `channel`; a section of another channel is closed."""
         if self._section is None or self._section.channel is not channel:
             self._close_section()
             self._section = self._begin_section(channel)
@@ -351,11 +342,7 @@ class Feed:
         entry, page = self._begin_entry()
         if channel is Channel.TEXT:
             return _Section(channel, page, MarkdownStream())
-        return self._begin_folded(channel, entry, Thought(page, Entry(folded=True)))
-
-    def _begin_summary(self, title: SummaryTitle) -> _Section:
-        entry, page = self._begin_entry()
-        return self._begin_folded(Channel.SUMMARY, entry, Summary(page, Entry(folded=True), title))
+        return self._begin_folded(channel, entry, Thought(page, Entry(folded=True), Look(Part.REASONING)))
 
     def _begin_folded(self, channel: Channel, head: Entry, folding: Folding) -> _Section:
         head.item = folding
@@ -371,8 +358,7 @@ class Feed:
         self.document.set_tail(section.page, [])
         self._drop_if_empty(section)
         if isinstance(section.folding, Thought):
-            section.folding.count(last)
-            section.folding.over = True
+            section.folding.count(last, over=True)
         self._show_head(section)
 
     def _show_head(self, section: _Section) -> None:

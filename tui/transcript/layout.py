@@ -1,10 +1,11 @@
-"""Blocks laid out as lines of a width. The same block and width always give the same lines."""
+"""Layout of blocks as lines of a width. The same block and width always give the same lines."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
-from tui.blocks import (
+from tui.base.wrap import text_cells, wrap
+from tui.transcript.markdown.blocks import (
     CODE,
     PLAIN,
     Align,
@@ -13,19 +14,18 @@ from tui.blocks import (
     CardRow,
     Code,
     Line,
-    Look,
-    Part,
     Prefix,
     Prose,
     Rule,
     Table,
 )
-from tui.highlight import highlight
-from tui.markdown_inline import close_marks, inline_spans
-from tui.wrap import cells, cut, plain, slice_spans, snap, text_cells, wrap
+from tui.transcript.markdown.highlight import highlight
+from tui.transcript.markdown.inline import close_marks, inline_spans
+from tui.transcript.markdown.spans import Look, Part, cells, cut, plain, slice_spans, snap
 
 if TYPE_CHECKING:
-    from tui.blocks import Span, Spans, TableShape
+    from tui.transcript.markdown.blocks import TableShape
+    from tui.transcript.markdown.spans import Span, Spans
 
 _RULE = Look(Part.RULE)
 _SEPARATOR: Spans = ((" │ ", _RULE),)
@@ -35,7 +35,7 @@ _TOOL = Look(Part.TOOL)
 
 
 class Carry(NamedTuple):
-    """The last row of a paragraph, for a block that goes on in it: untrimmed text, what stood before."""
+    """The last row of a paragraph, for a block that continues in it: untrimmed text and its prefix."""
 
     spans: Spans
     prefix: Spans
@@ -50,7 +50,7 @@ class Laid(NamedTuple):
 def lay_out(block: Block, width: int, carry: Carry | None = None) -> Laid:
     """`block` in rows of at most `width` cells (at least 4).
 
-    With a `carry` the first row takes the place of the row that it came from.
+    With a `carry`, the first row replaces the row that it came from.
     """
     match block:
         case Prose():
@@ -59,14 +59,10 @@ def lay_out(block: Block, width: int, carry: Carry | None = None) -> Laid:
             return Laid(_code(block, width), None)
         case Table():
             return Laid(_table(block, width), None)
-        case Rule():
+        case Rule() | Blank():
             first = _within(block.prefix, width).first
-            return Laid(
-                [Line((*first, ("─" * (width - cells(first)), _RULE)), margin=len(plain(first)))], None
-            )
-        case Blank():
-            first = _within(block.prefix, width).first
-            return Laid([Line(first, margin=len(plain(first)))], None)
+            rule: Spans = (("─" * (width - cells(first)), _RULE),) if isinstance(block, Rule) else ()
+            return Laid([Line(first + rule, margin=len(plain(first)))], None)
         case CardRow():
             return Laid([_card_row(block, width)], None)
         case _:
@@ -122,7 +118,7 @@ def _prose(block: Prose, width: int, carry: Carry | None) -> Laid:
 
 
 def _margin(prefix: Spans) -> int:
-    """How much of `prefix` a copy leaves out: all of it, but not where it holds the mark of an item."""
+    """The number of characters of `prefix` that a copy leaves out: all, or none if it has an item's mark."""
     return 0 if any(look.part is Part.MARK for _, look in prefix) else len(plain(prefix))
 
 
@@ -160,7 +156,7 @@ def _card_row(block: CardRow, width: int) -> Line:
 
 
 def _elide(text: str, room: int) -> str:
-    """`text` in `room` cells, its end left out if need be; nothing where nothing can be read."""
+    """`text` in `room` cells, its end left out if necessary; empty if nothing would be readable."""
     if text_cells(text) <= room:
         return text
     if room < 3:
@@ -192,7 +188,7 @@ def _table(block: Table, width: int) -> list[Line]:
 
 
 def _columns(shape: TableShape, room: int) -> list[int] | None:
-    """Widths of the columns, or None where they are too narrow to read."""
+    """Widths of the columns, or None if they would be too narrow to read."""
     if not shape.natural:
         rows = (shape.header, *shape.sample)
         shape.natural = tuple(
@@ -240,7 +236,7 @@ def _aligned(spans: Spans, width: int, align: Align) -> Spans:
 
 
 def _record(header: list[Spans], row: list[Spans], room: int) -> list[Spans]:
-    """A row where there is no room for columns: one line per cell, named by its header."""
+    """A table row where columns do not fit: one line per cell, labeled with its header."""
     lines: list[Spans] = []
     for name, spans in zip(header, row, strict=True):
         flat = snap((*name, (": ", PLAIN), *_one_line(spans)))

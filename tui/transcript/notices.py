@@ -1,19 +1,19 @@
-"""What the screen says about the end of a turn or of a call, in words (E6).
+"""Texts about the end of a turn or of a call (E6).
 
-Pure functions of the event: nothing is claimed here that the engine did not report.
+Pure functions of the event: they claim nothing that the engine did not report.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from core.compaction_plan import Action
-from core.events import Outcome
-from core.model import Closing
-from tui.output import one_line
+from core.model.provider import Closing
+from core.operations.events import Action, Outcome
+from tui.base.format import format_duration
+from tui.base.printable import one_line
 
 if TYPE_CHECKING:
-    from core.events import CompactionEnded, ModelSwitched, StopProof, TurnEnded
+    from core.operations.events import CompactionEnded, ModelSwitched, StopReport, TurnEnded
 
 _SOURCES = {
     "escape": "Esc",
@@ -22,42 +22,42 @@ _SOURCES = {
     "quit": "/quit",
     "end of the program": "the end of the program",
 }
+_LIMITS = {
+    Outcome.MAX_TURNS_REACHED: "The turn has taken as many steps as it may.",
+    Outcome.MAX_BUDGET_REACHED: "The turn has used up its budget.",
+    Outcome.TIMEOUT: "Time is up.",
+}
+_CONNECTIONS = {
+    Closing.CLOSED: "connection closed",
+    Closing.KILLED: "the model process did not answer and was killed, its connection with it",
+    Closing.FINISHED: "the reply had just ended by itself",
+    Closing.NOT_OPEN: "no connection was open",
+}
 _NAMED = 5
 
 
 def stop_notice(ended: TurnEnded, *, returned: bool) -> str:
-    """That the turn was stopped, by what, how long it took, what has become of all that lived, what next."""
+    """The stop of a turn: by what, after what time, the state of all that was running, what to do next."""
     assert ended.proof is not None
     return _stopped(ended, ended.proof) + refusal(ended.proof) + _next(ended, returned=returned)
 
 
 def past_stop_notice(ended: TurnEnded) -> str:
-    """The same when the session is opened again: whoever refused to end then is nobody's business now."""
+    """The same for a session opened again, without processes that refused to end at that time."""
     assert ended.proof is not None
     kept = ended.returned_prompt is None
     return _stopped(ended, ended.proof) + (_offers(ended) if kept else " Nothing of the turn was kept.")
 
 
 def limit_notice(ended: TurnEnded, *, returned: bool) -> str:
-    """That a turn has come to a limit, and how to go on. The engine's own sentence says both."""
+    """A turn has reached a limit, and how to continue. The engine's sentence says both."""
     if ended.error is not None:
         return ended.error
-    match ended.outcome:
-        case Outcome.MAX_TURNS_REACHED:
-            told = "The turn has taken as many steps as it may."
-        case Outcome.MAX_BUDGET_REACHED:
-            told = "The turn has used up its budget."
-        case Outcome.TIMEOUT:
-            told = "Time is up."
-        case Outcome.COMPLETED | Outcome.CANCELLED | Outcome.ERROR:
-            raise ValueError(f"{ended.outcome} is no limit")
-        case _:
-            assert_never(ended.outcome)
-    return told + _next(ended, returned=returned)
+    return _LIMITS[ended.outcome] + _next(ended, returned=returned)
 
 
 def failure_notice(ended: TurnEnded, *, returned: bool) -> str:
-    """The error's own sentence, and what has become of the prompt or the beginning of a reply."""
+    """The error's own sentence, and what happened to the prompt or the beginning of a reply."""
     kept = " What had arrived is kept; /continue goes on from there." if ended.text else ""
     return f"{ended.error}{kept or _next(ended, returned=returned)}"
 
@@ -69,7 +69,7 @@ def switch_notice(switched: ModelSwitched) -> str:
 
 
 def compaction_notice(ended: CompactionEnded) -> str:
-    """What a compaction has come to. A stop or a failure has changed nothing (C1)."""
+    """The result of a compaction. A stop or a failure has changed nothing (C1)."""
     if ended.proof is not None:
         became = _what_became(ended.proof, nothing="nothing had been sent")
         told = f"Compaction {_by(ended.proof)}: {became}."
@@ -94,50 +94,34 @@ def _tokens(ended: CompactionEnded) -> str:
     return f"about {ended.tokens:,} tokens now"
 
 
-def stop_words(proof: StopProof) -> str:
-    """The stop of one call for its card: by what, after what time, what has become of it."""
+def stop_words(proof: StopReport) -> str:
+    """The stop of one call for its card: by what, after what time, and its result."""
     became = _what_became(proof, nothing="")
     return f"{_by(proof)}: {became}" if became else _by(proof)
 
 
-def refusal(proof: StopProof) -> str:
-    """Who refused to end, and how to kill it: a sentence with a blank before it, or nothing."""
+def refusal(proof: StopReport) -> str:
+    """What refused to end, and how to kill it: a sentence with a blank before it, or an empty text."""
     if not proof.alive:
         return ""
     names = _listed([f"{one_line(name, 40)} (pid {pid})" for pid, name in proof.alive])
     return f" {names} refused to end: /kill kills {'it' if len(proof.alive) == 1 else 'them'}."
 
 
-def duration(seconds: float) -> str:
-    """A measured time in the unit that suits it.
-
-    >>> duration(0.0042), duration(0.26), duration(3.2), duration(65.2)
-    ('4.2 ms', '260 ms', '3.2 s', '1 min 05 s')
-    """
-    ms = seconds * 1000
-    # The limits are where rounding reaches the next unit: never `10.0 ms` or `1000 ms`.
-    if ms < 9.95:
-        return f"{ms:.1f} ms"
-    if seconds < 59.95:
-        return f"{ms:.0f} ms" if ms < 999.5 else f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
-
-
-def _stopped(ended: TurnEnded, proof: StopProof) -> str:
+def _stopped(ended: TurnEnded, proof: StopReport) -> str:
     told = f"{_by(proof)}: {_what_became(proof, nothing=_nothing(ended))}."
     return f"Time is up: {told}" if ended.outcome is Outcome.TIMEOUT else told[0].upper() + told[1:]
 
 
-def _by(proof: StopProof) -> str:
-    after = "" if proof.after_s is None else f" after {duration(proof.after_s)}"
+def _by(proof: StopReport) -> str:
+    after = "" if proof.after_s is None else f" after {format_duration(proof.after_s)}"
     source = _SOURCES.get(proof.source, one_line(proof.source, 40))
     return f"stopped by {source}{after}"
 
 
-def _what_became(proof: StopProof, *, nothing: str) -> str:
-    """What is known to have ended, and what is not; `nothing` where there was nothing to end."""
-    known = [_connection(proof.closing)]
+def _what_became(proof: StopReport, *, nothing: str) -> str:
+    """What is known to have ended, and what is not; `nothing` if there was nothing to end."""
+    known = [] if proof.closing is None else [_CONNECTIONS.get(proof.closing, "")]
     if proof.processes or proof.alive:
         ended = "1 process" if proof.processes == 1 else f"{proof.processes} processes"
         known.append(f"{ended} ended, {len(proof.alive)} alive")
@@ -152,24 +136,8 @@ def _what_became(proof: StopProof, *, nothing: str) -> str:
     return "; ".join(filter(None, clauses)) or nothing
 
 
-def _connection(closing: Closing | None) -> str:
-    match closing:
-        case Closing.CLOSED:
-            return "connection closed"
-        case Closing.KILLED:
-            return "the model process did not answer and was killed, its connection with it"
-        case Closing.FINISHED:
-            return "the reply had just ended by itself"
-        case Closing.NOT_OPEN:
-            return "no connection was open"
-        case Closing.NEVER_OPENED | Closing.UNCONFIRMED | None:
-            return ""
-        case _:
-            assert_never(closing)
-
-
 def _nothing(ended: TurnEnded) -> str:
-    """In a turn of several steps much may have been sent before one that has no connection to speak of."""
+    """Text for no open connection: earlier steps of a turn may have been sent before a step without one."""
     kept = ended.returned_prompt is None
     return "nothing of it is running any more" if kept else "nothing had been sent"
 
@@ -188,7 +156,7 @@ def _next(ended: TurnEnded, *, returned: bool) -> str:
 
 
 def _offers(ended: TurnEnded) -> str:
-    """The ways on from a turn of which something was kept."""
+    """The ways to continue after a turn that was kept in part."""
     anew = " (the time begins anew)" if ended.outcome is Outcome.TIMEOUT else ""
     offers = f" /continue goes on{anew}, Esc Esc edits the prompt"
     if not ended.changed:

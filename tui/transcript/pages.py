@@ -1,6 +1,6 @@
-"""Pages: pieces of a conversation of some forty rows, each laid out by itself and only when it is looked at.
+"""Pages: pieces of a conversation of some forty rows, each laid out separately and only when in view.
 
-Until then the height of a page is a guess; `transcript_document` puts them in a row.
+Until then the height of a page is a guess; `tui.transcript.document` puts the pages in order.
 """
 
 from __future__ import annotations
@@ -8,23 +8,23 @@ from __future__ import annotations
 import pickle
 from typing import TYPE_CHECKING
 
-from tui.blocks import Blank, CardRow, Code, Prose, Rule, Table
-from tui.widgets.transcript_layout import lay_out
+from tui.transcript.layout import lay_out
+from tui.transcript.markdown.blocks import Blank, CardRow, Code, Prose, Rule, Table
 
 if TYPE_CHECKING:
-    from tui.blocks import Block, Line
-    from tui.widgets.transcript_layout import Carry
+    from tui.transcript.layout import Carry
+    from tui.transcript.markdown.blocks import Block, Line
 
 PAGE_ROWS = 40
 PAGE_CHARACTERS = 3_000
 LONGEST_PAGE = 12_000
-"""Characters after which a page ends in the middle of a paragraph: its next row begins anew."""
+"""Characters after which a page ends even within a paragraph, which continues in a new row."""
 
 
 class Entry:
-    """One thing said: a prompt, a reply, a notice. `folded` ones take no rows.
+    """One prompt, reply or notice. `folded` entries take no rows.
 
-    `item` is what else is known of it, such as its card; pages do not look at it.
+    `item` is further data, such as a card; pages do not use it.
     """
 
     __slots__ = ("folded", "item")
@@ -37,8 +37,8 @@ class Entry:
 class Page:
     """Blocks of one entry and, if laid out, their lines. `serial` grows from page to page.
 
-    A finished page keeps its blocks packed: hundred thousand live objects would be visited by each full run
-    of the garbage collector, and that is felt at the keyboard.
+    A finished page keeps its blocks packed: each full garbage collection would visit a hundred thousand live
+    objects, which noticeably delays keys.
     """
 
     __slots__ = (
@@ -68,7 +68,7 @@ class Page:
 
     @property
     def blocks(self) -> list[Block]:
-        """The finished blocks; those below, which may still change, are the `tail`."""
+        """The finished blocks; the blocks below, which may still change, are the `tail`."""
         if self._blocks is not None:
             return self._blocks
         blocks: list[Block] = pickle.loads(self._packed)
@@ -76,12 +76,12 @@ class Page:
 
     @property
     def lines(self) -> list[Line] | None:
-        """The lines as they were laid out last, if they still exist."""
+        """The lines of the latest layout, if they still exist."""
         return self._laid.lines if self._laid is not None else None
 
     @property
     def starts(self) -> list[int]:
-        """For each block of a page that is laid out, the line with which it begins."""
+        """The first line of each block of a page that is laid out."""
         return self._laid.starts if self._laid is not None else []
 
     def add(self, block: Block) -> None:
@@ -92,19 +92,19 @@ class Page:
         self.is_exact = False
 
     def finish(self) -> None:
-        """No more blocks are added."""
+        """Pack the blocks; no more are added."""
         if self._blocks is not None:
             self._packed = pickle.dumps(self._blocks)
             self._blocks = None
 
     def takes(self, block: Block) -> bool:
-        """Whether there is room for `block`, or it goes on where this page ends."""
+        """Whether `block` fits, or continues the last row of this page."""
         if self._rows < PAGE_ROWS and self._size < PAGE_CHARACTERS:
             return True
         return isinstance(block, Prose) and block.continues and self._size < LONGEST_PAGE
 
     def guess(self, width: int) -> None:
-        """Forget the lines; the height becomes a guess."""
+        """Drop the lines and guess the height."""
         self._laid = None
         self.is_exact = False
         rows, size = self._rows, self._size
@@ -114,11 +114,11 @@ class Page:
         self.height = rows if rows * width >= size else size // width
 
     def drop(self) -> None:
-        """Forget the lines, not the height."""
+        """Drop the lines but keep the height."""
         self._laid = None
 
     def lay_out(self, width: int) -> None:
-        """Bring the lines up to date; lines that did not change stay the same objects."""
+        """Bring the lines up to date; unchanged lines stay the same objects."""
         if self._laid is None or self._laid.width != width:
             self._laid = _Laid(width)
         self._laid.update(self.blocks, self.tail)
@@ -127,7 +127,7 @@ class Page:
 
 
 class _Laid:
-    """The lines of a page for one width. Those of finished blocks, `_done`, are made once."""
+    """The lines of a page for one width. Lines of finished blocks, `_done`, are made once."""
 
     __slots__ = ("_carry", "_done", "_done_blocks", "lines", "starts", "width")
 
@@ -161,7 +161,7 @@ class _Laid:
 
 
 def _weight(block: Block) -> tuple[int, int]:
-    """Rows that `block` takes at least, and its characters."""
+    """The minimum number of rows of `block`, and its characters."""
     match block:
         case Prose(source=source) | Code(source=source):
             return source.count("\n") + 1, len(source)

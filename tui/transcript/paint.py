@@ -1,6 +1,6 @@
-"""From lines to strips of the screen, in the colours of the theme.
+"""Painting of lines as strips of the screen, in the colors of the theme.
 
-A line that has not changed is painted once: what is looked at is asked for many times.
+An unchanged line is painted once, because visible lines are requested many times.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from rich.style import Style
 from textual.cache import LRUCache
 from textual.strip import Strip
 
-from tui.blocks import Part
-from tui.widgets.transcript_selection import line_id, mark_selected
-from tui.wrap import cells
+from tui.transcript.markdown.spans import Part, cells
+from tui.transcript.selection import line_id, mark_selected
 
 if TYPE_CHECKING:
     from textual.widget import Widget
 
-    from tui.blocks import Line, Look
-    from tui.widgets.transcript_pages import Page
+    from tui.transcript.markdown.blocks import Line
+    from tui.transcript.markdown.spans import Look
+    from tui.transcript.pages import Page
 
 STRIPS_KEPT = 256
 
@@ -35,7 +35,7 @@ class Painter:
         self._own: Style | None = None
 
     def forget(self) -> None:
-        """The theme has changed."""
+        """Drop all strips after a change of the theme."""
         self._own = None
         self._looks.clear()
         self._strips.clear()
@@ -44,7 +44,7 @@ class Painter:
         return Strip.blank(width, self._own_style)
 
     def line(self, page: Page, index: int, width: int) -> Strip:
-        """A line of a page, with what is selected of it marked."""
+        """A line of a page, with its selected part marked."""
         if page.lines is None or index >= len(page.lines):
             return self.blank(width)
         selection = self._widget.text_selection
@@ -58,7 +58,7 @@ class Painter:
         return known[1]
 
     def label(self, text: str) -> Strip:
-        """What tells of new lines."""
+        """The label that announces new lines."""
         style = self._widget.get_component_rich_style("transcript--new-lines")
         return Strip([Segment(text, style)], len(text))
 
@@ -90,7 +90,7 @@ class Painter:
 
     @property
     def _own_style(self) -> Style:
-        """`rich_style`, kept: it is asked for with nearly every line, and made anew each time."""
+        """`rich_style`, cached: it is needed for nearly every line and computed each time."""
         if self._own is None:
             self._own = self._widget.rich_style
         return self._own

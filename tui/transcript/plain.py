@@ -1,12 +1,13 @@
-"""What is shown as it was written, without any markup: prompts and our own notices."""
+"""Text shown without any markup: prompts and our own notices."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from core.sanitize import printable
-from tui.blocks import PLAIN, Look, Part, Prefix, Prose
+from core.base.sanitize import printable
+from tui.transcript.markdown.blocks import PLAIN, Prefix, Prose
+from tui.transcript.markdown.spans import Look, Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
 _PLAIN_PIECE = 2_000
 PROMPT_LINES = 40
 PROMPT_CHARACTERS = 4_000
-"""What is shown of a prompt; a longer one only says how much more there is."""
+"""The shown characters of a prompt; for a longer one the number of the others is added."""
 
 
 class NoticeKind(StrEnum):
-    """What a notice says; the glyph says it without colour."""
+    """The kind of a notice; the glyph shows it without color."""
 
     INFO = "info"
     STOPPED = "stopped"
@@ -49,7 +50,7 @@ def notice_blocks(text: str, kind: NoticeKind) -> Iterator[Prose]:
 
 
 def _beginning(text: str) -> tuple[str, str]:
-    """What is shown of a prompt, and words for the rest of it or nothing."""
+    """The shown part of a prompt, and words for the rest of it or an empty text."""
     text = text.rstrip("\n")
     start = "\n".join(text[:PROMPT_CHARACTERS].split("\n")[:PROMPT_LINES])
     if len(start) == len(text):

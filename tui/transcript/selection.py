@@ -1,7 +1,6 @@
-"""The text under a selection of the transcript, as one would type it: not as it happens to be broken on the
-screen.
+"""The text of a selection in the transcript, without the line breaks of the screen.
 
-Rows are named by `line_id`, which stays the same whatever is laid out above them, and grows downwards.
+Rows are identified by `line_id`, which does not change whatever is laid out above, and grows downwards.
 """
 
 from __future__ import annotations
@@ -10,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 
-from tui.blocks import Blank, CardRow, Code, Prose, Rule, Table
+from tui.transcript.markdown.blocks import Blank, CardRow, Code, Prose, Rule, Table
 
 if TYPE_CHECKING:
     from rich.style import Style
     from textual.selection import Selection
 
-    from tui.blocks import Block, Line
-    from tui.widgets.transcript_document import Document
-    from tui.widgets.transcript_pages import Page
+    from tui.transcript.document import Document
+    from tui.transcript.markdown.blocks import Block, Line
+    from tui.transcript.pages import Page
 
 _IDS_PER_PAGE = 1 << 16
 
@@ -28,14 +27,14 @@ def line_id(page: Page, index: int) -> int:
 
 
 def selected_text(document: Document, selection: Selection) -> str:
-    """What is selected, rows that were broken joined again.
+    """The selected text, with broken rows joined again.
 
-    Pages that are not laid out, far from where the user is, give their source: Markdown.
+    Pages that are not laid out, far from the visible part, give their source: Markdown.
     """
     found: list[str] = []
     first = selection.start.y if selection.start is not None else 0
     last = selection.end.y if selection.end is not None else None
-    for page in document.pages():
+    for page in document.pages:
         if page.entry.folded or line_id(page, _IDS_PER_PAGE - 1) < first:
             continue
         if last is not None and line_id(page, 0) > last:
@@ -79,14 +78,12 @@ def mark_selected(segments: list[Segment], selected: tuple[int, int], style: Sty
     found: list[Segment] = []
     position = 0
     for text, own, _ in segments:
-        stop = position + len(text) if end < 0 else max(position, min(end, position + len(text)))
-        begin = min(max(start, position), stop)
-        for part, marked in (
-            (text[: begin - position], False),
-            (text[begin - position : stop - position], True),
-            (text[stop - position :], False),
-        ):
-            if part:
-                found.append(Segment(part, own + style if marked and own else own))
+        begin = max(0, start - position)
+        stop = len(text) if end < 0 else max(begin, end - position)
+        found += [
+            Segment(text[:begin], own),
+            Segment(text[begin:stop], own + style if own else own),
+            Segment(text[stop:], own),
+        ]
         position += len(text)
-    return found
+    return [segment for segment in found if segment.text]

@@ -1,12 +1,11 @@
-"""A stored conversation on the screen, as it looked when it happened.
+"""Shows a stored conversation as it looked when it happened.
 
-What was said last is shown at once. The rest is prepared from there upwards, a few milliseconds at a time,
-and put above what is on the screen, which never moves for it: the event loop stays free for keys, for Esc and
-for a reply that streams meanwhile. Nothing of a session is changed here, and nothing is shown that is not in
-its record.
+The last messages are shown at once. The rest is prepared upwards from there, a few milliseconds at a time,
+and put above the visible part, which does not move: the event loop stays free for keys, for Esc and for a
+streaming reply. Nothing here changes a session or shows what is not in its record.
 
-Not recorded, and so not shown again: background commands that ended, sentences about the session itself, and
-the calls within a sub-agent's card.
+Background commands that ended, notices about the session itself and the calls of a sub-agent are not
+recorded, and so not shown again.
 """
 
 from __future__ import annotations
@@ -15,73 +14,73 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, assert_never
 
-from core.events import CallEnded, Shown
-from core.messages import AssistantMessage, Reasoning, Text, ToolCall, ToolResults
-from tui.cards import Card
-from tui.scenes import NoticeScene, PromptScene, ReplyScene, SummaryScene, acts_from_end
-from tui.widgets.transcript_entries import SummaryTitle
-from tui.widgets.transcript_feed import Channel
+from core.model.messages import AssistantMessage, Reasoning, Text, ToolCall, ToolResults
+from core.operations.events import CallEnded, Shown
+from tui.transcript.card import Card
+from tui.transcript.entries import summary_title
+from tui.transcript.feed import Channel
+from tui.transcript.stored_items import NoticeItem, PromptItem, ReplyItem, SummaryItem, chunks_from_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from core.messages import ToolResult
-    from core.records import CallCard, LoadedSession, StoredStep
-    from tui.scenes import Scene
-    from tui.widgets.transcript import Transcript
-    from tui.widgets.transcript_feed import Feed
+    from core.model.messages import ToolResult
+    from core.storage.records import CallCard, LoadedSession, StoredStep
+    from tui.transcript.feed import Feed
+    from tui.transcript.stored_items import StoredItem
+    from tui.transcript.transcript import Transcript
 
 SLICE_S = 0.003
 REST_S = 0.003
-"""After so many seconds of work the event loop is left to others for so long."""
+"""After `SLICE_S` seconds of work other tasks get the event loop for `REST_S`."""
 READ_CHARACTERS = 4_096
 
 
-class Replay:
+class StoredView:
     """Shows stored conversations.
 
-    `settle_memory` is called when a part of one is there. A long one is hundred thousand objects that live as
-    long as its transcript: `gc.freeze` keeps the collector from looking through them again and again, which
-    would hold up the keyboard for tens of milliseconds.
+    `freeze_started_objects` is called after each chunk. A long conversation has a hundred thousand objects
+    that live as long as its transcript: `gc.freeze` keeps the collector from visiting them repeatedly, which
+    would delay keys by tens of milliseconds.
     """
 
-    def __init__(self, settle_memory: Callable[[], object] = lambda: None) -> None:
-        self._settle_memory = settle_memory
+    def __init__(self, freeze_started_objects: Callable[[], object] = lambda: None) -> None:
+        self._freeze_objects = freeze_started_objects
         self._since = time.perf_counter()
 
     async def show(self, loaded: LoadedSession, transcript: Transcript, *, read_only: bool = False) -> None:
-        """Show `loaded` above whatever `transcript` says; its end is there long before this returns.
+        """Show `loaded` above the contents of `transcript`. Its last messages show long before this returns.
 
-        It belongs to whoever awaits it. Cancelled, it leaves a transcript that shows a later part of the
-        conversation and works. A session that is `read_only` may have a turn that runs elsewhere.
+        After a cancellation the transcript works and shows the later part of the conversation. A session that
+        is `read_only` may have a turn that runs elsewhere.
         """
         self._since = time.perf_counter()
-        self._settle_memory()
+        self._freeze_objects()
         with transcript.expecting_older():
-            for act in acts_from_end(loaded, read_only=read_only):
-                feed = transcript.new_older(act.above)
-                for scene in act.scenes:
-                    await self._play(scene, feed)
+            for chunk in chunks_from_end(loaded, read_only=read_only):
+                feed = transcript.new_older(chunk.above)
+                for item in chunk.items:
+                    await self._show_item(item, feed)
                 transcript.add_older(feed)
-                self._settle_memory()
+                self._freeze_objects()
                 await self._rest()
 
-    async def _play(self, scene: Scene, feed: Feed) -> None:
-        match scene:
-            case PromptScene(text):
+    async def _show_item(self, item: StoredItem, feed: Feed) -> None:
+        match item:
+            case PromptItem(text):
                 feed.add_prompt(text)
-            case NoticeScene(text, kind):
+            case NoticeItem(text, kind):
                 feed.add_notice(text, kind)
-            case SummaryScene(made):
-                feed.add_summary(SummaryTitle(made.upto, made.undone), made.summary)
-            case ReplyScene(stored, interrupted):
-                await self._play_step(stored, feed)
+            case SummaryItem(made):
+                feed.add_summary(summary_title(made.upto, undone=made.undone), made.summary)
+            case ReplyItem(stored, interrupted):
+                await self._show_step(stored, feed)
                 feed.end_reply(interrupted=interrupted)
             case _:
-                assert_never(scene)
+                assert_never(item)
         await self._read(feed)
 
-    async def _play_step(self, stored: StoredStep, feed: Feed) -> None:
+    async def _show_step(self, stored: StoredStep, feed: Feed) -> None:
         messages = stored.step.messages
         results = {
             result.call_id: result
@@ -120,7 +119,7 @@ class Replay:
 
 
 def _card(turn: int, call: ToolCall, result: ToolResult | None, known: CallCard | None) -> Card:
-    """The card of an ended call; without a record of it with what the model was told, and nothing else."""
+    """The card of an ended call. Without a record of the card it shows the result that the model was sent."""
     card = Card(call.name)
     if result is None:
         card.start("")

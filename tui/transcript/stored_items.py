@@ -1,7 +1,7 @@
-"""A stored conversation as the things that are shown of it, the last one first.
+"""Items of a stored conversation, the last one first.
 
-Pure functions of the record, and lazy: what is far from the end costs nothing until it is asked for. A
-compaction stands where the clock says that it was made.
+Pure and lazy functions of the record: what is far from the end costs nothing until needed. The place of a
+compaction follows from its time.
 """
 
 from __future__ import annotations
@@ -9,123 +9,120 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
-from core.events import Outcome, TurnEnded
-from core.messages import AssistantMessage, Text, ToolCall, UserMessage
-from core.session import CONTINUE_PROMPT
-from core.values import dataclass
-from tui.notices import failure_notice, limit_notice, past_stop_notice
-from tui.widgets.transcript_feed import Above
-from tui.widgets.transcript_plain import NoticeKind
+from core.base.values import Value
+from core.model.messages import AssistantMessage, Text, ToolCall, UserMessage
+from core.operations.events import Outcome, TurnEnded
+from core.session.continuation import CONTINUE_PROMPT
+from tui.transcript.feed import Above
+from tui.transcript.notices import failure_notice, limit_notice, past_stop_notice
+from tui.transcript.plain import NoticeKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from core.messages import Part
-    from core.records import Compaction, LoadedSession, StoredStep, TurnRecord
+    from core.model.messages import Part
+    from core.storage.records import Compaction, LoadedSession, StoredStep, TurnRecord
 
 FIRST_MESSAGES = 30
-"""So many of the last messages are shown before any other is read."""
+"""How many of the last messages are shown first."""
 MOST_MESSAGES = 240
-"""So many are put above at a time, once what is near is there."""
+"""The maximum number of messages of a chunk; chunks grow up to this."""
 
 DIED = "How this turn ended is unknown: Caesura died in it."
 MAYBE_ALIVE = "How this turn goes on is not known here: another Caesura has this session open."
 
 
-@dataclass(frozen=True, slots=True)
-class PromptScene:
+class PromptItem(Value):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReplyScene:
-    """A step without its prompt. `interrupted` if the reply is to be marked where it breaks off."""
+class ReplyItem(Value):
+    """A step without its prompt. `interrupted` marks the place where the reply breaks off."""
 
     stored: StoredStep
     interrupted: bool
 
 
-@dataclass(frozen=True, slots=True)
-class NoticeScene:
+class NoticeItem(Value):
     text: str
     kind: NoticeKind
 
 
-@dataclass(frozen=True, slots=True)
-class SummaryScene:
+class SummaryItem(Value):
     made: Compaction
 
 
-Scene: TypeAlias = PromptScene | ReplyScene | NoticeScene | SummaryScene
+StoredItem: TypeAlias = PromptItem | ReplyItem | NoticeItem | SummaryItem
 
 
-@dataclass(frozen=True, slots=True)
-class Act:
-    """Scenes that follow each other, in order of time, and what stands right above the first of them."""
+class Chunk(Value):
+    """Consecutive items in order of time, and what is right above the first of them."""
 
-    scenes: tuple[Scene, ...]
+    items: tuple[StoredItem, ...]
     above: Above
 
 
-def acts_from_end(loaded: LoadedSession, *, read_only: bool) -> Iterator[Act]:
-    """All of the session, the last `FIRST_MESSAGES` messages first, then larger and larger parts."""
-    scenes = _scenes_from_end(loaded, read_only=read_only)
-    ahead: deque[Scene] = deque()
+def chunks_from_end(loaded: LoadedSession, *, read_only: bool) -> Iterator[Chunk]:
+    """The whole session: first a chunk of the last `FIRST_MESSAGES` messages, then larger and larger ones."""
+    items = _items_from_end(loaded, read_only=read_only)
+    ahead: deque[StoredItem] = deque()
     most = FIRST_MESSAGES
     while True:
-        act: list[Scene] = []
+        chunk: list[StoredItem] = []
         messages = 0
-        while messages < most and (scene := ahead.popleft() if ahead else next(scenes, None)) is not None:
-            act.append(scene)
-            messages += len(scene.stored.step.messages) if isinstance(scene, ReplyScene) else 0
-        if not act:
+        while messages < most and (item := ahead.popleft() if ahead else next(items, None)) is not None:
+            chunk.append(item)
+            messages += len(item.stored.step.messages) if isinstance(item, ReplyItem) else 0
+        if not chunk:
             return
-        yield Act(tuple(reversed(act)), _above(ahead, scenes))
+        yield Chunk(tuple(reversed(chunk)), _above(ahead, items))
         most = min(2 * most, MOST_MESSAGES)
 
 
-def _above(ahead: deque[Scene], scenes: Iterator[Scene]) -> Above:
-    """What the first scene from the end on leaves on the screen that leaves anything."""
-    for scene in ahead:
-        if (left := _left_by(scene)) is not None:
+def _above(ahead: deque[StoredItem], items: Iterator[StoredItem]) -> Above:
+    """The lowest visible thing of the items above. Some items show nothing."""
+    for item in ahead:
+        if (left := _left_by(item)) is not None:
             return left
-    for scene in scenes:
-        ahead.append(scene)
-        if (left := _left_by(scene)) is not None:
+    for item in items:
+        ahead.append(item)
+        if (left := _left_by(item)) is not None:
             return left
     return Above.NOTHING
 
 
-def _left_by(scene: Scene) -> Above | None:
-    match scene:
-        case PromptScene() | NoticeScene() | SummaryScene():
+def _left_by(item: StoredItem) -> Above | None:
+    match item:
+        case PromptItem() | NoticeItem() | SummaryItem():
             return Above.TEXT
-        case ReplyScene(stored):
+        case ReplyItem(stored):
             last = _parts(stored)[-1:]
             return (Above.CARD if isinstance(last[0], ToolCall) else Above.TEXT) if last else None
         case _:
-            assert_never(scene)
+            assert_never(item)
 
 
-def _scenes_from_end(loaded: LoadedSession, *, read_only: bool) -> Iterator[Scene]:
+def _items_from_end(loaded: LoadedSession, *, read_only: bool) -> Iterator[StoredItem]:
     steps = loaded.steps
     summaries = list(loaded.compactions)
 
-    def made_since(at: float) -> Iterator[Scene]:
+    def made_since(at: float) -> Iterator[StoredItem]:
         while summaries and summaries[-1].at >= at:
-            yield SummaryScene(summaries.pop())
+            yield SummaryItem(summaries.pop())
 
     for record, begin, end in _turns_from_end(steps, loaded.turns):
-        said = any(isinstance(part, Text) and part.text for step in steps[begin:end] for part in _parts(step))
+        any_text = any(
+            isinstance(part, Text) and part.text for step in steps[begin:end] for part in _parts(step)
+        )
         if end > begin:
             yield from made_since(steps[end - 1].at)
         elif record is not None:
             yield from made_since(record.at)
         if record is not None:
             maybe_alive = read_only and record is loaded.turns[-1]
-            yield from _notice(record, said=said, maybe_alive=maybe_alive)
+            yield from _notice(record, any_text=any_text, maybe_alive=maybe_alive)
         for index in range(end - 1, begin - 1, -1):
-            yield ReplyScene(steps[index], said and _breaks_off(steps[index]))
+            yield ReplyItem(steps[index], any_text and _breaks_off(steps[index]))
             if index > begin:
                 yield from made_since(steps[index - 1].at)
         if record is not None:
@@ -137,7 +134,7 @@ def _scenes_from_end(loaded: LoadedSession, *, read_only: bool) -> Iterator[Scen
 def _turns_from_end(
     steps: Sequence[StoredStep], turns: Sequence[TurnRecord]
 ) -> Iterator[tuple[TurnRecord | None, int, int]]:
-    """Each turn with the range of its steps. Steps of a turn without a record are a turn as well."""
+    """Each turn with the range of its steps, the last one first. Steps without a record are a turn too."""
     end = len(steps)
 
     def begin_of(turn: int) -> int:
@@ -171,25 +168,25 @@ def _breaks_off(stored: StoredStep) -> bool:
     )
 
 
-def _prompt(record: TurnRecord | None, steps: Sequence[StoredStep]) -> Iterator[PromptScene]:
-    """What the person wrote; where that is not recorded, what the model was told."""
+def _prompt(record: TurnRecord | None, steps: Sequence[StoredStep]) -> Iterator[PromptItem]:
+    """The user's prompt. If it is not recorded, the user messages that the model was sent."""
     if record is not None:
         if not steps and not record.kept and record.outcome in (Outcome.CANCELLED, Outcome.TIMEOUT):
-            return  # rolled back: it is no part of the conversation (H1)
+            return  # a rolled back turn is no part of the conversation (H1)
         text = record.prompt
     else:
-        told = [message.text for message in steps[0].step.messages if isinstance(message, UserMessage)]
-        text = "\n\n".join(told)
+        prompts = [message.text for message in steps[0].step.messages if isinstance(message, UserMessage)]
+        text = "\n\n".join(prompts)
     if text:
-        yield PromptScene("/continue" if text == CONTINUE_PROMPT else text)
+        yield PromptItem("/continue" if text == CONTINUE_PROMPT else text)
 
 
-def _notice(record: TurnRecord, *, said: bool, maybe_alive: bool) -> Iterator[NoticeScene]:
-    """What was said about the end of a turn, without what was true only then, such as where its prompt is."""
+def _notice(record: TurnRecord, *, any_text: bool, maybe_alive: bool) -> Iterator[NoticeItem]:
+    """The notice about the end of a turn, without temporary facts, such as where its prompt is."""
     ended = TurnEnded(
         record.turn,
         record.outcome or Outcome.ERROR,
-        "said" if said else "",
+        "any text" if any_text else "",
         record.error,
         record.proof,
         returned_prompt=None if record.kept else record.prompt,
@@ -198,23 +195,23 @@ def _notice(record: TurnRecord, *, said: bool, maybe_alive: bool) -> Iterator[No
         case Outcome.COMPLETED:
             pass
         case None if maybe_alive:
-            yield NoticeScene(MAYBE_ALIVE, NoticeKind.INFO)
+            yield NoticeItem(MAYBE_ALIVE, NoticeKind.INFO)
         case None:
             kept = " What had arrived is kept; /continue goes on from there." if record.kept else ""
-            yield NoticeScene(DIED + kept, NoticeKind.ERROR)
+            yield NoticeItem(DIED + kept, NoticeKind.ERROR)
         case Outcome.CANCELLED | Outcome.TIMEOUT if record.proof is not None:
-            yield NoticeScene(past_stop_notice(ended), NoticeKind.STOPPED)
+            yield NoticeItem(past_stop_notice(ended), NoticeKind.STOPPED)
         case Outcome.CANCELLED:
             kept = " /continue goes on." if record.kept else " Nothing of the turn was kept."
-            yield NoticeScene("Stopped." + kept, NoticeKind.STOPPED)
+            yield NoticeItem("Stopped." + kept, NoticeKind.STOPPED)
         case Outcome.TIMEOUT if not record.kept:
-            yield NoticeScene("Time is up. Nothing of the turn was kept.", NoticeKind.STOPPED)
+            yield NoticeItem("Time is up. Nothing of the turn was kept.", NoticeKind.STOPPED)
         case Outcome.TIMEOUT | Outcome.MAX_TURNS_REACHED | Outcome.MAX_BUDGET_REACHED:
-            yield NoticeScene(limit_notice(ended, returned=False), NoticeKind.STOPPED)
+            yield NoticeItem(limit_notice(ended, returned=False), NoticeKind.STOPPED)
         case Outcome.ERROR if record.error is None:
-            yield NoticeScene("The turn failed.", NoticeKind.ERROR)
+            yield NoticeItem("The turn failed.", NoticeKind.ERROR)
         case Outcome.ERROR:
             text = failure_notice(ended, returned=False) if record.kept else record.error
-            yield NoticeScene(text, NoticeKind.ERROR)
+            yield NoticeItem(text, NoticeKind.ERROR)
         case _:
             assert_never(record.outcome)

@@ -1,8 +1,8 @@
-"""The colours of the transcript, one for each part of what it says; all of them come from the theme."""
+"""The colors of the transcript, one for each `Part`; all of them come from the theme."""
 
 from __future__ import annotations
 
-from tui.blocks import Part
+from tui.transcript.markdown.spans import Part
 
 COMPONENT_CLASSES = {f"transcript--{part}" for part in Part} | {"transcript--new-lines"}
 CSS = """

@@ -1,7 +1,7 @@
-"""What the doctor checks besides the terminal: folders, keys, models, processes, and how fast a stop is.
+"""The doctor's checks besides the terminal: folders, keys, models, processes, and how fast a stop is.
 
-What they need from other packages they are given as values or as functions. A key's value is never looked at,
-but for whether there is one.
+They get what they need from other packages as values or functions. Of a key they only see whether there is
+one.
 """
 
 from __future__ import annotations
@@ -17,41 +17,36 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from core.containment import Containment, namespace_prefix
-from core.doctor import WITHIN_S, Check, Finding, State, blocking
-from core.model import ModelInfo
-from core.process_table import look_up
-from core.stop_times import StopTimes, percentile
-from core.threads import run_in_thread
-from core.values import dataclass
+from core.base.regular_file import open_regular
+from core.base.values import Value
+from core.frontends.doctor.report import WITHIN_S, Check, Finding, State, blocking, blocking_check, check
+from core.frontends.doctor.stop_times import StopTimes, percentile
+from core.model.provider import ModelInfo
+from core.process.containment import Containment, namespace_prefix
+from core.process.process_table import look_up
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from core.loop_lag import LoopLag
+    from core.frontends.doctor.loop_lag import LoopLag
 
 LATE_S: Final = 0.05
-"""A loop that is later than this once in a hundred times can be felt."""
+"""A person notices a loop that is later than this once in a hundred times, in seconds."""
 
 SLOW_STOP_S: Final = 0.5
-"""A model's reply is closed or its process killed within 0.25 s: more than this is worth a look."""
+"""The model process is killed after 0.25 s, so a slower stop is a problem."""
 
 LITTLE_DISK: Final = 1_000_000_000
 TOO_LITTLE_DISK: Final = 50_000_000
+MODEL_WITHIN_S: Final = 15.0
 MEASURE_WITHIN_S: Final = 60.0
 
 _SQLITE_HEAD: Final = b"SQLite format 3\0"
 
 
-# -- the machine --
-
-
-def containment_check(wanted: Containment | None = None) -> Check:
-    """What holds commands together: the one of the settings, or the best there is."""
-    return blocking("Commands", lambda: _containment(wanted))
-
-
-def _containment(wanted: Containment | None) -> Finding:
+@blocking_check("Commands")
+def containment_check(wanted: Containment | None = None) -> Finding:
+    """What holds commands together: by the settings, or the best of this machine."""
     prefix = None if wanted is Containment.GROUP else namespace_prefix()
     if prefix is not None:
         program = Path(prefix[0]).name
@@ -71,9 +66,10 @@ def _containment(wanted: Containment | None) -> Finding:
     return Finding("Commands", State.WARNING, words, advice)
 
 
-def versions_check(*packages: str) -> Check:
-    """Of what Caesura runs on; nothing of the `packages` is imported."""
-    return blocking("Versions", lambda: Finding("Versions", State.GOOD, ", ".join(_versions(packages))))
+@blocking_check("Versions")
+def versions_check(*packages: str) -> Finding:
+    """The versions of Python, the system and `packages`, which are not imported."""
+    return Finding("Versions", State.GOOD, ", ".join(_versions(packages)))
 
 
 def _versions(packages: Iterable[str]) -> Iterator[str]:
@@ -91,11 +87,8 @@ def _versions(packages: Iterable[str]) -> Iterator[str]:
     yield f"{system.sysname} {system.release} {system.machine}"
 
 
-def disk_check(folder: Path) -> Check:
-    return blocking("Disk", lambda: _disk(folder))
-
-
-def _disk(folder: Path) -> Finding:
+@blocking_check("Disk")
+def disk_check(folder: Path) -> Finding:
     free = shutil.disk_usage(_existing(folder)).free
     words = f"{size(free)} free where sessions are kept"
     if free >= LITTLE_DISK:
@@ -105,7 +98,7 @@ def _disk(folder: Path) -> Finding:
 
 
 def folder_check(title: str, folder: Callable[[], Path]) -> Check:
-    """Whether files can be made in a folder, or the folder itself where it is not there yet."""
+    """Check whether files can be made in a folder, or the folder itself if it does not exist."""
     return blocking(title, lambda: _folder(title, folder))
 
 
@@ -126,36 +119,20 @@ def _folder(title: str, wanted: Callable[[], Path]) -> Finding:
 
 
 def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
+    """The folder, or the nearest one above it that exists."""
     return next((path for path in (folder, *folder.parents) if path.is_dir()), Path("/"))
 
 
-def session_file_check(path: Path, count: Callable[[], Awaitable[int]] | None = None) -> Check:
-    """`count` reads the file and says how many sessions are in it; it raises `CaesuraError` for a bad one."""
-
-    async def look() -> Finding:
-        finding = await run_in_thread(lambda: _session_file(path), name="doctor: session file")
-        if finding is None:
-            return Finding("Session file", State.GOOD, "none yet: nothing was kept")
-        if count is None or finding.state is not State.GOOD:
-            return finding
-        number = await count()
-        told = "1 session" if number == 1 else f"{number} sessions"
-        return Finding("Session file", State.GOOD, f"{finding.words}, {told}")
-
-    return Check("Session file", look)
-
-
-def _session_file(path: Path) -> Finding | None:
-    """None if there is no file."""
+@blocking_check("Session file")
+def session_file_check(path: Path) -> Finding:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(len(_SQLITE_HEAD))
         total = sum(
             one.stat().st_size for one in (path, Path(f"{path}-wal"), Path(f"{path}-shm")) if one.exists()
         )
     except FileNotFoundError:
-        return None
+        return Finding("Session file", State.GOOD, "none yet: nothing was kept")
     except OSError as error:
         return Finding("Session file", State.BAD, f"{path} cannot be read ({error.strerror})")
     if head != _SQLITE_HEAD:
@@ -164,41 +141,29 @@ def _session_file(path: Path) -> Finding | None:
     return Finding("Session file", State.GOOD, f"{path}, {size(total)}")
 
 
-def configuration_check(path: Path | None, notices: Iterable[str], *, project: Path | None = None) -> Check:
+@blocking_check("Configuration")
+def configuration_check(path: Path, notices: Sequence[str], *, project: Path | None = None) -> Finding:
     """`notices` are the errors and warnings that reading the settings gave; `path` is the person's file,
     `project` that of the project, if anything of it counts."""
-    told = tuple(notices)
-
-    def look() -> Finding:
-        if told:
-            advice = "`caesura config edit` opens the file; what is wrong in it is left out."
-            return Finding("Configuration", State.WARNING, " ".join(told), advice)
-        has_own = path is not None and path.exists()
-        used = [str(file) for file in (path if has_own else None, project) if file is not None]
-        words = f"{' and '.join(used)}: in order" if used else "no file: the defaults hold"
-        return Finding("Configuration", State.GOOD, words)
-
-    return blocking("Configuration", look)
+    if notices:
+        advice = "`caesura config edit` opens the file; what is wrong in it is left out."
+        return Finding("Configuration", State.WARNING, " ".join(notices), advice)
+    used = [str(file) for file in (path if path.exists() else None, project) if file is not None]
+    words = f"{' and '.join(used)}: in order" if used else "no file: the defaults hold"
+    return Finding("Configuration", State.GOOD, words)
 
 
-# -- models --
-
-
-@dataclass(frozen=True, slots=True)
-class KeysKept:
-    """Which keys are kept where: names of keys with the name of the place, and what could not be seen."""
+class KeysKept(Value):
+    """Names of keys with the name of the place where each is stored, and problems."""
 
     found: tuple[tuple[str, str], ...] = ()
     problems: tuple[str, ...] = ()
 
 
-def keyring_check(look: Callable[[], KeysKept]) -> Check:
-    """The keyring, and the file that may stand in for it. `look` blocks, and bounds the keyring by itself: it
-    can say better why there is no answer."""
-    return blocking("Keyring", lambda: _keyring(look()), within_s=WITHIN_S + 1)
-
-
-def _keyring(kept: KeysKept) -> Finding:
+@blocking_check("Keyring", within_s=WITHIN_S + 1)
+def keyring_check(look: Callable[[], KeysKept]) -> Finding:
+    """The keyring and the key file. `look` blocks; it bounds the keyring itself and explains a time-out."""
+    kept = look()
     told = [f"holds {name} ({place})" for name, place in kept.found] or ["holds no key of Caesura's"]
     if kept.problems:
         advice = "Keys in the environment work without it; `caesura keys set` tells what else there is."
@@ -207,56 +172,44 @@ def _keyring(kept: KeysKept) -> Finding:
     return Finding("Keyring", State.GOOD, f"it answers and {', '.join(told)}")
 
 
-def keys_check(names: Iterable[str], environment: Mapping[str, str]) -> Check:
-    """Which of the variables `names`, that may hold keys, are set."""
-    found = sorted(name for name in names if environment.get(name, "").strip())
-
-    async def look() -> Finding:
-        if found:
-            return Finding("Keys", State.GOOD, f"in the environment: {', '.join(found)}")
-        advice = "`caesura keys set` stores one in the keyring; `caesura --demo` needs none."
-        return Finding("Keys", State.UNKNOWN, "none in the environment", advice)
-
-    return Check("Keys", look)
+@blocking_check("Keys")
+def keys_check(names: Collection[str], environment: Mapping[str, str]) -> Finding:
+    """Which of the variables `names` that may hold keys are set."""
+    if found := sorted(name for name in names if environment.get(name, "").strip()):
+        return Finding("Keys", State.GOOD, f"in the environment: {', '.join(found)}")
+    advice = "`caesura keys set` stores one in the keyring; `caesura --demo` needs none."
+    return Finding("Keys", State.UNKNOWN, "none in the environment", advice)
 
 
-def model_check(
-    model: str, describe: Callable[[str], Awaitable[ModelInfo]], *, within_s: float = 15.0
-) -> Check:
-    """Whether the catalogue knows the model that is asked; "" if none is chosen. The first answer may have to
-    wait for the model process."""
-
-    async def look() -> Finding:
-        if not model:
-            advice = "Name one with --model or in the settings, or try `caesura --demo`, which needs none."
-            return Finding("Model", State.WARNING, "none is chosen", advice)
-        info = await describe(model)
-        if info == ModelInfo(info.model):
-            words = f"{model} is in no catalogue: it is asked all the same, without known limits and prices"
-            return Finding("Model", State.UNKNOWN, words)
-        window = "" if info.context_window is None else f", window {info.context_window:,} tokens"
-        members = f", {len(info.members)} members" if info.members else ""
-        return Finding("Model", State.GOOD, f"{model} is known{window}{members}")
-
-    return Check("Model", look, within_s)
+@check("Model", within_s=MODEL_WITHIN_S)
+async def model_check(model: str, describe: Callable[[str], Awaitable[ModelInfo]]) -> Finding:
+    """Whether the catalogue has the model; "" if none is chosen. May wait for the model process."""
+    if not model:
+        advice = "Name one with --model or in the settings, or try `caesura --demo`, which needs none."
+        return Finding("Model", State.WARNING, "none is chosen", advice)
+    info = await describe(model)
+    if info == ModelInfo(info.model):
+        words = f"{model} is in no catalogue: it is asked all the same, without known limits and prices"
+        return Finding("Model", State.UNKNOWN, words)
+    window = "" if info.context_window is None else f", window {info.context_window:,} tokens"
+    members = f", {len(info.members)} members" if info.members else ""
+    return Finding("Model", State.GOOD, f"{model} is known{window}{members}")
 
 
-def model_process_check(pid: Callable[[], int | None], restarts: Callable[[], int]) -> Check:
-    """Whether the process that holds the connections is alive."""
-    return blocking("Model process", lambda: _model_process(pid(), restarts()))
-
-
-def _model_process(pid: int | None, restarts: int) -> Finding:
-    again = f", started anew {restarts} times" if restarts > 1 else ", started anew once" if restarts else ""
-    found = None if pid is None else look_up(pid)
+@blocking_check("Model process")
+def model_process_check(pid: Callable[[], int | None], restarts: Callable[[], int]) -> Finding:
+    """Whether the model process is alive."""
+    number, count = pid(), restarts()
+    again = f", started anew {count} times" if count > 1 else ", started anew once" if count else ""
+    found = None if number is None else look_up(number)
     if found is None or not found.alive:
         advice = "It is started with the next prompt; if that fails, worker.log in the log folder says why."
         return Finding("Model process", State.WARNING, f"it does not run{again}", advice)
-    return Finding("Model process", State.GOOD, f"process {pid} runs{_since(found.started)}{again}")
+    return Finding("Model process", State.GOOD, f"process {number} runs{_since(found.started)}{again}")
 
 
 def _since(started: int) -> str:
-    """For how long, from clock ticks since boot; "" where that cannot be known."""
+    """How long a process has run, from its start in clock ticks since boot; "" if that is not known."""
     try:
         up = float(Path("/proc/uptime").read_text().split()[0])
         seconds = max(0.0, up - started / os.sysconf("SC_CLK_TCK"))
@@ -266,67 +219,55 @@ def _since(started: int) -> str:
     return f" since {at} ({seconds:.0f} s)"
 
 
-# -- how fast it is --
+@check("Event loop")
+async def lag_check(lag: LoopLag) -> Finding:
+    seen = lag.lag
+    if seen is None:
+        return Finding("Event loop", State.UNKNOWN, "not measured yet")
+    words = (
+        f"late by {_ms(seen.median)} (p50), {_ms(seen.p99)} (p99), {_ms(seen.highest)} (max) in "
+        f"{seen.count} samples"
+    )
+    if seen.p99 <= LATE_S:
+        return Finding("Event loop", State.GOOD, words)
+    advice = "Something keeps the loop, or the machine is busy: the screen waits for it, Esc does not."
+    return Finding("Event loop", State.WARNING, words, advice)
 
 
-def lag_check(lag: LoopLag) -> Check:
-    async def look() -> Finding:
-        seen = lag.lag
-        if seen is None:
-            return Finding("Event loop", State.UNKNOWN, "not measured yet")
-        words = (
-            f"late by {_ms(seen.median)} (p50), {_ms(seen.p99)} (p99), {_ms(seen.highest)} (max) in "
-            f"{seen.count} samples"
-        )
-        if seen.p99 <= LATE_S:
-            return Finding("Event loop", State.GOOD, words)
-        advice = "Something keeps the loop, or the machine is busy: the screen waits for it, Esc does not."
-        return Finding("Event loop", State.WARNING, words, advice)
-
-    return Check("Event loop", look)
-
-
-def stops_check(times: Callable[[], StopTimes]) -> Check:
-    """The stops of this session."""
-
-    async def look() -> Finding:
-        now = times()
-        if not now.all and not now.unconfirmed:
-            return Finding("Stops", State.UNKNOWN, "no stop yet")
-        count = len(now.all)
-        words = "1 stop confirmed" if count == 1 else f"{count} stops confirmed"
-        if now.streams:
-            words += f"; replies {_spread(now.streams)}"
-        if now.others:
-            words += f"; calls and others {_spread(now.others)}"
-        if now.unconfirmed:
-            words += f"; not ended yet: {', '.join(now.unconfirmed)}"
-            advice = "/running lists what has not ended; stop it again to force it."
-            return Finding("Stops", State.BAD, words, advice)
-        slow = bool(now.streams) and percentile(now.streams, 99) > SLOW_STOP_S
-        return Finding("Stops", State.WARNING if slow else State.GOOD, f"{words}; none unconfirmed")
-
-    return Check("Stops", look)
+@check("Stops")
+async def stops_check(times: Callable[[], StopTimes]) -> Finding:
+    """How long the stops of this session took."""
+    now = times()
+    if not now.all and not now.unconfirmed:
+        return Finding("Stops", State.UNKNOWN, "no stop yet")
+    count = len(now.all)
+    words = "1 stop confirmed" if count == 1 else f"{count} stops confirmed"
+    if now.streams:
+        words += f"; replies {_spread(now.streams)}"
+    if now.others:
+        words += f"; calls and others {_spread(now.others)}"
+    if now.unconfirmed:
+        words += f"; not ended yet: {', '.join(now.unconfirmed)}"
+        advice = "/running lists what has not ended; stop it again to force it."
+        return Finding("Stops", State.BAD, words, advice)
+    return _confirmed(words, now.streams)
 
 
-def measured_stops_check(
-    measure: Callable[[], Awaitable[Sequence[float]]], *, within_s: float = MEASURE_WITHIN_S
-) -> Check:
-    """`measure` stops replies of the demo model, and gives the seconds until each was confirmed; infinite for
-    one that was not."""
+@check("Stops", within_s=MEASURE_WITHIN_S)
+async def measured_stops_check(measure: Callable[[], Awaitable[Sequence[float]]]) -> Finding:
+    """How long stops take. `measure` returns the seconds until each was confirmed, infinite if it was not."""
+    seconds = await measure()
+    if not seconds:
+        return Finding("Stops", State.UNKNOWN, "nothing was measured")
+    words = f"{len(seconds)} replies of the demo model stopped in mid-stream: {_spread(seconds)}"
+    if missed := sum(math.isinf(one) for one in seconds):
+        return Finding("Stops", State.BAD, f"{words}; {missed} unconfirmed")
+    return _confirmed(words, seconds)
 
-    async def look() -> Finding:
-        seconds = await measure()
-        if not seconds:
-            return Finding("Stops", State.UNKNOWN, "nothing was measured")
-        missed = sum(math.isinf(one) for one in seconds)
-        words = f"{len(seconds)} replies of the demo model stopped in mid-stream: {_spread(seconds)}"
-        if missed:
-            return Finding("Stops", State.BAD, f"{words}; {missed} unconfirmed")
-        slow = percentile(seconds, 99) > SLOW_STOP_S
-        return Finding("Stops", State.WARNING if slow else State.GOOD, f"{words}; none unconfirmed")
 
-    return Check("Stops", look, within_s)
+def _confirmed(words: str, streams: Sequence[float]) -> Finding:
+    slow = bool(streams) and percentile(streams, 99) > SLOW_STOP_S
+    return Finding("Stops", State.WARNING if slow else State.GOOD, f"{words}; none unconfirmed")
 
 
 def _spread(seconds: Sequence[float]) -> str:
@@ -340,7 +281,7 @@ def _ms(seconds: float) -> str:
 
 
 def size(count: int) -> str:
-    """A number of bytes, as people say it.
+    """A number of bytes for people.
 
     >>> [size(512), size(2_048_000), size(73_000_000_000)]
     ['512 B', '2.0 MB', '73.0 GB']

@@ -1,36 +1,36 @@
-"""The front end without a screen for the doctor: `caesura doctor`.
+"""`caesura doctor`: run the checks and print their findings, without a screen.
 
-It must import no screen library, and asks no provider for anything. Findings are printed in their order, each
-as soon as it and those before it have come.
+It must import no screen library and sends no request to a provider. Findings are printed in the order of the
+checks, as soon as each is known.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from core.doctor import NOTHING_HIDDEN, Finding, Redaction, examine, is_well, report
-from core.errors import CaesuraError
+import msgspec
+
+from core.base.output import check_output, write_output_in_thread
+from core.frontends.doctor.report import NOTHING_HIDDEN, Finding, Redaction, examine, is_well, report
 from core.frontends.headless import ExitCode, Output
-from core.threads import run_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from core.doctor import Check
+    from core.frontends.doctor.report import Check
 
 
 async def run_doctor(
     checks: Sequence[Check], redact: Redaction = NOTHING_HIDDEN, output: Output = Output.TEXT
 ) -> int:
-    """Run the checks and print what they find; the exit code, 1 if something is bad. Raises `CaesuraError`
-    when that cannot be printed."""
-    if sys.stdout is None:
-        raise CaesuraError("Standard output is closed: send it to a file, a pipe or a terminal.")
+    """Run the checks, print their findings and return the exit code, 1 if something is bad.
+
+    Raises `CaesuraError` if standard output cannot be written.
+    """
+    check_output()
     running = [asyncio.create_task(examine((check,), redact), name=check.title) for check in checks]
     findings: list[Finding] = []
     try:
@@ -39,7 +39,8 @@ async def run_doctor(
             if output is Output.TEXT:
                 await _write(report(findings[-1:]))
         if output is Output.JSON:
-            await _write(_json(findings))
+            told = {"well": is_well(findings), "findings": msgspec.to_builtins(findings)}
+            await _write(json.dumps(told, indent=2) + "\n")
     except BrokenPipeError:
         return ExitCode.OUTPUT_CLOSED
     finally:
@@ -49,27 +50,5 @@ async def run_doctor(
     return ExitCode.COMPLETED if is_well(findings) else ExitCode.FAILED
 
 
-def _json(findings: Sequence[Finding]) -> str:
-    told = {"well": is_well(findings), "findings": [asdict(finding) for finding in findings]}
-    return json.dumps(told, indent=2) + "\n"
-
-
 async def _write(text: str) -> None:
-    """In a thread, so that a reader who is stopped cannot hold up Ctrl+C. Raises `BrokenPipeError` when
-    nobody reads it, and `CaesuraError`."""
-    fd = sys.stdout.fileno()
-    encoding = sys.stdout.encoding or "utf-8"
-
-    def write() -> None:
-        rest = memoryview(text.encode(encoding, "replace"))
-        while rest:
-            rest = rest[os.write(fd, rest) :]
-
-    try:
-        await run_in_thread(write, name="standard output")
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise CaesuraError(
-            f"Standard output takes nothing more ({error.strerror}): send it somewhere else."
-        ) from error
+    await write_output_in_thread(text, sys.stdout.encoding or "utf-8")

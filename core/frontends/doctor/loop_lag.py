@@ -11,12 +11,9 @@ import asyncio
 import math
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from core.values import dataclass
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from core.base.values import Value
 
 EVERY_S: Final = 0.25
 _STEP: Final = 1.05
@@ -25,9 +22,8 @@ _STEP: Final = 1.05
 _LEAST_S: Final = 1e-5
 
 
-@dataclass(frozen=True, slots=True)
-class Lag:
-    """In seconds, over `count` samples."""
+class Lag(Value):
+    """How late the loop was, in seconds, over `count` samples."""
 
     count: int
     median: float
@@ -36,11 +32,10 @@ class Lag:
 
 
 class LoopLag:
-    """See the module. `start` in the event loop that is to be watched; `stop` ends it, and can come twice."""
+    """Measures the lag of the event loop in which `start` is called; `stop` may be called twice."""
 
-    def __init__(self, every_s: float = EVERY_S, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, every_s: float = EVERY_S) -> None:
         self._every_s = every_s
-        self._clock = clock
         self._counts: Counter[int] = Counter()
         self._highest = 0.0
         self._due = 0.0
@@ -57,23 +52,23 @@ class LoopLag:
 
     @property
     def lag(self) -> Lag | None:
-        """What was seen so far; None if nothing was."""
+        """The lag so far; None without samples."""
         count = self._counts.total()
         if not count:
             return None
         return Lag(count, self._percentile(50), self._percentile(99), self._highest)
 
     def note(self, seconds: float) -> None:
-        """The loop was so late."""
+        """Record a sample."""
         self._highest = max(self._highest, seconds)
         self._counts[math.ceil(math.log(max(seconds, _LEAST_S) / _LEAST_S, _STEP))] += 1
 
     def _wait(self) -> None:
-        self._due = self._clock() + self._every_s
+        self._due = time.monotonic() + self._every_s
         self._timer = asyncio.get_running_loop().call_later(self._every_s, self._tick)
 
     def _tick(self) -> None:
-        self.note(max(0.0, self._clock() - self._due))
+        self.note(max(0.0, time.monotonic() - self._due))
         self._wait()
 
     def _percentile(self, percent: float) -> float:

@@ -1,7 +1,7 @@
-"""What `/doctor` and `caesura doctor` find: checks that run at once, and what they tell.
+"""Findings of `/doctor` and `caesura doctor`, and the checks that run at the same time to get them.
 
-A check never raises, never takes longer than its bound, and asks no provider for anything. What it tells may
-be copied into a public report, so all of it goes through a `Redaction`: no key, no host name, no home folder.
+A check never raises, never takes longer than its bound, and sends no request to a provider. Findings may be
+copied into a public report, so all go through a `Redaction`: no key, no host name, no home folder.
 """
 
 from __future__ import annotations
@@ -9,29 +9,33 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from dataclasses import replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, assert_never
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Final, ParamSpec
 
-from core.errors import CaesuraError
-from core.sanitize import printable
-from core.threads import run_in_thread
-from core.values import dataclass
+from msgspec.structs import replace
+
+from core.base.errors import CaesuraError
+from core.base.sanitize import printable
+from core.base.secrets import is_secret_variable
+from core.base.threads import run_in_thread
+from core.base.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 log = logging.getLogger(__name__)
 
+P = ParamSpec("P")
+
 WITHIN_S: Final = 3.0
 
-_SECRET_NAMES: Final = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL")
 _LEAST_SECRET: Final = 6
 _LEAST_HOST: Final = 3
 
 
 class State(StrEnum):
-    """How a thing is. `UNKNOWN` means that nobody could say, or that there is nothing to be said yet."""
+    """The state of a finding. `UNKNOWN`: it could not be found out, or there is no data yet."""
 
     GOOD = "good"
     WARNING = "warning"
@@ -40,22 +44,14 @@ class State(StrEnum):
 
     @property
     def glyph(self) -> str:
-        match self:
-            case State.GOOD:
-                return "✓"
-            case State.WARNING:
-                return "!"
-            case State.BAD:
-                return "✗"
-            case State.UNKNOWN:
-                return "?"
-            case _:
-                assert_never(self)
+        return _GLYPHS[self]
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check has found: `words` say how it is, `advice` what to do about it, if there is something."""
+_GLYPHS: Final = {State.GOOD: "✓", State.WARNING: "!", State.BAD: "✗", State.UNKNOWN: "?"}
+
+
+class Finding(Value):
+    """The finding of a check: `words` describe the state, `advice` what to do, if anything."""
 
     title: str
     state: State
@@ -63,9 +59,8 @@ class Finding:
     advice: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """`look` may raise and may be slow; who runs it through `examine` sees neither."""
+class Check(Value):
+    """A check. `look` may raise and may be slow; `examine` bounds it and catches errors."""
 
     title: str
     look: Callable[[], Awaitable[Finding]]
@@ -73,13 +68,36 @@ class Check:
 
 
 def blocking(title: str, look: Callable[[], Finding], *, within_s: float = WITHIN_S) -> Check:
-    """A check that blocks, in a thread of its own, which is left to itself when it takes too long."""
+    """A check that blocks, in a thread of its own, which is abandoned if it takes too long."""
     return Check(title, lambda: run_in_thread(look, name=f"doctor: {title}"), within_s)
 
 
-@dataclass(frozen=True, slots=True)
-class Redaction:
-    """What must not be told, and is replaced: the folder `home`, names of hosts, and secrets."""
+def check(
+    title: str, *, within_s: float = WITHIN_S
+) -> Callable[[Callable[P, Awaitable[Finding]]], Callable[P, Check]]:
+    """Have a function that looks return the check that looks later, with the same arguments."""
+
+    def checked(look: Callable[P, Awaitable[Finding]]) -> Callable[P, Check]:
+        return wraps(look)(lambda *args, **kwargs: Check(title, partial(look, *args, **kwargs), within_s))
+
+    return checked
+
+
+def blocking_check(
+    title: str, *, within_s: float = WITHIN_S
+) -> Callable[[Callable[P, Finding]], Callable[P, Check]]:
+    """`check` for a function that blocks."""
+
+    def checked(look: Callable[P, Finding]) -> Callable[P, Check]:
+        return wraps(look)(
+            lambda *args, **kwargs: blocking(title, partial(look, *args, **kwargs), within_s=within_s)
+        )
+
+    return checked
+
+
+class Redaction(Value):
+    """Replaces what must not be published: the folder `home`, host names and secrets."""
 
     home: str = ""
     hosts: tuple[str, ...] = ()
@@ -105,11 +123,11 @@ NOTHING_HIDDEN: Final = Redaction()
 
 
 def redaction(environment: Mapping[str, str], home: str, hosts: Iterable[str]) -> Redaction:
-    """For this person on this machine: every variable that is called like a secret holds one."""
+    """The redaction for this user; every variable with the name of a secret holds one."""
     secrets = {
         printable(value.strip())
         for name, value in environment.items()
-        if _SECRET_NAMES.search(name.upper()) and len(value.strip()) >= _LEAST_SECRET
+        if is_secret_variable(name) and len(value.strip()) >= _LEAST_SECRET
     }
     names = {part for host in hosts for part in (host, host.partition(".")[0])} - {"localhost"}
     return Redaction(
@@ -124,7 +142,7 @@ async def examine(
     redact: Redaction = NOTHING_HIDDEN,
     tell: Callable[[Finding], object] = lambda _: None,
 ) -> tuple[Finding, ...]:
-    """Run all checks at once; `tell` hears of each finding as it comes. In the order of the checks."""
+    """Run all checks at once; return findings in their order. `tell` gets each as soon as it is known."""
 
     async def run(check: Check) -> Finding:
         finding = redact.finding(await _bounded(check))
@@ -153,7 +171,7 @@ def is_well(findings: Iterable[Finding]) -> bool:
 
 
 def report(findings: Iterable[Finding]) -> str:
-    """All of it as text, to be printed or copied."""
+    """The findings as text."""
     lines: list[str] = []
     for finding in findings:
         state = f"{finding.state.glyph} {finding.state:<8}"

@@ -1,6 +1,6 @@
 """How long a stop takes on this machine: replies are stopped in mid-stream, over the real model process.
 
-It asks only the provider it is given, which is meant to be one of this machine: the built-in demo model.
+It sends requests only to the given provider, which is the built-in demo model of this machine.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import math
 from typing import TYPE_CHECKING
 
 from core.cancel import Cancelled, CancelReason, Cause
-from core.model import Closed, Closing, Delta, ReasoningDelta, TextDelta
+from core.model.provider import Closed, Closing, Delta, ReasoningDelta, TextDelta
 
 if TYPE_CHECKING:
     from core.cancel import CancelToken
-    from core.model import ModelProvider, ModelRequest
+    from core.model.provider import ModelProvider, ModelRequest
 
 SOURCE = "the doctor"
 

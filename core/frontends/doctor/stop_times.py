@@ -1,7 +1,7 @@
-"""How long stops have taken, from the records that every one of them leaves (T9).
+"""How long stops took, from the record that every stop leaves (T9).
 
-Nothing is collected here: the registry keeps the records, and what is still stopping is still in it. A figure
-counts from the request to the real end of what was stopped, a command's grace included.
+The registry keeps the records and the operations that are still stopping. A time runs from the request to the
+real end of the operation, a command's grace included.
 """
 
 from __future__ import annotations
@@ -9,17 +9,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from core.operations import OperationKind, OperationState
-from core.values import dataclass
+from core.base.values import Value
+from core.operations.operation import OperationKind, OperationState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from core.operations import OperationView, StopRecord
+    from core.operations.session_operations import SessionOperations
 
 
-@dataclass(frozen=True, slots=True)
-class StopTimes:
+class StopTimes(Value):
     """`streams` are the seconds of the model's replies, `others` of calls and everything else, as they
     ended. `unconfirmed` names what was asked to end and has not ended yet."""
 
@@ -32,21 +31,18 @@ class StopTimes:
         return self.streams + self.others
 
 
-def stop_times(records: Iterable[StopRecord], live: Iterable[OperationView], session_id: str) -> StopTimes:
-    """Those of one session: `records` and `live` are `Registry.records` and `Registry.snapshot()`."""
-    mine = [record for record in records if record.session_id == session_id]
+def stop_times(operations: SessionOperations) -> StopTimes:
+    """The stop times of a session."""
+    records = operations.registry.records
+    mine = [record for record in records if record.session_id == operations.session_id]
     return StopTimes(
         tuple(record.confirmed_after_s for record in mine if record.kind is OperationKind.STREAM),
         tuple(record.confirmed_after_s for record in mine if record.kind is not OperationKind.STREAM),
-        tuple(
-            view.title
-            for view in live
-            if view.session_id == session_id and view.state is OperationState.STOPPING
-        ),
+        tuple(view.title for view in operations.snapshot() if view.state is OperationState.STOPPING),
     )
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest of `values` that so many percent of them do not exceed. There must be one at least."""
+    """The smallest of `values` that `percent` of them do not exceed. `values` must not be empty."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]

@@ -1,6 +1,6 @@
-"""The doctor's checks of the terminal: what it says it can do, and how long it keeps an Esc back.
+"""The doctor's checks of the terminal: its abilities, and how long it holds an Esc back.
 
-They look at the environment and at what they are given; none of them writes to the terminal.
+They use the environment and the given facts; none writes to the terminal.
 """
 
 from __future__ import annotations
@@ -9,23 +9,22 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING, Final
 
-from core.doctor import Check, Finding, State, blocking
-from core.values import dataclass
+from core.base.values import Value
+from core.frontends.doctor.report import Check, Finding, State, blocking_check
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LEAST_SIZE: Final = (40, 10)
 TMUX_ESCAPE_MS: Final = 50
-"""A multiplexer that keeps an Esc for longer can be felt."""
+"""A person notices a multiplexer that holds an Esc for longer, in milliseconds."""
 
 _TMUX_WITHIN_S: Final = 2.0
 _KITTY_NAMES: Final = ("kitty", "ghostty", "wezterm", "foot", "alacritty", "iterm", "rio", "warp")
 """Terminals whose present versions report keys in full, by parts of what they call themselves."""
 
 
-@dataclass(frozen=True, slots=True)
-class TerminalFacts:
+class TerminalFacts(Value):
     """`size` is columns and lines, None where there is no terminal; `encoding` that of the output. `kitty`
     says whether it reports keys by kitty's protocol, None if nobody has asked it. `escape_wait_s` is how long
     a lone Esc is waited for before it counts."""
@@ -38,13 +37,10 @@ class TerminalFacts:
 
 
 def terminal_checks(facts: TerminalFacts) -> tuple[Check, ...]:
-    return (
-        blocking("Terminal", lambda: _terminal(facts)),
-        blocking("Characters", lambda: _characters(facts)),
-        blocking("Keyboard", lambda: _keyboard(facts)),
-    )
+    return _terminal(facts), _characters(facts), _keyboard(facts)
 
 
+@blocking_check("Terminal")
 def _terminal(facts: TerminalFacts) -> Finding:
     environment = facts.environment
     name = environment.get("TERM", "")
@@ -80,6 +76,7 @@ def _colours(environment: Mapping[str, str]) -> str:
     return "16 colours or fewer"
 
 
+@blocking_check("Characters")
 def _characters(facts: TerminalFacts) -> Finding:
     environment = facts.environment
     variable = next((name for name in ("LC_ALL", "LC_CTYPE", "LANG") if environment.get(name)), "")
@@ -96,6 +93,7 @@ def _characters(facts: TerminalFacts) -> Finding:
     return Finding("Characters", State.WARNING, told, advice)
 
 
+@blocking_check("Keyboard")
 def _keyboard(facts: TerminalFacts) -> Finding:
     environment = facts.environment
     words = [_kitty(facts)]

@@ -1,11 +1,11 @@
-"""The process of an MCP server: a command like any other, held by a keeper, but with something to talk to.
+"""The process of an MCP server: a supervised command with a connection to its input and output.
 
-A server lives long and reads its standard input, which commands do not get. So the command is a few lines of
-Python that connect a socket of ours to its input and output and then become the server. The socket is what a
-server has in most other programs too. All else is as for every command: the server ends with Caesura, by
-SIGKILL too (X7), it ends with all that it has started (X1), and no key of a provider is in its environment.
+A server reads its standard input, which commands do not get. So the command is a few lines of Python that
+connect a socket to its input and output and then become the server. Otherwise a server is like every command:
+it ends with Caesura, by SIGKILL too (X7), it ends with all that it has started (X1), and its environment has
+no key of a provider.
 
-What it writes to its standard error goes to the log, never to the screen, and only so much of it.
+Its standard error goes to the log, up to a limit, and never to the screen.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
+from core.base.threads import run_in_thread
 from core.cancel import Cancelled, CancelReason, CancelToken, Cause, shielded
-from core.output_ring import OutputRing
-from core.processes import Command, CommandError, RunningCommand, run_command
-from core.threads import run_in_thread
-from core.tools.base import ToolError
+from core.engine.tool import ToolError
+from core.process.command import Command, CommandError, RunningCommand, run_command
+from core.process.output_buffer import OutputRing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
 log = logging.getLogger(__name__)
 
 MOST_LINE_BYTES = 8 * 1024 * 1024
-"""A message that is longer is not read: the connection ends there."""
+"""The longest message in bytes; a longer one ends the connection."""
 
 EOF_WITHIN_S = 0.5
-"""How long a server may take to end by itself once its input is closed."""
+"""Seconds that a server may take to end after its input is closed."""
 
 TERM_WITHIN_S = 0.5
-"""How long it may take after SIGTERM; then it is killed."""
+"""Seconds that it may take after SIGTERM; then it is killed."""
 
 END_WITHIN_S = 5.0
-"""The keeper's own bounds are shorter; past this one the end is not confirmed."""
+"""How long its end may take, in seconds; after that it is not confirmed. Longer than the supervisor's own."""
 
 LOGGED_LINES = 500
-"""Of its standard error, in one life of a server: the log has room for others too."""
+"""Lines of standard error that are logged for each start of a server."""
 
 LOGGED_CHARS = 500
 
@@ -69,7 +69,7 @@ except OSError as error:
 
 
 class StderrLog(OutputRing):
-    """What a server says besides its messages: the latest of it kept, the first of it logged."""
+    """The standard error of a server: keeps the last part and logs the first."""
 
     __slots__ = ("_left", "_name", "_partial")
 
@@ -93,34 +93,38 @@ class StderrLog(OutputRing):
 
 
 class ServerProcess:
-    """One life of a server: made by `server_process`, and over when its block is left.
+    """A server that runs for as long as the block of its `async with` lasts.
 
-    `gone` says afterwards whether it is certain that nothing of it lives.
+    Entering raises `ToolError` when it does not start. After the block `gone` tells whether all its processes
+    were seen to have ended.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, argv: tuple[str, ...], cwd: Path, environment: Mapping[str, str]) -> None:
         self._name = name
+        self._argv = argv
+        self._cwd = cwd
+        self._environment = environment
         self._token = CancelToken.detached(f"MCP server {name}")
         self._running = RunningCommand()
         self._running.output = StderrLog(name)
-        self._keeping: asyncio.Task[None] | None = None
+        self._supervising: asyncio.Task[None] | None = None
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
-        self._hurried = False
+        self._grace_skipped = False
 
     @property
     def gone(self) -> bool:
         end = self._running.end
-        return self._keeping is None or (end is not None and end.confirmed and not end.alive)
+        return self._supervising is None or (end is not None and end.confirmed and not end.alive)
 
-    def last_words(self) -> str:
-        """The last lines that it has written to its standard error, after what it is; empty for none."""
-        tail = self._running.tail(5).strip()
+    def stderr_tail(self) -> str:
+        """A sentence with the last lines of its standard error; empty if there are none."""
+        tail = self._running.output.tail(5).strip()
         return f" It said: {tail[-1000:]}" if tail else ""
 
-    def hurry(self) -> None:
-        """Leave it no grace at its end."""
-        self._hurried = True
+    def skip_grace(self) -> None:
+        """End it without a grace."""
+        self._grace_skipped = True
 
     async def write(self, data: bytes) -> None:
         """Send it bytes; returns when they are on their way. Raises `OSError` when it is gone."""
@@ -153,12 +157,23 @@ class ServerProcess:
                     f" {MOST_LINE_BYTES // 1024 // 1024} MB; the connection was ended. Ask it for less."
                 )
 
-    async def _start(self, argv: tuple[str, ...], cwd: Path, environment: Mapping[str, str]) -> None:
-        look = partial(shutil.which, argv[0], path=environment.get("PATH"))
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._end()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._end()
+
+    async def _start(self) -> None:
+        look = partial(shutil.which, self._argv[0], path=self._environment.get("PATH"))
         program = await run_in_thread(look, name="look for a server")
         if program is None:
             raise ToolError(
-                f"The MCP server {self._name} was not started: the program “{argv[0]}” was not found."
+                f"The MCP server {self._name} was not started: the program “{self._argv[0]}” was not found."
                 " Install it, or correct the command in the config."
             )
         make = partial(tempfile.mkdtemp, prefix="caesura-mcp-")
@@ -169,28 +184,29 @@ class ServerProcess:
             address = str(Path(folder, "s"))
             listener.bind(address)
             listener.listen(1)
-            boot = (sys.executable, "-I", "-S", "-c", _BOOT, address, program, *argv[1:])
-            self._keeping = asyncio.create_task(
-                self._keep(Command(boot, cwd, environment)), name=f"keep MCP server {self._name}"
+            boot = (sys.executable, "-I", "-S", "-c", _BOOT, address, program, *self._argv[1:])
+            self._supervising = asyncio.create_task(
+                self._supervise(Command(boot, self._cwd, self._environment)),
+                name=f"keep MCP server {self._name}",
             )
-            await self._connect(listener, self._keeping)
+            await self._connect(listener, self._supervising)
         finally:
             listener.close()
             # In the same step, for a cancel must not leave it behind; it is two calls of the kernel.
             shutil.rmtree(folder, ignore_errors=True)
 
-    async def _connect(self, listener: socket.socket, keeping: asyncio.Task[None]) -> None:
+    async def _connect(self, listener: socket.socket, supervising: asyncio.Task[None]) -> None:
         accepting = asyncio.ensure_future(asyncio.get_running_loop().sock_accept(listener))
         try:
-            await asyncio.wait({accepting, keeping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({accepting, supervising}, return_when=asyncio.FIRST_COMPLETED)
             if not accepting.done():
-                keeping.result()
-                raise ToolError(f"The MCP server {self._name} ended at its start.{self.last_words()}")
+                supervising.result()
+                raise ToolError(f"The MCP server {self._name} ended at its start.{self.stderr_tail()}")
             self._reader, self._writer = await asyncio.open_connection(sock=accepting.result()[0])
         finally:
             accepting.cancel()
 
-    async def _keep(self, command: Command) -> None:
+    async def _supervise(self, command: Command) -> None:
         try:
             with self._token.bind():
                 await run_command(command, self._token, self._running)
@@ -200,37 +216,28 @@ class ServerProcess:
             raise ToolError(f"The MCP server {self._name} was not started: {error}") from error
 
     async def _end(self) -> None:
-        """Close its input, then ask, then kill; come back when nothing of it lives. Bounded."""
-        keeping = self._keeping
-        if keeping is None:
+        """Close its input, then send SIGTERM, then kill it; return when it has ended. Bounded."""
+        supervising = self._supervising
+        if supervising is None:
             return
         try:
-            if self._writer is not None and not self._hurried:
+            if self._writer is not None and not self._grace_skipped:
                 with contextlib.suppress(OSError):
                     self._writer.write_eof()
                 with shielded(EOF_WITHIN_S):
-                    await asyncio.wait({keeping})
+                    await asyncio.wait({supervising})
         finally:
             self._token.cancel(CancelReason(Cause.CLIENT, "its connection was closed"))
             loop = asyncio.get_running_loop()
-            forcing = loop.call_later(0 if self._hurried else TERM_WITHIN_S, self._token.force)
+            forcing = loop.call_later(0 if self._grace_skipped else TERM_WITHIN_S, self._token.force)
             with shielded(END_WITHIN_S):
-                await asyncio.wait({keeping})
+                await asyncio.wait({supervising})
             forcing.cancel()
             if self._writer is not None:
                 self._writer.transport.abort()
-        if keeping.done() and not keeping.cancelled() and (error := keeping.exception()) is not None:
+        if (
+            supervising.done()
+            and not supervising.cancelled()
+            and (error := supervising.exception()) is not None
+        ):
             log.info("%s", error)
-
-
-@contextlib.asynccontextmanager
-async def server_process(
-    name: str, argv: tuple[str, ...], cwd: Path, environment: Mapping[str, str]
-) -> AsyncIterator[ServerProcess]:
-    """Run a server for as long as the block lasts. Raises `ToolError` when it does not start."""
-    process = ServerProcess(name)
-    try:
-        await process._start(argv, cwd, environment)
-        yield process
-    finally:
-        await process._end()

@@ -1,4 +1,4 @@
-"""What a server answers, as text for the model: what is no text is described, what is too much is cut out.
+"""The result of a server as text for the model: other content is described, a long text is cut.
 
 It runs in a thread: a result may be megabytes. It must never import the SDK.
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, assert_never
 
-from core.events import Shown
-from core.tools.base import ToolOutput
+from core.engine.tool import ToolOutput
+from core.operations.events import Shown
 
 if TYPE_CHECKING:
     import mcp_types as types
@@ -21,7 +21,7 @@ _LINE_CHARS = 300
 
 
 def output_of(result: types.CallToolResult) -> ToolOutput:
-    """The result of a call in words."""
+    """The text of a result."""
     parts = [_described(content) for content in result.content]
     structured = result.structured_content
     if structured is not None and not any(_says(content, structured) for content in result.content):

@@ -1,4 +1,4 @@
-"""The only importer of the MCP SDK: a session with a server, in our words.
+"""A session with an MCP server. The only module that imports the SDK.
 
 It is imported in a thread, when the first server is needed: the SDK takes half a second. Everything here is
 entered and left in the owner task of a connection; `call` and `ping` may be awaited in any task of the loop.
@@ -9,7 +9,6 @@ What servers ask of us: the workspace folder is told (roots); to use the model (
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
@@ -25,11 +24,12 @@ from mcp.shared.message import SessionMessage
 from mcp_types import CONNECTION_CLOSED, jsonrpc_message_adapter
 from pydantic import TypeAdapter, ValidationError
 
+from core.base.threads import run_in_thread
 from core.cancel import shielded
-from core.tools.base import ToolError
-from core.tools.mcp_process import server_process
-from core.tools.mcp_result import one_line, output_of
-from core.tools.mcp_server import ConnectionLost, RemoteTool
+from core.engine.tool import ToolError
+from core.tools.mcp.process import ServerProcess
+from core.tools.mcp.result import one_line, output_of
+from core.tools.mcp.types import ConnectionLost, RemoteTool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -38,9 +38,8 @@ if TYPE_CHECKING:
     from mcp.client._transport import TransportStreams
     from mcp.client.session import ClientRequestContext, IncomingMessage
 
-    from core.tools.base import ToolOutput
-    from core.tools.mcp_process import ServerProcess
-    from core.tools.mcp_server import Connection
+    from core.engine.tool import ToolOutput
+    from core.tools.mcp.types import ServerLife
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +48,7 @@ MOST_TOOLS = 500
 """Of one server; what it offers beyond is left out, and the log says so."""
 
 WRITE_AHEAD = 256
-"""Messages that wait for a server which does not read: a stop must not wait for it."""
+"""Messages that may wait for a server that does not read: a stop must not wait for it."""
 
 FLUSH_WITHIN_S = 0.2
 LOGGED_GARBAGE = 20
@@ -63,9 +62,9 @@ _CALL_RESULT: TypeAdapter[types.CallToolResult] = TypeAdapter(types.CallToolResu
 class WireSession:
     """A session that is initialised."""
 
-    def __init__(self, client: ClientSession, connection: Connection) -> None:
+    def __init__(self, client: ClientSession, connection: ServerLife) -> None:
         self._client = client
-        self._name = connection.config.name
+        self._name = connection.name
 
     async def call(self, tool: str, arguments: dict[str, Any], say: Callable[[str], None]) -> ToolOutput:
         """Call a tool. A cancel of the task sends `notifications/cancelled`. Raises `ToolError`."""
@@ -79,7 +78,7 @@ class WireSession:
         request = types.CallToolRequest(params=types.CallToolRequestParams(name=tool, arguments=arguments))
         with self._errors():
             result = await self._client.send_request(request, _CALL_RESULT, progress_callback=on_progress)
-        return await asyncio.to_thread(output_of, result)
+        return await run_in_thread(lambda: output_of(result), name="result of a server")
 
     async def ping(self) -> None:
         """Return when the server answers anything. Raises `ConnectionLost`."""
@@ -107,7 +106,7 @@ class WireSession:
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
-        """What the SDK raises, as a sentence for the model."""
+        """Turn errors of the SDK into sentences for the model."""
         try:
             yield
         except MCPError as error:
@@ -127,7 +126,7 @@ class WireSession:
 
 
 @contextlib.asynccontextmanager
-async def open_session(connection: Connection) -> AsyncIterator[WireSession]:
+async def open_session(connection: ServerLife) -> AsyncIterator[WireSession]:
     """Start or reach the server, introduce us, list its tools. Raises `ToolError`."""
 
     async def tell_roots(context: ClientRequestContext) -> types.ListRootsResult:
@@ -160,34 +159,32 @@ async def open_session(connection: Connection) -> AsyncIterator[WireSession]:
 
 
 @contextlib.asynccontextmanager
-async def _streams(connection: Connection) -> AsyncIterator[TransportStreams]:
-    config = connection.config
-    if config.url is not None:
-        async with _http_streams(config.name, config.url, config.headers) as streams:
+async def _streams(connection: ServerLife) -> AsyncIterator[TransportStreams]:
+    settings = connection.settings
+    if settings.url:
+        async with _http_streams(connection.name, settings.url, settings.headers) as streams:
             yield streams
         return
-    environment = {**connection.environment, **config.environment}
-    process: ServerProcess | None = None
+    environment = {**connection.environment, **settings.env}
+    process = ServerProcess(connection.name, settings.command, connection.workspace.root, environment)
     try:
-        async with server_process(
-            config.name, config.command or (), connection.workspace.root, environment
-        ) as process:
-            connection.on_kill = process.hurry
+        async with process:
+            connection.on_kill = process.skip_grace
             try:
                 async with _process_streams(process, connection) as streams:
                     yield streams
             finally:
-                if connection.hurried:
-                    process.hurry()
+                if connection.grace_skipped:
+                    process.skip_grace()
     finally:
-        connection.gone = process is None or process.gone
-        connection.words = "" if process is None else process.last_words()
+        connection.gone = process.gone
+        connection.words = process.stderr_tail()
 
 
 @contextlib.asynccontextmanager
 async def _http_streams(name: str, url: str, headers: Mapping[str, str]) -> AsyncIterator[TransportStreams]:
     # In a thread: it reads the certificates.
-    http = await asyncio.to_thread(create_mcp_http_client, dict(headers))
+    http = await run_in_thread(lambda: create_mcp_http_client(dict(headers)), name="client of a server")
     try:
         async with http, streamable_http_client(url, http_client=http) as streams:
             yield streams
@@ -210,7 +207,7 @@ def _http_error(error: BaseException) -> httpx2.HTTPError | None:
 
 
 @contextlib.asynccontextmanager
-async def _process_streams(process: ServerProcess, connection: Connection) -> AsyncIterator[TransportStreams]:
+async def _process_streams(process: ServerProcess, connection: ServerLife) -> AsyncIterator[TransportStreams]:
     to_session, reading = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     writing, from_session = anyio.create_memory_object_stream[SessionMessage](WRITE_AHEAD)
     written = anyio.Event()
@@ -229,9 +226,8 @@ async def _process_streams(process: ServerProcess, connection: Connection) -> As
 async def _read(
     process: ServerProcess,
     to_session: MemoryObjectSendStream[SessionMessage | Exception],
-    connection: Connection,
+    connection: ServerLife,
 ) -> None:
-    name = connection.config.name
     garbage = 0
     async with to_session:
         try:
@@ -243,13 +239,14 @@ async def _read(
                     elif line.strip():
                         garbage += 1
                         if garbage <= LOGGED_GARBAGE:
-                            log.info("MCP server %s wrote something that is no message: %.200r", name, line)
+                            said = "MCP server %s wrote something that is no message: %.200r"
+                            log.info(said, connection.name, line)
             connection.lost()
         except ToolError as error:
             connection.error = str(error)
             connection.kill()
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            log.debug("MCP server %s wrote to a session that is closed", name)
+            log.debug("MCP server %s wrote to a session that is closed", connection.name)
 
 
 async def _parsed(line: bytes) -> SessionMessage | None:
@@ -258,7 +255,9 @@ async def _parsed(line: bytes) -> SessionMessage | None:
         return None
     try:
         if len(line) > _IN_THREAD_BYTES:
-            message = await asyncio.to_thread(jsonrpc_message_adapter.validate_json, line, by_name=False)
+            message = await run_in_thread(
+                lambda: jsonrpc_message_adapter.validate_json(line, by_name=False), name="long message"
+            )
         else:
             message = jsonrpc_message_adapter.validate_json(line, by_name=False)
     except ValueError:

@@ -1,11 +1,11 @@
-"""One MCP server: started when first needed, kept, started anew when it has died or does not answer a stop.
+"""An MCP server: started when first needed, started again when it has died or does not answer a stop.
 
-Each life of a server is a `Connection` with one owner task, in which everything of the SDK is entered and
-left. A connection that did not answer a stop is given up: it serves the calls that it has, the next call gets
-a new one, and with its last call it is killed.
+Each start makes a `Connection` with one owner task, in which everything of the SDK is entered and left. A
+connection that did not answer a stop is given up: it serves the calls that it has, the next call gets a new
+connection, and after its last call it is killed.
 
-It must never import the SDK in the event loop (it takes half a second), wait for a server without a bound,
-or take a server's silence for the end of what it was doing.
+Nothing here imports the SDK in the event loop (that takes half a second), waits for a server without a bound,
+or takes a server's silence for the end of a call.
 """
 
 from __future__ import annotations
@@ -14,25 +14,27 @@ import asyncio
 import logging
 import math
 import time
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
+from core.base.threads import run_in_thread
 from core.cancel import shielded
-from core.threads import run_in_thread
-from core.tools.base import ToolError
-from core.values import dataclass
+from core.engine.tool import ToolError
+from core.tools.mcp.types import ConnectionLost, ServerLife
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Coroutine, Mapping
     from types import ModuleType
 
-    from core.access import Workspace
     from core.cancel import CancelReason
-    from core.tools.base import ToolContext, ToolOutput
-    from core.tools.mcp_wire import WireSession
+    from core.config.schema import ServerSettings
+    from core.engine.tool import ToolContext, ToolOutput
+    from core.permissions.access import Workspace
+    from core.tools.mcp.sdk_session import WireSession
+    from core.tools.mcp.types import RemoteTool
 
 log = logging.getLogger(__name__)
 
@@ -53,40 +55,6 @@ CLOSE_WITHIN_S = 1.5
 CLOSED_WITHIN_S = 8.0
 
 
-@dataclass(frozen=True, slots=True)
-class McpServerConfig:
-    """How to reach a server: `command` over stdio, or `url` over streamable HTTP; one of the two.
-
-    `environment` is added to that of the command, `headers` to each request. `grace_s` is how long, in
-    seconds, it may take to answer after a stop.
-    """
-
-    name: str
-    command: tuple[str, ...] | None = None
-    url: str | None = None
-    environment: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
-    grace_s: float = 2.0
-
-    def __post_init__(self) -> None:
-        if bool(self.command) == bool(self.url):
-            raise ValueError(f"the MCP server {self.name} needs either a command or a url")
-
-    @property
-    def where(self) -> str:
-        return self.url or " ".join(self.command or ())
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteTool:
-    """A tool as its server names it. `schema` is the JSON Schema of its arguments."""
-
-    name: str
-    description: str
-    schema: Mapping[str, Any]
-    read_only: bool
-
-
 class ServerState(StrEnum):
     NOT_STARTED = "not started"
     STARTING = "starting"
@@ -96,88 +64,49 @@ class ServerState(StrEnum):
     CLOSED = "closed"
 
 
-@dataclass(frozen=True, slots=True)
-class ServerView:
-    """A picture of a server. `error` says why it is not there, if it is not."""
+def _load_sdk_session() -> ModuleType:
+    from core.tools.mcp import sdk_session
 
-    name: str
-    where: str
-    state: ServerState
-    error: str
-    tools: tuple[RemoteTool, ...]
+    return sdk_session
 
 
-class ConnectionLost(ToolError):
-    """The server is gone, or was given up, with requests unanswered."""
+@dataclass(eq=False)
+class Connection(ServerLife):
+    """One start of a server. `settled`: it is ready or has failed. `ended`: its owner task is done."""
 
-
-def _load_wire() -> ModuleType:
-    from core.tools import mcp_wire
-
-    return mcp_wire
-
-
-class Connection:
-    """One life of a server. `settled`: it is ready or it never will be. `ended`: its owner task is done.
-
-    `gone` tells, once it has ended, whether it is certain that nothing of the server lives.
-    """
-
-    def __init__(
-        self,
-        config: McpServerConfig,
-        workspace: Workspace,
-        environment: Mapping[str, str],
-        on_tools: Callable[[tuple[RemoteTool, ...]], None],
-    ) -> None:
-        self.config = config
-        self.workspace = workspace
-        self.environment = environment
-        self.on_tools = on_tools
-        self.started_at = time.monotonic()
-        self.session: WireSession | None = None
-        self.error = ""
-        self.words = ""
-        """What the server said last, known at its end."""
-        self.gone = False
-        self.hurried = False
-        self.given_up = False
-        self.calls = 0
-        self.waiting = 0
-        self.settled = asyncio.Event()
-        self.ended = asyncio.Event()
-        self.current = asyncio.Event()
-        """Set while the tools that were told last are what the server offers."""
-        self.over = asyncio.Event()
-        self.on_kill: Callable[[], None] | None = None
-        self._scope = anyio.CancelScope()
+    started_at: float = field(default_factory=time.monotonic)
+    session: WireSession | None = None
+    given_up: bool = False
+    calls: int = 0
+    waiting: int = 0
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def usable(self) -> bool:
         """Whether a call may be given to it, or wait for it."""
-        return not (self.over.is_set() or self.given_up or self.hurried)
+        return not (self.over.is_set() or self.given_up or self.grace_skipped)
 
     async def own(self) -> None:
-        """The whole life, in the owner task. Raises nothing of its own; `error` says what went wrong."""
-        name = self.config.name
+        """Run the connection in the owner task. Raises nothing of its own; `error` says what failed."""
         try:
-            wire = await run_in_thread(_load_wire, name="import of mcp")
-            with self._scope:
-                self._scope.deadline = anyio.current_time() + START_WITHIN_S
-                async with wire.open_session(self) as self.session:
-                    self._scope.deadline = math.inf
+            sdk = await run_in_thread(_load_sdk_session, name="import of mcp")
+            with self.scope:
+                self.scope.deadline = anyio.current_time() + START_WITHIN_S
+                async with sdk.open_session(self) as self.session:
+                    self.scope.deadline = math.inf
                     self.settled.set()
                     await self.over.wait()
-                    self._scope.deadline = anyio.current_time() + CLOSE_WITHIN_S
+                    self.scope.deadline = anyio.current_time() + CLOSE_WITHIN_S
             if self.settled.is_set():
                 self.error += self.words if self.error else ""
             else:
-                late = anyio.current_time() >= self._scope.deadline
+                late = anyio.current_time() >= self.scope.deadline
                 why = f"did not come up within {START_WITHIN_S:.0f} s" if late else "was stopped at its start"
-                self.error = f"The MCP server {name} {why}."
+                self.error = f"The MCP server {self.name} {why}."
         except Exception as error:  # noqa: BLE001 - whatever a server or the SDK does must end this life only
             self.error = self._told(error)
-            log.info("MCP server %s: %s", name, self.error)
+            log.info("MCP server %s: %s", self.name, self.error)
         finally:
             self.session = None
             self.over.set()
@@ -189,34 +118,20 @@ class Connection:
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         if isinstance(error, ConnectionLost):
-            return f"The MCP server {self.config.name} ended at its start.{self.words}"
+            return f"The MCP server {self.name} ended at its start.{self.words}"
         if isinstance(error, ToolError):
             return str(error)
-        log.error("the connection to the MCP server %s broke", self.config.name, exc_info=error)
-        return f"The connection to the MCP server {self.config.name} broke ({type(error).__name__})."
-
-    def lost(self) -> None:
-        """The server has closed its side."""
-        if not self.over.is_set():
-            self.error = f"The MCP server {self.config.name} ended by itself."
-        self.over.set()
+        log.error("the connection to the MCP server %s broke", self.name, exc_info=error)
+        return f"The connection to the MCP server {self.name} broke ({type(error).__name__})."
 
     def close(self) -> None:
-        """Let it end in peace, if it is there, within its bounds."""
+        """End it with its graces, in bounded time."""
         if self.session is None:
             self.kill()
         self.over.set()
 
-    def kill(self) -> None:
-        """Have it end now."""
-        self.hurried = True
-        self.over.set()
-        if self.on_kill is not None:
-            self.on_kill()
-        self._scope.cancel()
-
     def give_up(self) -> None:
-        """It did not answer: no more calls for it, and its end with the last one that it has."""
+        """Give it no more calls, and end it after the last one that it has."""
         self.given_up = True
         if self.calls == 0:
             self.kill()
@@ -241,10 +156,13 @@ class Connection:
 
 
 class McpServer:
-    """A server of the config, in all its lives."""
+    """A server of the settings, with its current connection."""
 
-    def __init__(self, config: McpServerConfig, workspace: Workspace, environment: Mapping[str, str]) -> None:
-        self.config = config
+    def __init__(
+        self, name: str, settings: ServerSettings, workspace: Workspace, environment: Mapping[str, str]
+    ) -> None:
+        self.name = name
+        self.settings = settings
         self._workspace = workspace
         self._environment = environment
         self._connection: Connection | None = None
@@ -258,12 +176,14 @@ class McpServer:
         """What it offers, or offered when it was last there."""
         return self._tools or ()
 
-    def view(self) -> ServerView:
-        connection = self._connection
-        error = "" if connection is None else connection.error
-        return ServerView(self.config.name, self.config.where, self._state(connection), error, self.tools)
+    @property
+    def error(self) -> str:
+        """Why it is not available, if it is not."""
+        return "" if self._connection is None else self._connection.error
 
-    def _state(self, connection: Connection | None) -> ServerState:
+    @property
+    def state(self) -> ServerState:
+        connection = self._connection
         if self._closed:
             return ServerState.CLOSED
         if connection is None:
@@ -275,7 +195,7 @@ class McpServer:
         return ServerState.FAILED if self._tools is None else ServerState.ENDED
 
     async def refresh(self, patience_s: float) -> None:
-        """See to it that `tools` is known, within bounds; what goes wrong is said by `view`."""
+        """Bring `tools` up to date, in bounded time; `error` says what failed."""
         connection = self._connection
         if self._closed:
             return
@@ -316,15 +236,12 @@ class McpServer:
 
     def _spawn(self, work: Coroutine[Any, Any, _T], name: str) -> asyncio.Task[_T]:
         """A task of its own for a request: a cancelled one may take the SDK seconds, and we do not wait."""
-        request = asyncio.create_task(work, name=f"MCP {self.config.name}: {name}")
+        request = asyncio.create_task(work, name=f"MCP {self.name}: {name}")
         self._requests.add(request)
-        request.add_done_callback(self._forget)
+        request.add_done_callback(self._requests.discard)
+        # A caller that was stopped does not look at what the request has raised.
+        request.add_done_callback(lambda done: done.cancelled() or done.exception())
         return request
-
-    def _forget(self, request: asyncio.Task[Any]) -> None:
-        self._requests.discard(request)
-        if not request.cancelled():
-            request.exception()  # looked at, for who waited for it may have been stopped
 
     async def _confirm(
         self, connection: Connection, request: asyncio.Task[ToolOutput], context: ToolContext
@@ -340,15 +257,15 @@ class McpServer:
             loop.call_soon_threadsafe(connection.kill)
 
         answer = self._spawn(self._answers(connection, request), "ping")
-        with context.token.on_force(kill), shielded(self.config.grace_s):
+        with context.token.on_force(kill), shielded(self.settings.grace):
             await asyncio.wait({answer})
         broken = not answer.done() or answer.cancelled() or answer.exception() is not None
         if broken or not answer.result():
             answer.cancel()
-            name = f"MCP server {self.config.name}"
+            name = f"MCP server {self.name}"
             context.progress.note_unconfirmed(name)
             context.progress.say(f"{name} was told to stop and has not answered; it will be started anew.")
-            log.warning("%s did not answer a stop within %.1f s", name, self.config.grace_s)
+            log.warning("%s did not answer a stop within %.1f s", name, self.settings.grace)
             connection.give_up()
 
     async def _answers(self, connection: Connection, request: asyncio.Task[ToolOutput]) -> bool:
@@ -368,23 +285,25 @@ class McpServer:
         connection = self._live()
         await connection.wait_settled()
         if connection.session is None:
-            raise ToolError(connection.error or f"The MCP server {self.config.name} ended. Try again.")
+            raise ToolError(connection.error or f"The MCP server {self.name} ended. Try again.")
         return connection
 
     def _live(self) -> Connection:
         """The connection there is, or the start of a new one."""
         if self._closed:
-            raise ToolError(f"The MCP server {self.config.name} is closed.")
+            raise ToolError(f"The MCP server {self.name} is closed.")
         connection = self._connection
         if connection is None or not connection.usable:
-            connection = Connection(self.config, self._workspace, self._environment, self._told_tools)
+            connection = Connection(
+                self.name, self.settings, self._workspace, self._environment, self._take_tools
+            )
             self._connection = connection
-            owner = asyncio.create_task(connection.own(), name=f"MCP server {self.config.name}")
+            owner = asyncio.create_task(connection.own(), name=f"MCP server {self.name}")
             self._owners.add(owner)
             owner.add_done_callback(self._owners.discard)
         return connection
 
-    def _told_tools(self, tools: tuple[RemoteTool, ...]) -> None:
+    def _take_tools(self, tools: tuple[RemoteTool, ...]) -> None:
         self._tools = tools
 
     async def aclose(self) -> None:

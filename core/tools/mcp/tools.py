@@ -1,7 +1,7 @@
-"""The tools of MCP servers as tools of Caesura, and all servers together.
+"""The tools of MCP servers as tools of Caesura, and the set of all servers.
 
-Nothing is started before the tools are asked for, and nobody waits long for a server: one that is not there
-in time is left out of this request, and `/mcp` says why.
+No server is started before the tools are needed. A server that is not ready in time is left out of the
+request, and `/mcp` says why.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from pydantic import RootModel
 
-from core.access import Access, AccessKind
-from core.tools.mcp_result import one_line
-from core.tools.mcp_server import McpServer, McpServerConfig, RemoteTool, ServerState, ServerView
+from core.engine.tool import Tool
+from core.permissions.access import Access, AccessKind
+from core.tools.mcp.result import one_line
+from core.tools.mcp.server import McpServer, ServerState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from core.access import Workspace
     from core.cancel import CancelToken
-    from core.events import Shown
-    from core.tools.base import Tool, ToolContext, ToolOutput
-
-__all__ = ["McpServerConfig", "McpTool", "ServerState", "ServerView", "Servers", "tool_name"]
+    from core.config.schema import ServerSettings
+    from core.engine.tool import ToolContext, ToolOutput
+    from core.permissions.access import Workspace
+    from core.tools.mcp.types import RemoteTool
 
 PATIENCE_S = 10.0
 """How long the turn waits for the start of servers, all together."""
@@ -44,14 +44,14 @@ class McpArguments(RootModel[dict[str, Any]]):
     """The arguments of a call as they are: the server validates them against its own schema."""
 
 
-class McpTool:
+class McpTool(Tool[McpArguments]):
     """One tool of one server."""
 
     def __init__(self, name: str, server: McpServer, remote: RemoteTool) -> None:
         self.name = name
-        self.description = _description(server.config.name, remote)
+        self.description = _description(server.name, remote)
         self.arguments = _arguments(remote.schema)
-        self.grace_s = server.config.grace_s + SETTLE_S
+        self.grace_s = server.settings.grace + SETTLE_S
         self._server = server
         self._remote = remote
 
@@ -70,20 +70,17 @@ class McpTool:
     def deadline_s(self, arguments: McpArguments) -> float | None:
         return DEADLINE_S
 
-    async def preview(self, arguments: McpArguments, context: ToolContext) -> Shown | None:
-        return None
-
     async def run(self, arguments: McpArguments, context: ToolContext) -> ToolOutput:
         return await self._server.call(self._remote.name, arguments.root, context)
 
 
 class Servers:
-    """All servers of the config. `environment` is what commands may see: without keys of providers."""
+    """All servers of the settings. `environment` is what commands may see: without keys of providers."""
 
     def __init__(
-        self, configs: Sequence[McpServerConfig], workspace: Workspace, environment: Mapping[str, str]
+        self, settings: Mapping[str, ServerSettings], workspace: Workspace, environment: Mapping[str, str]
     ) -> None:
-        self._servers = tuple(McpServer(config, workspace, environment) for config in configs)
+        self.servers = tuple(McpServer(name, one, workspace, environment) for name, one in settings.items())
         self._made: dict[str, McpTool] = {}
 
     async def tools(self, token: CancelToken) -> tuple[Tool[Any], ...]:
@@ -93,16 +90,13 @@ class Servers:
         """
         with token.bind():
             async with anyio.create_task_group() as group:
-                for server in self._servers:
+                for server in self.servers:
                     group.start_soon(server.refresh, PATIENCE_S)
-        return self.known_tools()
-
-    def known_tools(self) -> tuple[Tool[Any], ...]:
-        """What the servers offered last, by unique names that stay the same as long as they offer it."""
+        # What they offered last, by unique names that stay the same as long as they offer it.
         tools: dict[str, Tool[Any]] = {}
-        for server in self._servers:
+        for server in self.servers:
             for remote in server.tools:
-                name = tool_name(server.config.name, remote.name, tools)
+                name = tool_name(server.name, remote.name, tools)
                 tools[name] = self._tool(name, server, remote)
         self._made = {name: tool for name, tool in self._made.items() if name in tools}
         return tuple(tools.values())
@@ -114,19 +108,16 @@ class Servers:
             known = self._made[name] = McpTool(name, server, remote)
         return known
 
-    def views(self) -> tuple[ServerView, ...]:
-        return tuple(server.view() for server in self._servers)
-
     def describe(self) -> str:
         """Servers, states and tools, for `/mcp`."""
-        if not self._servers:
+        if not self.servers:
             return "No MCP servers: name them in the config, under mcp."
-        return "\n\n".join(_described(view) for view in self.views())
+        return "\n\n".join(map(_described, self.servers))
 
     async def aclose(self) -> None:
         """End all servers, with all that they have started; bounded."""
         async with anyio.create_task_group() as group:
-            for server in self._servers:
+            for server in self.servers:
                 group.start_soon(server.aclose)
 
 
@@ -173,9 +164,10 @@ def _compact(arguments: McpArguments) -> str:
     return ", ".join(parts)
 
 
-def _described(view: ServerView) -> str:
-    lines = [f"{view.name}: {view.state} ({view.where})"]
-    if view.error and view.state is not ServerState.READY:
-        lines.append(f"  {view.error}")
-    lines += [f"  {tool.name}: {one_line(tool.description, 100)}".rstrip(": ") for tool in view.tools]
+def _described(server: McpServer) -> str:
+    where = server.settings.url or " ".join(server.settings.command)
+    lines = [f"{server.name}: {server.state} ({where})"]
+    if server.error and server.state is not ServerState.READY:
+        lines.append(f"  {server.error}")
+    lines += [f"  {tool.name}: {one_line(tool.description, 100)}".rstrip(": ") for tool in server.tools]
     return "\n".join(lines)

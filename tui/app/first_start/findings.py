@@ -1,23 +1,23 @@
-"""What has been found so far: it grows while somebody looks, and loses what is gone when they are done."""
+"""Keys and servers found so far: the list grows during a search; at its end, what is gone is removed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.setup import EnvironmentKey
-from tui.first_start_rows import key_of
+from core.model.setup import EnvironmentKey
+from tui.app.first_start.rows import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from core.setup import Found, KeyedProvider, Setup
+    from core.model.setup import Found, KeyedProvider, Setup
 
 LOOKING = "Looking for keys and servers on this computer…"
 NOTHING_FOUND = "No key and no server was found on this computer: enter a key, or try the demo."
 
 
 class Findings:
-    """What `setup` finds. `changed` is called when there is more to show, or less."""
+    """What `setup` finds. `changed` is called when the list has changed."""
 
     def __init__(self, setup: Setup, changed: Callable[[], object]) -> None:
         self._setup = setup
@@ -31,7 +31,7 @@ class Findings:
 
     @property
     def note(self) -> str:
-        """What is to be said of it."""
+        """The sentence to show about the search."""
         if self._looking:
             return LOOKING
         return "" if self._found else NOTHING_FOUND
@@ -41,12 +41,12 @@ class Findings:
         return next((key for key in keys if key.provider == provider), None)
 
     def begin(self) -> None:
-        """Begin to look; what is there without looking is found."""
+        """Begin a search, with everything that is found without looking."""
         self._looking = True
         self._found |= self._present()
 
     async def look(self) -> None:
-        """Look everywhere, after `begin`."""
+        """Look everywhere; call `begin` first."""
         seen = self._present()
 
         def on_found(found: Found) -> None:

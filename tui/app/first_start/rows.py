@@ -1,6 +1,6 @@
-"""The rows of the first start: what can be chosen in each step, in which order, and how it reads.
+"""The rows of the first start: the choices of each step, their order and their text.
 
-Pure. Names that a server has given go through `inline`, and a row is never longer than its line.
+Pure functions. Names from a server go through `inline`, and a row is never longer than its line.
 """
 
 from __future__ import annotations
@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias, assert_never
 
 from rich.cells import cell_len
 
-from core.setup import EnvironmentKey, KeyHome, LocalServer, StoredKey
-from tui.first_start import ModelOf, Remedy, Way
-from tui.list_rows import HintRow, Line, Piece, Tone, fitted, inline
-from tui.operation_rows import fit
+from core.model.setup import EnvironmentKey, KeyHome, LocalServer, StoredKey
+from tui.app.first_start.steps import ModelOf, Remedy, Way
+from tui.base.fit import fit
+from tui.base.row import HintRow, Line, Piece, Tone, cursor, fitted, inline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from core.setup import Found, KeyedProvider
-    from tui.first_start import Attempt, Item
+    from core.model.setup import Found, KeyedProvider
+    from tui.app.first_start.steps import Attempt, Item
 
 NAME_CELLS = 12
-"""How wide the column of names is at the least, where there is room for another."""
+"""Minimum width of the column of names, if there is room for another column."""
 
 
 class StartRow(NamedTuple):
-    """Something that can be chosen."""
+    """A row that can be chosen."""
 
     key: str
     name: str
@@ -37,7 +37,7 @@ AnyRow: TypeAlias = StartRow | HintRow
 
 
 def choice_rows(found: Iterable[Found]) -> list[StartRow]:
-    """Keys of the environment, keys of the keyring, servers, each in the order given; then what always is."""
+    """Rows for environment keys, keyring keys and servers, each in the given order, then the fixed rows."""
     kinds = (EnvironmentKey, StoredKey, LocalServer)
     ordered = sorted(found, key=lambda one: kinds.index(type(one)))
     return [
@@ -48,7 +48,7 @@ def choice_rows(found: Iterable[Found]) -> list[StartRow]:
 
 
 def key_of(found: Found) -> str:
-    """By what it is known when it is found a second time."""
+    """Identifies an item when it is found a second time."""
     match found:
         case EnvironmentKey(provider, _):
             return f"environment:{provider.name}"
@@ -93,7 +93,7 @@ def provider_rows(providers: Iterable[KeyedProvider], query: str) -> list[AnyRow
         if _has(f"{one.title} {one.name}", query)
     ]
     return rows or [
-        HintRow("No provider of this name is known here; config.toml takes any: see [providers.NAME].")
+        HintRow(" No provider of this name is known here; config.toml takes any: see [providers.NAME].")
     ]
 
 
@@ -101,7 +101,7 @@ def model_rows(server: LocalServer, query: str) -> list[AnyRow]:
     rows: list[AnyRow] = [
         StartRow(model, model, "", ModelOf(server, model)) for model in server.models if _has(model, query)
     ]
-    return rows or [HintRow("None of its models is called so.")]
+    return rows or [HintRow(" None of its models is called so.")]
 
 
 def _has(name: str, query: str) -> bool:
@@ -110,7 +110,7 @@ def _has(name: str, query: str) -> bool:
 
 
 def remedy_rows(attempt: Attempt) -> list[StartRow]:
-    """What can be done about a test that has not passed."""
+    """What can be done after a test that did not pass."""
     again = StartRow("again", "Test again", "once more, as it is", Remedy.AGAIN)
     other = StartRow("key", "Enter the key again", f"of {attempt.title}", Remedy.OTHER_KEY)
     anyway = StartRow("anyway", "Use it anyway", "if you know that it works", Remedy.ANYWAY)
@@ -125,26 +125,18 @@ PLACE_ROWS = (
 
 
 def name_cells(rows: Sequence[AnyRow]) -> int:
-    """How wide the column of names has to be."""
+    """The width that the column of names needs."""
     names = [cell_len(inline(row.name)) for row in rows if isinstance(row, StartRow) and row.detail]
     return max(NAME_CELLS, *names) if names else NAME_CELLS
 
 
-def row_line(row: AnyRow, width: int, names: int, *, selected: bool) -> Line:
-    """What is painted, exactly as wide as asked for."""
-    match row:
-        case StartRow(name=name, detail=detail):
-            cells = max(1, min(names, width * 2 // 5))
-            shown = fit(inline(name), cells) if detail else inline(name)
-            return fitted(
-                [
-                    Piece("› " if selected else "  ", Tone.MARK),
-                    Piece(shown, Tone.NAME),
-                    Piece(f"  {inline(detail)}" if detail else "", Tone.DETAIL),
-                ],
-                width,
-            )
-        case HintRow(text):
-            return fitted([Piece(f"  {text}", Tone.HINT)], width)
-        case _:
-            assert_never(row)
+def row_line(row: StartRow, width: int, names: int, *, selected: bool) -> Line:
+    """The row in exactly `width` cells."""
+    cells = max(1, min(names, width * 2 // 5))
+    name, detail = inline(row.name), inline(row.detail)
+    pieces = (
+        cursor(selected),
+        Piece(fit(name, cells) if detail else name, Tone.NAME),
+        Piece(f"  {detail}" if detail else "", Tone.DETAIL),
+    )
+    return fitted(pieces, width)

@@ -1,11 +1,11 @@
-"""The first start: a person without settings chooses a model, enters a key if need be, and goes on.
+"""The first start: a user without settings chooses a model, enters a key if needed, and continues.
 
-It stands in the place of a pane, and all keys come to this one widget, in the order in which they were typed:
-what is typed behind an Enter belongs to the step which that leads to, so that no letter of a key is ever
-shown by the step before. It asks nobody anything before something was chosen, holds no key longer than it is
-typed, and writes nothing itself: `Setup` does.
+The screen takes the place of a pane. All keys come to this one widget in the order in which they were typed:
+keys typed after Enter belong to the next step, so that no letter of a key is ever shown by the step before.
+It makes no requests before a choice, keeps a key only while it is typed, and writes nothing itself: `Setup`
+does.
 
-Esc closes the innermost step. Ctrl+C does too, and quits from the first step when pressed twice.
+Esc closes the innermost step. Ctrl+C does too, and pressed twice it quits from the first step.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from textual.message import Message
 from textual.widget import Widget
 
 from core.cancel import CancelReason, Cause
-from core.setup import (
+from core.model.setup import (
     KEY_LIMIT,
     DemoChosen,
     EnvironmentKey,
@@ -29,9 +29,10 @@ from core.setup import (
     model_of,
     model_on,
 )
-from tui.first_start import (
-    FILTER_LIMIT,
+from tui.app.first_start.findings import LOOKING, Findings
+from tui.app.first_start.steps import (
     KEYS,
+    MOVES,
     Attempt,
     Choosing,
     Keeping,
@@ -47,42 +48,27 @@ from tui.first_start import (
     TypingKey,
     Unproven,
     Way,
-    enter_words,
-    esc_words,
-    heading,
+    typing_limit,
 )
-from tui.first_start_found import LOOKING, Findings
-from tui.first_start_rows import (
-    PLACE_ROWS,
-    choice_rows,
-    model_rows,
-    provider_rows,
-    remedy_rows,
-)
-from tui.first_start_work import FirstStartWork
-from tui.list_rows import inline
-from tui.stop_keys import AFTERSHOCK_S, QUIT_WITHIN_S
-from tui.widgets.chords import Chord, Chords
-from tui.widgets.first_start_view import FirstStartView
+from tui.app.first_start.view import FirstStartView
+from tui.app.first_start.work import FirstStartWork
+from tui.base.row import inline
+from tui.keys.stop_keys import AFTERSHOCK_S, QUIT_WITHIN_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from textual import events
     from textual.app import ComposeResult
 
-    from core.setup import ModelChosen, Setup
-    from tui.first_start import Item, Step
-    from tui.first_start_rows import AnyRow
-    from tui.first_start_work import Work
-    from tui.interrupt import InterruptGate
-    from tui.widgets.row_list import RowList
+    from core.model.setup import ModelChosen, Setup
+    from tui.app.first_start.steps import Item, Step
+    from tui.base.key_hints import KeyHints
+    from tui.base.row_list import RowList
+    from tui.terminal.interrupt import InterruptGate
 
 LOW = 14
-"""With fewer rows than this there is no frame."""
-
-ROOMY = 66
-"""Columns from which the last line has room for more than Enter and Esc."""
+"""Rows below which there is no frame."""
 
 PASTED = "Nothing was pasted: a key goes where it says Key, once its provider is chosen."
 NO_MODEL = (
@@ -91,15 +77,15 @@ NO_MODEL = (
 
 
 class FirstStart(Widget, can_focus=True):
-    """See the module. `gate` is armed while something is tested, so that the input thread can stop it by
-    itself; `clock` gives seconds as `time.monotonic` does and decides what "twice" means."""
+    """The widget of the first start. `gate` is armed during a test, so that the input thread can stop it;
+    `clock` returns seconds as `time.monotonic` does and decides what "twice" means."""
 
     DEFAULT_CSS = """
     FirstStart { width: 100%; height: 100%; align: center middle; background: $background; }
     """
 
     class Chosen(Message):
-        """The person has chosen; `notes` are sentences to be told in the conversation."""
+        """Posted after a choice; `notes` are sentences to show in the conversation."""
 
         def __init__(self, chosen: ModelChosen | DemoChosen, notes: tuple[str, ...]) -> None:
             super().__init__()
@@ -107,7 +93,7 @@ class FirstStart(Widget, can_focus=True):
             self.notes = notes
 
     class QuitRequested(Message):
-        """The person wants to quit instead."""
+        """Posted when the user wants to quit instead."""
 
     def __init__(
         self, setup: Setup, gate: InterruptGate, *, clock: Callable[[], float] = time.monotonic
@@ -115,14 +101,16 @@ class FirstStart(Widget, can_focus=True):
         super().__init__()
         self._setup = setup
         self._clock = clock
-        self._step: Step = Choosing()
+        self.step: Step = Choosing()
         self._typed = TypedLine()
         self._findings = Findings(setup, self._show_choices)
         self._chosen_before = ""
         self._first_ctrl_c = float("-inf")
         self._quiet_until = float("-inf")
-        self._work = FirstStartWork(setup, gate, self._go, self._done)
-        self._view = FirstStartView()
+        self._work = FirstStartWork(
+            setup, gate, self._go, lambda chosen, notes: self.post_message(self.Chosen(chosen, notes))
+        )
+        self._view = FirstStartView(setup, self._typed, self._findings)
 
     def compose(self) -> ComposeResult:
         yield self._view
@@ -137,25 +125,20 @@ class FirstStart(Widget, can_focus=True):
 
     def on_resize(self) -> None:
         self._view.set_class(self.size.height < LOW, "-low")
-        self._show_line()
-        self._show_chords()
+        self._view.show_line(self.step)
+        self._view.show_key_hints(self.step)
 
-    # -- what the owner does --
-
-    @property
-    def step(self) -> Step:
-        """Where the person is."""
-        return self._step
+    # -- called by the owner --
 
     def stop(self, reason: CancelReason) -> bool:
-        """Stop the test, if there is one; false if there is not. A second time: force it."""
+        """Stop a running test, or force it the second time; false if there is none."""
         return self._work.stop(reason)
 
     def show_interrupted(self) -> None:
-        """The test is being stopped: show it in this very frame."""
-        if isinstance(self._step, Trying) and self._work.is_stopping:
-            self._step = Trying(self._step.attempt, stopping=True)
-            self._show()
+        """Show in this frame that the test is being stopped."""
+        if isinstance(self.step, Trying) and self._work.is_stopping:
+            self.step = Trying(self.step.attempt, stopping=True)
+            self._view.show(self.step)
 
     # -- keys, pastes and clicks --
 
@@ -168,7 +151,10 @@ class FirstStart(Widget, can_focus=True):
         if (act := KEYS.get(key)) is not None:
             self._act(act)
             return True
-        if character is not None and (limit := self._limit):
+        if self._view.rows.navigate(MOVES.get(key, key)):
+            self._view.show_key_hints(self.step)
+            return True
+        if character is not None and (limit := typing_limit(self.step)):
             self._typed.insert(character, limit)
             self._typing()
         return character is not None
@@ -176,12 +162,12 @@ class FirstStart(Widget, can_focus=True):
     def on_paste(self, event: events.Paste) -> None:
         event.stop()
         text = event.text.strip()
-        match self._step:
+        match self.step:
             case TypingKey():
                 self._typed.insert(text, KEY_LIMIT)
                 self._typing()
             case Choosing() | PickingProvider() | PickingModel():
-                # It may be a key, and would be shown.
+                # The text may be a key, and this step would show it.
                 self._view.say(PASTED)
             case _:
                 pass
@@ -190,21 +176,10 @@ class FirstStart(Widget, can_focus=True):
         message.stop()
         self._act(StartAct.TAKE)
 
-    def on_chords_clicked(self, message: Chords.Clicked) -> None:
+    def on_key_hints_clicked(self, message: KeyHints.Clicked) -> None:
         message.stop()
-        if isinstance(message.act, StartAct):
-            self._act(message.act)
-
-    @property
-    def _limit(self) -> int:
-        """How many characters can be typed in this step."""
-        match self._step:
-            case TypingKey():
-                return KEY_LIMIT
-            case PickingProvider() | PickingModel():
-                return FILTER_LIMIT
-            case _:
-                return 0
+        if isinstance(message.action, StartAct):
+            self._act(message.action)
 
     def _act(self, act: StartAct) -> None:
         match act:
@@ -215,37 +190,31 @@ class FirstStart(Widget, can_focus=True):
             case StartAct.INTERRUPT:
                 if not self._close_innermost("Ctrl+C"):
                     self._quit_on_second()
-            case StartAct.UP | StartAct.DOWN:
-                self._view.rows.move(-1 if act is StartAct.UP else 1)
-            case StartAct.PAGE_UP | StartAct.PAGE_DOWN:
-                self._view.rows.move_page(-1 if act is StartAct.PAGE_UP else 1)
-            case StartAct.FIRST | StartAct.LAST:
-                self._view.rows.move_to_end(-1 if act is StartAct.FIRST else 1)
             case StartAct.ERASE | StartAct.CLEAR:
                 self._typed.erase() if act is StartAct.ERASE else self._typed.clear()
                 self._typing()
             case StartAct.LOOK_AGAIN:
-                if isinstance(self._step, Choosing):
+                if isinstance(self.step, Choosing):
                     self._look()
             case StartAct.QUIT:
                 self.post_message(self.QuitRequested())
             case _:
                 assert_never(act)
-        self._show_chords()
+        self._view.show_key_hints(self.step)
 
     def _typing(self) -> None:
-        if not self._limit:
+        if not typing_limit(self.step):
             return
         self._view.say("")
-        self._show_line()
-        if not isinstance(self._step, TypingKey):
-            self._show_rows(select_first=True)
+        self._view.show_line(self.step)
+        if not isinstance(self.step, TypingKey):
+            self._view.show_rows(self.step, select_first=True)
 
     def _close_innermost(self, key: str) -> bool:
-        """One step back; false if there is none. What comes right after a stop was meant for the test."""
+        """Go one step back; false if there is none. A press right after a stop was meant for the test."""
         if self._clock() < self._quiet_until:
             return True
-        match self._step:
+        match self.step:
             case Trying():
                 self.stop(CancelReason(Cause.USER, key))
                 self.show_interrupted()
@@ -254,12 +223,12 @@ class FirstStart(Widget, can_focus=True):
             case PickingProvider() | PickingModel():
                 self._go(Choosing())
             case Unproven(attempt, _) | Placing(attempt, _):
-                self._forget_key(attempt)
+                self._work.forget_key(attempt)
                 self._go(Choosing())
             case Choosing() | Keeping() | Over():
                 return False
             case _:
-                assert_never(self._step)
+                assert_never(self.step)
         return True
 
     def _quit_on_second(self) -> None:
@@ -268,15 +237,15 @@ class FirstStart(Widget, can_focus=True):
             self.post_message(self.QuitRequested())
         self._first_ctrl_c = now
         self._view.say("Ctrl+C again quits")
-        self.set_timer(QUIT_WITHIN_S, self._say_of_looking)
+        self.set_timer(QUIT_WITHIN_S, self._show_search)
 
     # -- choosing --
 
     def _take(self) -> None:
-        """Enter: what is typed or selected is meant."""
-        if isinstance(self._step, TypingKey):
-            self._take_key(self._step.provider)
-        elif isinstance(self._step, Trying | Keeping | Over):
+        """Handle Enter: take what is typed or selected."""
+        if isinstance(self.step, TypingKey):
+            self._take_key(self.step.provider)
+        elif isinstance(self.step, Trying | Keeping | Over):
             pass
         elif (item := self._view.selected) is not None:
             self._take_item(item)
@@ -299,14 +268,14 @@ class FirstStart(Widget, can_focus=True):
             case Remedy():
                 self._remedy(item)
             case KeyHome():
-                if isinstance(self._step, Placing):
-                    self._finish(self._step.attempt, item)
+                if isinstance(self.step, Placing):
+                    self._finish(self.step.attempt, item)
             case _:
                 assert_never(item)
 
     def _ask_for_key(self, provider: KeyedProvider) -> None:
         if (found := self._findings.key_in_environment(provider)) is not None:
-            # A request takes that one first: what is typed would not even be tested.
+            # A request prefers that key, so the typed one would not even be tested.
             self._view.say(
                 f"{found.variable} is set and goes before any other key: use it, or start again without it.",
                 failed=True,
@@ -318,14 +287,14 @@ class FirstStart(Widget, can_focus=True):
         if not server.models:
             self._view.say(NO_MODEL.format(title=inline(server.title)), failed=True)
         elif len(server.models) == 1:
-            # It has just answered: that is all a test could show.
+            # The server has just answered, which is all that a test could show.
             self._finish(Attempt(model_on(server, server.models[0]), server.title))
         else:
             self._go(PickingModel(server))
 
     def _take_key(self, provider: KeyedProvider) -> None:
         value = self._typed.take()
-        self._show_line()
+        self._view.show_line(self.step)
         if fault := fault_of_key(value):
             self._view.say(fault, failed=True)
             return
@@ -333,122 +302,62 @@ class FirstStart(Widget, can_focus=True):
         self._try(Attempt(model_of(provider), provider.title, provider))
 
     def _remedy(self, remedy: Remedy) -> None:
-        if not isinstance(self._step, Unproven):
+        if not isinstance(self.step, Unproven):
             return
-        attempt = self._step.attempt
+        attempt = self.step.attempt
         match remedy:
             case Remedy.AGAIN:
                 self._try(attempt)
             case Remedy.ANYWAY:
                 self._finish(attempt)
             case Remedy.OTHER_KEY if attempt.entered is not None:
-                self._forget_key(attempt)
+                self._work.forget_key(attempt)
                 self._go(TypingKey(attempt.entered))
             case Remedy.OTHER_KEY | Remedy.BACK:
-                self._forget_key(attempt)
+                self._work.forget_key(attempt)
                 self._go(Choosing())
             case _:
                 assert_never(remedy)
 
-    def _forget_key(self, attempt: Attempt) -> None:
-        if attempt.entered is not None:
-            self._setup.drop_key(attempt.entered.name)
-
-    # -- what takes its time --
+    # -- tests and saving --
 
     def _look(self) -> None:
         self._findings.begin()
-        self._say_of_looking()
+        self._show_search()
         self.run_worker(self._findings.look(), group="look", exclusive=True)
 
     def _try(self, attempt: Attempt) -> None:
-        self._work_on(self._work.test(attempt))
-
-    def _work_on(self, work: Work) -> None:
-        self.run_worker(work(), group="work", exclusive=True)
+        self.run_worker(self._work.test(attempt), group="work", exclusive=True)
 
     def _finish(self, attempt: Attempt, home: KeyHome = KeyHome.KEYRING) -> None:
-        self._work_on(self._work.keep(attempt, home))
-
-    def _done(self, chosen: ModelChosen, notes: tuple[str, ...]) -> None:
-        self.post_message(self.Chosen(chosen, notes))
+        self.run_worker(self._work.keep(attempt, home), group="work", exclusive=True)
 
     # -- showing --
 
     def _go(self, step: Step) -> None:
-        """To another step; nothing that was typed comes along."""
-        if isinstance(self._step, Choosing):
+        """Go to another step and forget what was typed."""
+        if isinstance(self.step, Choosing):
             self._chosen_before = self._view.rows.selected
-        elif isinstance(self._step, Trying) and self._step.stopping:
+        elif isinstance(self.step, Trying) and self.step.stopping:
             self._quiet_until = self._clock() + AFTERSHOCK_S
         self._typed.clear()
-        self._step = step
-        self._show()
-        self._show_rows(select_first=True)
+        self.step = step
+        self._view.show(self.step)
+        self._view.show_rows(self.step, select_first=True)
         if isinstance(step, Choosing):
             self._view.rows.select(self._chosen_before)
-            self._say_of_looking()
+            self._show_search()
         else:
             self._view.say("")
-        self._show_chords()
-
-    def _show(self) -> None:
-        self._view.show_heading(heading(self._step), failed=isinstance(self._step, Unproven | Placing))
-        self._show_line()
-        self._show_chords()
-
-    def _show_line(self) -> None:
-        shown = heading(self._step)
-        cells = self._view.line_cells(shown)
-        if not len(self._typed):
-            text = ""
-        elif isinstance(self._step, TypingKey):
-            text = self._typed.masked(cells)
-        else:
-            text = self._typed.shown(cells)
-        self._view.show_typed(text, shown.hint)
+        self._view.show_key_hints(self.step)
 
     def _show_choices(self) -> None:
-        if isinstance(self._step, Choosing):
-            self._show_rows()
-            self._show_chords()
-            # Not in the place of a sentence about what the person did.
+        if isinstance(self.step, Choosing):
+            self._view.show_rows(self.step)
+            self._view.show_key_hints(self.step)
+            # Do not replace a sentence about what the user did.
             if self._view.said == LOOKING:
-                self._say_of_looking()
+                self._show_search()
 
-    def _show_rows(self, *, select_first: bool = False) -> None:
-        rows = self._rows_now()
-        self._view.show_rows(rows, select=rows[0].key if select_first and rows else None)
-
-    def _rows_now(self) -> Sequence[AnyRow]:
-        match self._step:
-            case Choosing():
-                return choice_rows(self._findings.found)
-            case PickingProvider():
-                return provider_rows(self._setup.providers, self._typed.query)
-            case PickingModel(server):
-                return model_rows(server, self._typed.query)
-            case Unproven(attempt, _):
-                return remedy_rows(attempt)
-            case Placing():
-                return PLACE_ROWS
-            case TypingKey() | Trying() | Keeping() | Over():
-                return ()
-            case _:
-                assert_never(self._step)
-
-    def _show_chords(self) -> None:
-        chords = [
-            Chord(StartAct.TAKE, "Enter", enter_words(self._step, self._view.selected)),
-            Chord(StartAct.BACK, "Esc", esc_words(self._step)),
-        ]
-        if isinstance(self._step, Choosing) and self.size.width >= ROOMY:
-            chords += [
-                Chord(StartAct.QUIT, "^Q", "quits"),
-                Chord(StartAct.LOOK_AGAIN, "^R", "looks again"),
-            ]
-        self._view.show_chords(chords)
-
-    def _say_of_looking(self) -> None:
-        if isinstance(self._step, Choosing):
-            self._view.say(self._findings.note)
+    def _show_search(self) -> None:
+        self._view.show_search(self.step)

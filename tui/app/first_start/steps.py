@@ -1,7 +1,7 @@
-"""The first start as steps: where a person can be, what each key does there, and what is said there.
+"""The first start as steps, with the effect of each key and the texts of each step.
 
-Pure. What is typed as a key is held by `TypedLine` alone, until it is taken; it is in no step, no row and no
-representation.
+Pure functions. Only `TypedLine` holds a typed key, until it is taken; no step, row or representation contains
+it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias, assert_never
 
 from rich.cells import cell_len
 
-from core.setup import (
+from core.base.values import Value
+from core.model.setup import (
+    KEY_LIMIT,
     EnvironmentKey,
     Found,
     KeyedProvider,
@@ -20,8 +22,8 @@ from core.setup import (
     ModelChosen,
     StoredKey,
 )
-from core.values import dataclass
-from tui.list_rows import inline, without_beginning
+from tui.base.fit import without_beginning
+from tui.base.row import inline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,14 +34,14 @@ CARET = "▏"
 
 
 class Way(Enum):
-    """What can be chosen though nothing was found."""
+    """A choice that is available even if nothing was found."""
 
     ENTER_KEY = auto()
     DEMO = auto()
 
 
 class Remedy(Enum):
-    """What can be done about a test that has not passed."""
+    """What can be done after a test that did not pass."""
 
     AGAIN = auto()
     ANYWAY = auto()
@@ -55,68 +57,59 @@ class ModelOf(NamedTuple):
 
 
 Item: TypeAlias = Found | Way | KeyedProvider | ModelOf | Remedy | KeyHome
-"""What a row stands for."""
+"""What a row represents."""
 
 
 class Attempt(NamedTuple):
-    """A model on its way to be used, under the `title` of who has it. `entered` is the provider whose key was
-    typed in for it, None for one that was found."""
+    """A model to be tested and used; `title` names its provider or server. `entered` is the provider whose
+    key was typed for it, None for a key that was found."""
 
     chosen: ModelChosen
     title: str
     entered: KeyedProvider | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Choosing:
+class Choosing(Value):
     """The first step."""
 
 
-@dataclass(frozen=True, slots=True)
-class PickingProvider:
-    """Whose key shall be entered?"""
+class PickingProvider(Value):
+    """The step that asks which provider's key to enter."""
 
 
-@dataclass(frozen=True, slots=True)
-class TypingKey:
+class TypingKey(Value):
     provider: KeyedProvider
 
 
-@dataclass(frozen=True, slots=True)
-class PickingModel:
+class PickingModel(Value):
     server: LocalServer
 
 
-@dataclass(frozen=True, slots=True)
-class Trying:
+class Trying(Value):
     attempt: Attempt
     stopping: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Unproven:
-    """The test has failed or was stopped, and `why`."""
+class Unproven(Value):
+    """The test has failed or was stopped; `why` gives the reason."""
 
     attempt: Attempt
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Placing:
-    """No keyring takes the key, and `why`: where shall it be kept?"""
+class Placing(Value):
+    """No keyring takes the key, with the reason in `why`: asks where to save it."""
 
     attempt: Attempt
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Keeping:
-    """What was chosen is being written down."""
+class Keeping(Value):
+    """The choice is being saved."""
 
 
-@dataclass(frozen=True, slots=True)
-class Over:
-    """Somebody else goes on from here."""
+class Over(Value):
+    """The first start is over and the program goes on."""
 
 
 Step: TypeAlias = (
@@ -125,16 +118,10 @@ Step: TypeAlias = (
 
 
 class StartAct(Enum):
-    """What a person can do on the screen."""
+    """An action of the user on this screen."""
 
     TAKE = auto()
     BACK = auto()
-    UP = auto()
-    DOWN = auto()
-    PAGE_UP = auto()
-    PAGE_DOWN = auto()
-    FIRST = auto()
-    LAST = auto()
     ERASE = auto()
     CLEAR = auto()
     LOOK_AGAIN = auto()
@@ -146,24 +133,28 @@ KEYS: Mapping[str, StartAct] = {
     "enter": StartAct.TAKE,
     "escape": StartAct.BACK,
     "ctrl+c": StartAct.INTERRUPT,
-    "up": StartAct.UP,
-    "shift+tab": StartAct.UP,
-    "down": StartAct.DOWN,
-    "tab": StartAct.DOWN,
-    "pageup": StartAct.PAGE_UP,
-    "pagedown": StartAct.PAGE_DOWN,
-    "home": StartAct.FIRST,
-    "ctrl+home": StartAct.FIRST,
-    "end": StartAct.LAST,
-    "ctrl+end": StartAct.LAST,
     "backspace": StartAct.ERASE,
     "ctrl+u": StartAct.CLEAR,
     "ctrl+r": StartAct.LOOK_AGAIN,
 }
 
+MOVES: Mapping[str, str] = {"tab": "down", "shift+tab": "up", "home": "ctrl+home", "end": "ctrl+end"}
+"""Keys that move the selection as other keys do in every list."""
+
+
+def typing_limit(step: Step) -> int:
+    """How many characters can be typed in a step."""
+    match step:
+        case TypingKey():
+            return KEY_LIMIT
+        case PickingProvider() | PickingModel():
+            return FILTER_LIMIT
+        case _:
+            return 0
+
 
 class TypedLine:
-    """What is being typed: words to find a row by, or a key. A key is shown as its length alone."""
+    """The text being typed: search words or a key. Only the length of a key is shown."""
 
     def __init__(self) -> None:
         self._text = ""
@@ -172,7 +163,7 @@ class TypedLine:
         return len(self._text)
 
     def insert(self, text: str, limit: int) -> None:
-        """At the end; what is beyond `limit` is dropped, but for one character that shows that it was."""
+        """Append text; the part beyond `limit` is dropped except one character, which shows the excess."""
         self._text = (self._text + text)[: limit + 1]
 
     def erase(self) -> None:
@@ -182,20 +173,20 @@ class TypedLine:
         self._text = ""
 
     def take(self) -> str:
-        """The text, which is here no more."""
+        """Return the text and forget it."""
         text, self._text = self._text, ""
         return text
 
     @property
     def query(self) -> str:
-        """The text as words to search for; never of a key."""
+        """The text as search words; never used for a key."""
         return self._text
 
     def shown(self, width: int) -> str:
         return without_beginning(inline(self._text), width - 1) + CARET
 
     def masked(self, width: int) -> str:
-        """Each character as a dot, and in words how many there are."""
+        """A dot for each character, and the number of characters in words."""
         count = len(self._text)
         words = f" {count} character{'s' * (count != 1)}"
         dots = max(0, min(count, width - cell_len(words) - 1))
@@ -203,7 +194,7 @@ class TypedLine:
 
 
 class Heading(NamedTuple):
-    """What stands at the head of a step. `label` is before what is typed, `hint` in its place."""
+    """The heading of a step. `label` stands before the typed text, `hint` in its place if it is empty."""
 
     title: str
     sentence: str

@@ -1,33 +1,31 @@
-"""What takes its time in the first start: the test, which a stop ends, and then keeping what was chosen.
+"""The slow parts of the first start: the test, which a stop ends, and then saving the choice.
 
-It has no widget: it says to which step things have come, and how they end.
+It has no widget: it reports each step and the result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
+from core.base.errors import CaesuraError
 from core.cancel import Cancelled, CancelReason, CancelToken, Cause
-from core.errors import CaesuraError
-from core.setup import KeyHome
-from tui.first_start import Attempt, Keeping, Over, Placing, Trying, Unproven
+from core.model.setup import KeyHome
+from tui.app.first_start.steps import Attempt, Keeping, Over, Placing, Trying, Unproven
 
 if TYPE_CHECKING:
-    from core.setup import ModelChosen, Setup
-    from tui.first_start import Step
-    from tui.interrupt import InterruptGate, Press
+    from collections.abc import Callable, Coroutine
 
-Work: TypeAlias = Callable[[], Coroutine[None, None, None]]
+    from core.model.setup import ModelChosen, Setup
+    from tui.app.first_start.steps import Step
+    from tui.terminal.interrupt import InterruptGate, Press
 
 STOPPED = "The test was stopped: nobody knows yet whether it works."
 
 
 class FirstStartWork:
-    """One piece of work at a time. `go` is told each step, `done` the choice and sentences about it.
+    """One job at a time. `go` is called with each step, `done` with the choice and sentences about it.
 
-    `gate` is armed while something is tested, so that the input thread can stop it by itself.
+    `gate` is armed during a test, so that the input thread can stop it.
     """
 
     def __init__(
@@ -48,45 +46,48 @@ class FirstStartWork:
         return self._token is not None and self._token.cancelled
 
     def stop(self, reason: CancelReason) -> bool:
-        """Stop the test; false if there is none. Once more: force it."""
+        """Stop the test, or force it the second time; false if there is none."""
         if self._token is None:
             return False
         _stop(self._token, reason)
         return True
 
-    def test(self, attempt: Attempt) -> Work:
-        """Test it, then keep it. It can be stopped from this call on, before what it returns is called."""
+    def test(self, attempt: Attempt) -> Coroutine[None, None, None]:
+        """Test `attempt`, then save it. It can be stopped from now on, even before the result is awaited."""
         token = self._token = CancelToken("test of the first start")
 
         def interrupt(press: Press) -> None:
-            """In the input thread."""
+            """Stop the test. Runs in the input thread."""
             _stop(token, CancelReason(Cause.USER, press.key.value, press.at))
 
         self._gate.arm(interrupt)
         self._go(Trying(attempt))
-        return partial(self._test, attempt, token)
+        return self._test(attempt, token)
 
     async def _test(self, attempt: Attempt, token: CancelToken) -> None:
         try:
-            trial = await self._setup.test(attempt.chosen, token)
-            # Stopped is stopped, though the answer came in the same moment.
+            failure = await self._setup.test(attempt.chosen, token)
+            # A stop counts even if the answer came at the same moment.
             token.check()
         except Cancelled:
             failure = STOPPED
-        else:
-            failure = trial.failure
         finally:
             self._gate.disarm()
             self._token = None
         if failure:
             self._go(Unproven(attempt, failure))
         else:
-            await self.keep(attempt, KeyHome.KEYRING)()
+            await self.keep(attempt, KeyHome.KEYRING)
 
-    def keep(self, attempt: Attempt, home: KeyHome) -> Work:
-        """Keep the key, if one was entered for this, and write the choice down."""
+    def forget_key(self, attempt: Attempt) -> None:
+        """Drop the key that was entered for this attempt, if there was one."""
+        if attempt.entered is not None:
+            self._setup.drop_key(attempt.entered.name)
+
+    def keep(self, attempt: Attempt, home: KeyHome) -> Coroutine[None, None, None]:
+        """Save the key, if one was entered for this attempt, and save the choice."""
         self._go(Keeping())
-        return partial(self._keep, attempt, home)
+        return self._keep(attempt, home)
 
     async def _keep(self, attempt: Attempt, home: KeyHome) -> None:
         notes: list[str] = []

@@ -1,7 +1,7 @@
-"""Which models a person can choose from, in which order, and which of them have the words that were typed.
+"""The models to choose from, their order, and which of them have the words that were typed. Pure.
 
-Pure. What is looked at with every key is computed once, when the models have come: three thousand of them
-are searched in a millisecond. Nothing is guessed: what the catalogue does not say is found by no word.
+What each key needs is computed once, when the models have been read: three thousand are searched in a
+millisecond. Nothing is guessed: what the catalog does not say is found by no word.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from core.model import ModelInfo, Offer, OfferKind
-from core.sanitize import printable
-from core.values import dataclass
+from core.base.sanitize import printable
+from core.base.values import Value
+from core.model.provider import ModelInfo, Offer, OfferKind
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -28,10 +28,9 @@ _WINDOW: Final = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)([km])")
 _BY_USE: Final = {True: 0, None: 1, False: 2}
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A model as the list has it, and a row of it. `key` is its name, `group` the head above it, `words` what
-    is searched, in lower case."""
+class Entry(Value):
+    """A model, which is also its row. `key` is its name, `group` the head above it, `words` the text that is
+    searched, in lower case."""
 
     key: str
     offer: Offer
@@ -43,9 +42,8 @@ class Entry:
         return self.offer.info
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What was typed: words that must all be there, and the least context window, in tokens."""
+class Query(Value):
+    """A search: words that must all be there, and the least context windows, in tokens."""
 
     words: tuple[str, ...] = ()
     windows: tuple[tuple[str, int], ...] = ()
@@ -62,7 +60,7 @@ class Query:
 
 
 def parse_query(text: str) -> Query:
-    """`200k` and `1m` are windows of at least so many tokens, or a part of a name; all else are words."""
+    """Parse a search. `200k` and `1m` mean windows of at least so many tokens, or a part of a name."""
     words: list[str] = []
     windows: list[tuple[str, int]] = []
     for word in text.casefold().split():
@@ -74,7 +72,7 @@ def parse_query(text: str) -> Query:
 
 
 def provider_of(model: str) -> str:
-    """The prefix of litellm's name; "" if there is none.
+    """The provider prefix of a litellm name; "" if there is none.
 
     >>> provider_of("anthropic/claude-sonnet-4-5")
     'anthropic'
@@ -84,12 +82,12 @@ def provider_of(model: str) -> str:
 
 
 def is_free(info: ModelInfo) -> bool:
-    """Whether it is known to cost nothing."""
+    """Whether the model is known to cost nothing."""
     return info.input_price == 0 and info.output_price == 0
 
 
 def abilities(info: ModelInfo) -> tuple[str, ...]:
-    """What it is known to be able to do, in words."""
+    """The abilities that the model is known to have."""
     reasons = "effort" if info.efforts else "reasoning" if info.reasoning else ""
     found = ("tools" if info.tools else "", "vision" if info.vision else "", reasons)
     return tuple(word for word in found if word)
@@ -114,8 +112,8 @@ def _words_of(offer: Offer) -> str:
 
 
 def ordered(entries: Iterable[Entry]) -> list[Entry]:
-    """The person's own as they come; then the catalogue by provider, those with a key first. A name that
-    comes twice means its first owner, so only that one is kept."""
+    """The person's own models as they come, then the catalog by provider, providers with a key first. Of two
+    models with one name only the first is kept: the name means that one."""
     once: dict[str, Entry] = {}
     for entry in entries:
         once.setdefault(entry.key, entry)
@@ -134,6 +132,6 @@ def ordered(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def unknown_entries(known: Collection[str], names: Iterable[str]) -> list[Entry]:
-    """An entry for each of `names` that is not among the `known`: models unknown to the catalogue work."""
+    """An entry for each of `names` that is not `known`: a model can be used without being in the catalog."""
     missing = [name for name in dict.fromkeys(names) if name and name not in known]
     return [make_entry(Offer(ModelInfo(name), OfferKind.CATALOG)) for name in missing]

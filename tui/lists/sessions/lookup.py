@@ -1,34 +1,34 @@
-"""What the list of sessions knows: all sessions, and where the words that are typed were found.
+"""All sessions, and the places where the words that are typed were found.
 
-One question at a time: what is typed while an answer is awaited waits for it, and only the latest is asked
-then. An answer to what is no longer asked is dropped. So a slow search is never asked for every letter.
+One search runs at a time. After it, only the latest text is searched for, so that a slow search is not
+started for every letter. The result of a search for an older text is dropped.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.errors import CaesuraError
+from core.base.errors import CaesuraError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from core.records import Hit, SessionInfo
-    from tui.shelf import SessionShelf
+    from core.storage.records import SearchMatch, SessionInfo
+    from tui.lists.base.sources import SessionSource
 
 
 class Lookup:
-    """See the module. `start` runs a coroutine and owns it. `found` hears of everything new, with the session
-    to be selected; `failed` gets a sentence. `infos` is None until they have been read once."""
+    """Reads and searches `source`. `start` runs a coroutine and owns it. `found` is called after each change,
+    with the session to select; `failed` gets a sentence. `infos` is None until it was read once."""
 
     def __init__(
         self,
-        shelf: SessionShelf,
+        source: SessionSource,
         start: Callable[[Coroutine[None, None, None]], object],
         found: Callable[[str | None], object],
         failed: Callable[[str], object],
     ) -> None:
-        self._shelf = shelf
+        self._source = source
         self._start = start
         self._found = found
         self._failed = failed
@@ -37,25 +37,25 @@ class Lookup:
         self._answered: str | None = None
         self.infos: tuple[SessionInfo, ...] | None = None
         self.query = ""
-        self.hits: tuple[Hit, ...] = ()
+        self.hits: tuple[SearchMatch, ...] = ()
 
     @property
     def words(self) -> str:
-        """What is searched for, "" if nothing is."""
+        """The words that are searched for, "" for none."""
         return self.query.strip()
 
     @property
     def is_answered(self) -> bool:
-        """Whether `hits` are those of what is searched for now."""
+        """Whether `hits` belong to the current query."""
         return not self.words or self._answered == self.query
 
     def load(self, *, select: str | None = None) -> None:
-        """Read all sessions anew, and search in them again; `select` is handed on to `found`."""
+        """Read all sessions again, and search again; `select` is passed to `found`."""
         self._loads += 1
         self._start(self._load(self._loads, select))
 
     def ask(self, query: str) -> None:
-        """Search for this from now on. The hits of something else are forgotten at once."""
+        """Search for this from now on; the hits of the previous query are dropped at once."""
         self.query = query
         self.hits = ()
         self._answered = None
@@ -65,7 +65,7 @@ class Lookup:
         failure = ""
         infos = self.infos or ()
         try:
-            infos = await self._shelf.sessions()
+            infos = await self._source.sessions()
         except CaesuraError as error:
             failure = str(error)
         if number != self._loads:
@@ -91,9 +91,9 @@ class Lookup:
 
     async def _search_once(self, query: str) -> None:
         failure = ""
-        hits: tuple[Hit, ...] = ()
+        hits: tuple[SearchMatch, ...] = ()
         try:
-            hits = await self._shelf.search(query)
+            hits = await self._source.search(query)
         except CaesuraError as error:
             failure = str(error)
         if query != self.query:

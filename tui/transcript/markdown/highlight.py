@@ -1,12 +1,11 @@
-"""Colours for the code of a fence, piece by piece.
+"""Syntax highlighting of a fence, piece by piece.
 
-A fence may be endless, so it is highlighted in pieces of a few lines, each on its own and only when it is
-shown. What a piece must know of the ones before it is one thing: whether a comment or string is still open
-there (`still_open`). Other states of a lexer, such as the script inside an HTML page, start anew with each
-piece.
+A fence may be endless, so it is highlighted in pieces of a few lines, each on its own and only when shown.
+The only state passed between pieces is whether a comment or string is still open (`still_open`). Other states
+of a lexer, such as the script inside an HTML page, start anew with each piece.
 
-Pygments is imported by `load_lexer`, which takes tens of milliseconds and belongs into a thread; until it has
-run for a language, its code is shown without colours.
+Pygments is imported by `load_lexer`, which takes tens of milliseconds and must run in a thread; until it has
+run for a language, its code is shown without colors.
 """
 
 from __future__ import annotations
@@ -16,44 +15,46 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from tui.blocks import CODE, Look, Part
+from tui.transcript.markdown.blocks import CODE
+from tui.transcript.markdown.spans import Look, Part
 
 if TYPE_CHECKING:
     from pygments.lexer import Lexer  # type: ignore[import-untyped]
     from pygments.token import _TokenType  # type: ignore[import-untyped]
 
-    from tui.blocks import Code, Span, Spans
+    from tui.transcript.markdown.blocks import Code
+    from tui.transcript.markdown.spans import Span, Spans
 
 WARM_LANGUAGES = ("python", "bash", "json", "javascript", "typescript", "html", "yaml")
 DIFF = "diff"
-"""Coloured by the signs at the beginning of its lines, without a lexer: ready at once, for any length."""
+"""Colored by the first characters of its lines, without a lexer: available at once and for any length."""
 
 _LONGEST_LINE = 400
 _LANGUAGE = re.compile(r"[\w+#.-]{1,40}")
 _lexers: dict[str, Lexer | None] = {}
 
 _QUOTED = r"""|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'"""
-_C_MARKS = {"/*": "*/"}
-_SCRIPT_MARKS = {"/*": "*/", "`": "`"}
-_PYTHON_MARKS = {'"""': '"""', "'''": "'''"}
-_HTML_MARKS = {"<!--": "-->"}
-_C = re.compile(r"/\*|//[^\n]*" + _QUOTED)
-_SCRIPT = re.compile(r"/\*|//[^\n]*|`" + _QUOTED)
-_PYTHON = re.compile(r"\"\"\"|'''|#[^\n]*" + _QUOTED)
-_HTML = re.compile(r"<!--")
-
 _SYNTAXES = (
     (
-        ("c", "c++", "cpp", "h", "hpp", "java", "c#", "csharp", "cs", "rust", "rs", "css", "scss"),
-        _C_MARKS,
-        _C,
+        "c c++ cpp h hpp java c# csharp cs rust rs css scss kotlin kt swift scala php sql dart",
+        {"/*": "*/"},
+        re.compile(r"/\*|//[^\n]*" + _QUOTED),
     ),
-    (("kotlin", "kt", "swift", "scala", "php", "sql", "dart"), _C_MARKS, _C),
-    (("javascript", "js", "typescript", "ts", "jsx", "tsx", "go", "golang"), _SCRIPT_MARKS, _SCRIPT),
-    (("python", "py", "python3", "pycon"), _PYTHON_MARKS, _PYTHON),
-    (("html", "xml", "svg", "vue", "markdown", "md"), _HTML_MARKS, _HTML),
+    (
+        "javascript js typescript ts jsx tsx go golang",
+        {"/*": "*/", "`": "`"},
+        re.compile(r"/\*|//[^\n]*|`" + _QUOTED),
+    ),
+    (
+        "python py python3 pycon",
+        {'"""': '"""', "'''": "'''"},
+        re.compile(r"\"\"\"|'''|#[^\n]*" + _QUOTED),
+    ),
+    ("html xml svg vue markdown md", {"<!--": "-->"}, re.compile(r"<!--")),
 )
-_SYNTAX = {name: (marks, scan) for names, marks, scan in _SYNTAXES for name in names}
+"""Languages, the marks that open and close what may have many lines, and where to look for them."""
+
+_SYNTAX = {name: (marks, scan) for names, marks, scan in _SYNTAXES for name in names.split()}
 
 
 def language_of(info: str) -> str:
@@ -63,7 +64,7 @@ def language_of(info: str) -> str:
 
 
 def still_open(language: str, text: str, opened_by: str) -> str:
-    """The mark of the comment or string in which `text` ends (or ""), given the one in which it began."""
+    """The mark of the comment or string open at the end of `text` (or ""), given the one at its start."""
     syntax = _SYNTAX.get(language)
     if syntax is None:
         return ""
@@ -89,7 +90,7 @@ def is_loaded(language: str) -> bool:
 
 
 def load_lexer(language: str) -> None:
-    """Make colours for `language` ready; an unknown one stays plain. Slow: call it in a thread."""
+    """Load the lexer for `language`; an unknown language stays plain. Slow: call it in a thread."""
     from pygments.lexers import get_lexer_by_name  # type: ignore[import-untyped]
     from pygments.util import ClassNotFound  # type: ignore[import-untyped]
 
@@ -103,7 +104,7 @@ def load_lexer(language: str) -> None:
 
 
 def highlight(code: Code) -> list[Spans]:
-    """The lines of `code`, coloured if its language is loaded and its lines are of sane length."""
+    """The lines of `code`, colored if its language is loaded and its lines are not too long."""
     lines = code.source.split("\n")
     if code.language == DIFF:
         return [_diff_line(line, after) for line, after in pairwise([*lines, ""])]
@@ -119,7 +120,7 @@ def highlight(code: Code) -> list[Spans]:
 
 
 def _diff_line(line: str, after: str) -> Spans:
-    """`after`, the next line, tells the name of a file from a removed line that begins with dashes."""
+    """Color a diff line; `after`, the next, tells a file name from a removed line that begins with dashes."""
     if line.startswith(("+++ ", "@@", "diff --git ")) or (line.startswith("--- ") and after[:4] == "+++ "):
         part = Part.CODE_NAME
     else:
@@ -146,7 +147,7 @@ def _lines(lexer: Lexer, text: str) -> list[Spans]:
 
 @lru_cache(maxsize=256)
 def _look(kind: _TokenType) -> Look:
-    """The look of the closest kind above `kind` that has one."""
+    """The look of the closest ancestor of `kind` that has one."""
     from pygments import token as t  # type: ignore[import-untyped]
 
     parts: dict[_TokenType, Part] = {

@@ -1,7 +1,7 @@
-"""Inline markup of one paragraph: emphasis, code, links. The markup itself is parsed by markdown-it-py.
+"""Inline markup of one paragraph: emphasis, code, links. The markup is parsed by markdown-it-py.
 
-Everything that leaves this module went through `core.sanitize`: an entity such as `&#x202e;` is no way around
-it, and only http, https and mailto become links. markdown-it is imported with the first text that needs it.
+All output of this module passes through `core.base.sanitize`, entities such as `&#x202e;` too, and only http,
+https and mailto become links. markdown-it is imported with the first text that needs it.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from core.sanitize import hyperlink_target, printable
-from tui.blocks import Look, Part
+from core.base.sanitize import hyperlink_target, printable
+from tui.transcript.markdown.spans import Look, Part
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
-    from tui.blocks import Span, Spans
+    from tui.transcript.markdown.spans import Span, Spans
 
 _MARKUP = re.compile(r"[\\`*_~\[<&]|https?://|  \n|\n ")
 _URL = re.compile(r"https?://[^\s<>\"'`]+")
@@ -35,7 +35,7 @@ def _markdown_it() -> MarkdownIt:
 
 @lru_cache(maxsize=128)
 def inline_spans(source: str, look: Look) -> Spans:
-    """`source` as spans, based on `look`. Newlines stay newlines: a model breaks a line where it means to."""
+    """`source` as spans, based on `look`. Newlines are kept, because a model breaks lines on purpose."""
     if _MARKUP.search(source) is None:
         return ((source, look),) if source else ()
     children = _markdown_it().parseInline(source)[0].children or []
@@ -44,11 +44,20 @@ def inline_spans(source: str, look: Look) -> Spans:
     target: str | None = None
     for token in children:
         match token.type:
-            case "strong_open" | "em_open" | "s_open" | "link_open":
+            case "strong_open":
                 outer.append(look)
-                look = _marked(token.type, str(token.attrs.get("href", "")), look)
-                if token.type == "link_open":
-                    target = str(token.attrs.get("href", ""))
+                look = look._replace(bold=True)
+            case "em_open":
+                outer.append(look)
+                look = look._replace(italic=True)
+            case "s_open":
+                outer.append(look)
+                look = look._replace(strike=True)
+            case "link_open":
+                outer.append(look)
+                target = str(token.attrs.get("href", ""))
+                if url := hyperlink_target(target):
+                    look = look._replace(part=Part.LINK, link=url)
             case "strong_close" | "em_close" | "s_close":
                 look = outer.pop()
             case "link_close":
@@ -58,19 +67,6 @@ def inline_spans(source: str, look: Look) -> Spans:
             case _:
                 spans += _leaf(token, look, linked=target is not None)
     return tuple(spans)
-
-
-@lru_cache(maxsize=64)
-def _marked(kind: str, href: str, look: Look) -> Look:
-    match kind:
-        case "strong_open":
-            return look._replace(bold=True)
-        case "em_open":
-            return look._replace(italic=True)
-        case "s_open":
-            return look._replace(strike=True)
-    url = hyperlink_target(href)
-    return look._replace(part=Part.LINK, link=url) if url else look
 
 
 def _leaf(token: Token, look: Look, *, linked: bool) -> list[Span]:
@@ -106,7 +102,7 @@ def _bare_links(text: str, look: Look) -> list[Span]:
 
 
 def open_marks(source: str) -> tuple[str, ...]:
-    """The marks (`**`, a run of backticks ...) that `source` opens and does not close: a guess, no parse."""
+    """The marks (`**`, backticks ...) that `source` opens and does not close: a guess, not a parse."""
     stack: list[str] = []
     code = ""
     for found in _MARK.finditer(source):
@@ -126,7 +122,7 @@ def open_marks(source: str) -> tuple[str, ...]:
 
 
 def close_marks(source: str) -> str:
-    """`source`, of which more will come, with its open marks closed, so that they do not show meanwhile."""
+    """`source`, which is still growing, with its open marks closed, so that they are not displayed."""
     source = _HALF_LINK.sub(r"\1", source)
     found = _TRAILING_MARKS.search(source)
     opened = open_marks(source)

@@ -1,27 +1,29 @@
-"""What a Markdown document is made of at the bottom: paragraphs, fences, tables, while they are being read.
+"""The leaves of a Markdown document while they are being read: paragraphs, fences, tables.
 
-A leaf that grows gives out its beginning in blocks (`pieces`) and keeps little; when it ends, or to see what
-it looks like so far, it gives the `rest`. Where it is cut depends on its text alone.
+A growing leaf returns its beginning as blocks (`pieces`) and keeps little; `rest` gives the remainder, at its
+end or for a preview. Where it is cut depends only on its text. All fields are immutable, so that
+`dataclasses.replace` copies a leaf.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from tui.blocks import PLAIN, Align, Block, Code, Look, Part, Prose, Table, TableShape
-from tui.highlight import still_open
-from tui.markdown_inline import open_marks
+from tui.transcript.markdown.blocks import PLAIN, Align, Block, Code, Prose, Table, TableShape
+from tui.transcript.markdown.highlight import still_open
+from tui.transcript.markdown.inline import open_marks
+from tui.transcript.markdown.spans import Look, Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PARAGRAPH = 1_200
-"""A paragraph, or a line of code, this long gives its beginning out."""
+"""Characters from which a paragraph, or a line of code, gives out its beginning."""
 CODE_LINES = 16
 SAMPLE_ROWS = 16
-"""So many rows settle the columns of a table."""
+"""The number of rows that determine the columns of a table."""
 TABLE_ROWS = 8
 
 _PIPE = re.compile(r"(?<!\\)\|")
@@ -37,9 +39,6 @@ class Paragraph:
     level: int = 0
     begun: bool = False
     continues: bool = False
-
-    def copy(self) -> Paragraph:
-        return replace(self)
 
     def pieces(self) -> Iterator[Block]:
         while len(self.text) >= PARAGRAPH:
@@ -66,33 +65,31 @@ class Paragraph:
 
 @dataclass(slots=True)
 class Fence:
-    """Lines of code. `mark` and `indent` are those of the line that opened it."""
+    """Lines of code. `mark` and `indent` come from the line that opened it."""
 
     mark: str
     indent: int
     language: str
     begun: bool = False
-    _lines: list[str] = field(default_factory=list)
+    _lines: tuple[str, ...] = ()
     _opened_by: str = ""
     _continues: bool = False
     _unfinished: bool = False
-
-    def copy(self) -> Fence:
-        return replace(self, _lines=list(self._lines))
 
     def is_closed_by(self, line: str) -> bool:
         line = line.strip()
         return len(line) >= len(self.mark) and line == self.mark[0] * len(line)
 
     def add(self, line: str, *, ended: bool) -> None:
-        """A line, or (not `ended`) the beginning of one."""
+        """Add a line or, if not `ended`, the beginning of one."""
         indent = min(self.indent, len(line) - len(line.lstrip(" ")))
-        self._lines.append(line[indent:])
+        self._lines += (line[indent:],)
         self._unfinished = not ended
 
     def extend(self, text: str, *, ended: bool) -> None:
-        """More of the last line."""
-        self._lines[-1] += text
+        """Add more of the last line."""
+        *before, last = self._lines
+        self._lines = (*before, last + text)
         self._unfinished = not ended
 
     def pieces(self) -> Iterator[Block]:
@@ -100,7 +97,7 @@ class Fence:
             return
         code = self._code()
         self._opened_by = still_open(self.language, code.source, code.opened_by)
-        self._lines = [""] if self._unfinished else []
+        self._lines = ("",) if self._unfinished else ()
         self._continues = self._unfinished
         yield code
 
@@ -116,24 +113,21 @@ class Fence:
 
 @dataclass(slots=True)
 class Rows:
-    """A table. Its first rows are kept until there are enough of them to measure its columns."""
+    """A table. Its first rows are kept until there are enough to measure its columns."""
 
     aligns: tuple[Align, ...]
     header: tuple[str, ...]
     begun: bool = False
-    _rows: list[tuple[str, ...]] = field(default_factory=list)
+    _rows: tuple[tuple[str, ...], ...] = ()
     _shape: TableShape | None = None
 
-    def copy(self) -> Rows:
-        return replace(self, _rows=list(self._rows))
-
     def add(self, line: str) -> None:
-        """A row; cells beyond the header are joined into the last one."""
+        """Add a row; cells beyond the header are joined into the last one."""
         cells = split_row(line)
         count = len(self.header)
         if len(cells) > count:
             cells = (*cells[: count - 1], " | ".join(cells[count - 1 :]))
-        self._rows.append(cells + ("",) * (count - len(cells)))
+        self._rows += (cells + ("",) * (count - len(cells)),)
 
     def pieces(self) -> Iterator[Block]:
         if len(self._rows) >= (SAMPLE_ROWS if self._shape is None else TABLE_ROWS):
@@ -145,7 +139,7 @@ class Rows:
             yield self._table()
 
     def _table(self) -> Table:
-        rows, self._rows = tuple(self._rows), []
+        rows, self._rows = self._rows, ()
         is_first = self._shape is None
         shape = self._shape = self._shape or TableShape(self.aligns, self.header, rows)
         return Table(shape, rows, with_header=is_first)
@@ -165,7 +159,7 @@ def split_row(line: str) -> tuple[str, ...]:
 
 
 def cut_point(text: str) -> int:
-    """Up to where `text` may be given out: behind a blank or before a newline, best outside all markup.
+    """Where `text` may be cut: after a blank or before a newline, preferably outside all markup.
 
     The result is less than the length of `text`, and at least half of it.
     """

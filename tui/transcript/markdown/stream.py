@@ -1,11 +1,11 @@
-"""Markdown read as it streams: source goes in by arbitrary slices, frozen blocks come out.
+"""Markdown read as it streams: source goes in as arbitrary slices, frozen blocks come out.
 
-This is the first of CommonMark's two phases, which reads line by line and never looks back; the second,
-inline markup, is done when a block is laid out (`tui.markdown_inline`). Whatever a model writes, what is
-still open stays small. The blocks depend on the text alone, never on its slices.
+This is the first of CommonMark's two phases, which reads line by line and never goes back; the second, inline
+markup, is done when a block is laid out (`tui.transcript.markdown.inline`). The open part stays small
+whatever a model writes. The blocks depend only on the text, never on its slices.
 
-Left out of CommonMark on purpose: indented code (models indent by accident), HTML blocks (shown as text) and
-link definitions (they come too late for a stream).
+Intentionally left out of CommonMark: indented code (models indent by accident), HTML blocks (shown as text)
+and link definitions (they come too late for a stream).
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeAlias
 
-from tui.blocks import (
+import msgspec
+
+from tui.transcript.markdown.blocks import (
     NO_PREFIX,
     PLAIN,
     Align,
     Blank,
     Block,
     Code,
-    Look,
-    Part,
     Prefix,
     Prose,
     Rule,
-    Spans,
     Table,
 )
-from tui.highlight import language_of
-from tui.markdown_leaves import Fence, Leaf, Paragraph, Rows, split_row
+from tui.transcript.markdown.highlight import language_of
+from tui.transcript.markdown.leaves import Fence, Leaf, Paragraph, Rows, split_row
+from tui.transcript.markdown.spans import Look, Part, Spans
 
 FRAGMENT = 512
-"""A line is read in parts of so many characters, so that one without an end does not wait for it."""
+"""Lines are read in parts of this many characters, so that a line without an end is shown meanwhile."""
 MAX_DEPTH = 8
 
 _QUOTE = re.compile(r" {0,3}> ?")
@@ -58,14 +58,14 @@ _BULLETS = "•◦▪"
 
 @dataclass(slots=True)
 class _Quote:
-    """`fresh` until something stands in it."""
+    """An open quote. `fresh` until it has content."""
 
     fresh: bool = True
 
 
 @dataclass(slots=True)
 class _Item:
-    """`at` and `indent`: columns of its mark and of its content. `fresh` until its mark has been shown."""
+    """A list item. `at`, `indent`: columns of its mark and its content. `fresh` until its mark is shown."""
 
     at: int
     indent: int
@@ -79,7 +79,7 @@ _Container: TypeAlias = _Quote | _Item
 
 
 class MarkdownStream:
-    """Reads one message. `feed` returns finished blocks, `tail` what the rest looks like so far."""
+    """Reads one message. `feed` returns finished blocks, `tail` a preview of the rest."""
 
     def __init__(self, look: Look = PLAIN) -> None:
         self._reader = _Reader(look)
@@ -96,7 +96,7 @@ class MarkdownStream:
         return self._reader.take()
 
     def tail(self) -> list[Block]:
-        """What is still open, as it looks if nothing more comes, without marks that say nothing yet."""
+        """The open part as it looks if nothing more comes, without marks that have no meaning yet."""
         reader = self._reader.copy()
         if self._inside:
             reader.extend(self._line.expandtabs(4), ended=True)
@@ -114,7 +114,7 @@ class MarkdownStream:
         return self._reader.take()
 
     def _fragments(self, line: str) -> str:
-        """Read `line` but for its last part, which is returned."""
+        """Read `line` except its last part, which is returned."""
         while len(line) > FRAGMENT:
             self._read(line[:FRAGMENT], ended=False)
             self._inside = True
@@ -129,7 +129,7 @@ class MarkdownStream:
 
 
 class _Reader:
-    """Reads lines; knows the open containers, the open leaf, and the blocks not taken yet."""
+    """Reads lines; holds the open containers, the open leaf, and the blocks not taken yet."""
 
     def __init__(self, look: Look) -> None:
         self._look = look
@@ -142,7 +142,7 @@ class _Reader:
     def copy(self) -> _Reader:
         twin = copy(self)
         twin._containers = [replace(container) for container in self._containers]
-        twin._leaf = self._leaf.copy() if self._leaf is not None else None
+        twin._leaf = replace(self._leaf) if self._leaf is not None else None
         twin._out = []
         return twin
 
@@ -151,7 +151,7 @@ class _Reader:
         return out
 
     def close(self, *, more: bool = False) -> None:
-        """The end of the message, or (`more`) what it would be."""
+        """End the message or, with `more`, preview its end."""
         self._close_leaf(more=more)
         self._close_containers(0)
 
@@ -164,7 +164,7 @@ class _Reader:
         return _UNDECIDED.match(line) is not None
 
     def read(self, text: str, *, ended: bool) -> None:
-        """A line, or (not `ended`) the beginning of a long one."""
+        """Read a line or, if not `ended`, the beginning of a long one."""
         rest, matched = self._match(text)
         goes_on = matched == len(self._containers)
         if goes_on and isinstance(self._leaf, Fence):
@@ -183,7 +183,7 @@ class _Reader:
         self._text(rest, matched, in_paragraph=goes_on or is_lazy, ended=ended)
 
     def extend(self, text: str, *, ended: bool) -> None:
-        """More of a line whose beginning was read."""
+        """Read more of a line whose beginning was read."""
         leaf = self._leaf
         if isinstance(leaf, Fence):
             leaf.extend(text, ended=ended)
@@ -195,10 +195,10 @@ class _Reader:
         if ended and isinstance(leaf, Paragraph) and leaf.level:
             self._close_leaf()
 
-    # Containers: quotes and items of lists.
+    # Containers: quotes and list items.
 
     def _match(self, text: str) -> tuple[str, int]:
-        """`text` behind the marks of the open containers, and how many of them it goes on."""
+        """`text` after the marks of the open containers, and how many of them it continues."""
         for index, container in enumerate(self._containers):
             if isinstance(container, _Quote):
                 found = _QUOTE.match(text)
@@ -214,7 +214,7 @@ class _Reader:
         return text, len(self._containers)
 
     def _open_containers(self, rest: str, matched: int) -> tuple[str, int, bool]:
-        """Open what `rest` begins with: the text behind it, the open containers, whether any is new."""
+        """Open what `rest` begins with: the text after it, the open containers, whether any is new."""
         opened = False
         while matched < MAX_DEPTH:
             if quote := _QUOTE.match(rest):
@@ -230,7 +230,7 @@ class _Reader:
         return rest, matched, opened
 
     def _is_item(self, item: re.Match[str], matched: int, *, opened: bool) -> bool:
-        """In the middle of a paragraph a mark begins a list only if it can be nothing else."""
+        """Whether a mark begins a list; within a paragraph only if it can be nothing else."""
         if _RULE.match(item.string):
             return False
         if opened or matched < len(self._containers) or not isinstance(self._leaf, Paragraph):
@@ -318,7 +318,7 @@ class _Reader:
         return True
 
     def _begins_leaf(self, rest: str, matched: int) -> bool:
-        """Whether `rest` begins something else than a paragraph."""
+        """Whether `rest` begins something other than a paragraph."""
         if _RULE.match(rest):
             self._begin(None, matched)
             self._give_out(Rule())
@@ -352,7 +352,7 @@ class _Reader:
             self._give_out_pieces(fence)
 
     def _begin(self, leaf: Leaf | None, keep: int) -> None:
-        """Close the open leaf and all but `keep` containers; `leaf` is the open one then."""
+        """Close the open leaf and all but `keep` containers; `leaf` becomes the open one."""
         self._close_leaf()
         self._close_containers(keep)
         self._leaf = leaf
@@ -363,7 +363,7 @@ class _Reader:
             for block in leaf.rest(more=more):
                 self._give_out(block, goes_on=leaf.begun)
 
-    # Giving out.
+    # Output of blocks.
 
     def _give_out_pieces(self, leaf: Leaf) -> None:
         for block in leaf.pieces():
@@ -375,10 +375,10 @@ class _Reader:
             self._out.append(Blank(self._bars()))
         self._blank = False
         self._last = block
-        self._out.append(replace(block, prefix=self._prefix()))
+        self._out.append(msgspec.structs.replace(block, prefix=self._prefix()))
 
     def _needs_gap(self, block: Block) -> bool:
-        """Whether a blank row belongs before `block` though its source has none."""
+        """Whether a blank row belongs before `block` although its source has none."""
         if isinstance(self._last, Code | Table):
             return True
         if any(container.fresh for container in self._containers):
@@ -389,7 +389,7 @@ class _Reader:
 
 @lru_cache(maxsize=512)
 def _shared(first: Spans, rest: Spans) -> Prefix:
-    """One object for all blocks that stand alike: a long list is many blocks."""
+    """Share one object between all blocks with equal prefixes: a long list has many blocks."""
     return Prefix(first, rest)
 
 

@@ -1,0 +1,4 @@
+"""The settings: their declarations, layers, errors with file and line, edits that keep comments, trust.
+
+Imports `base`, `model`, `permissions`, `process`.
+"""

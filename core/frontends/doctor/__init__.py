@@ -1,0 +1,1 @@
+"""The checks of `caesura doctor` and `/doctor`, each bounded in time."""

@@ -1,0 +1,1 @@
+"""The demo model behind `--demo`: a scripted server on a loopback connection."""

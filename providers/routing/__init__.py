@@ -1,0 +1,1 @@
+"""Retry, failover, rotation and limits: each a model provider around others."""

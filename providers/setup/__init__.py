@@ -1,0 +1,1 @@
+"""The first start: find keys and local servers, test one, save the choice."""

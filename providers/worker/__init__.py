@@ -1,0 +1,1 @@
+"""The model process: litellm, sockets, dialects, failures. Nothing else imports litellm."""

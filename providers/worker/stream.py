@@ -1,0 +1,196 @@
+"""One request to litellm: its deltas, its end, and what a failure of it means.
+
+The task that runs it is cancelled exactly once: litellm would leak the connection of one that unwinds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from core.model.provider import (
+    FailureKind,
+    ModelError,
+    ModelRequest,
+    ParametersDropped,
+    Phase,
+    PhaseChanged,
+)
+from providers.catalog import provider_of
+from providers.keys.finder import KeyFinder, endpoint
+from providers.keys.names import KeyProblem
+from providers.wire import End, Failed, checked
+from providers.worker import dialects, failures, litellm_adapter
+from providers.worker.sockets import SocketTrace, current_trace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from core.model.provider import ContentDelta
+    from providers.worker.outbox import Outbox
+
+log = logging.getLogger("caesura.worker")
+
+CLOSE_BOUND_S = 1.0
+"""How long a library's stream may take to close itself after its normal end."""
+SLICE_S = 0.002
+"""A burst is read from the buffer without a real await. After this time it lets the loop see a stop."""
+
+
+class Stream:
+    """One request under way, its task, and the trace of its sockets. `stopping` confirms its stop."""
+
+    def __init__(self, stream_id: int, request: ModelRequest, outbox: Outbox, keys: KeyFinder) -> None:
+        self.stream_id = stream_id
+        self.request = request
+        self.trace = SocketTrace(
+            lambda phase: outbox.send_delta(stream_id, PhaseChanged(phase)), streaming=request.streaming
+        )
+        self.task: asyncio.Task[None] | None = None
+        self.stopping: asyncio.Task[None] | None = None
+        self.provider = ""
+        self.shown = False
+        self._outbox = outbox
+        self._keys = keys
+        self._summary = dialects.StreamSummary()
+        self._dropped: tuple[str, ...] = ()
+        self._secrets: tuple[str, ...] = ()
+        self._last_chunk_at = 0.0
+        self._timed_out = False
+        # Closes a stream that is silent for too long. Cancelled at the end: the pending timer would keep the
+        # request, with its whole conversation, for the ten minutes of the limit.
+        self._silence: asyncio.TimerHandle | None = None
+
+    async def run(self) -> End | Failed:
+        """Send the request and the deltas of its reply. Returns how it ended."""
+        try:
+            await self._stream()
+            return self._end()
+        except ModelError as error:
+            self.trace.abort()
+            return Failed.of(self.stream_id, error)
+        except Exception as error:  # noqa: BLE001 - any error of the library ends this stream alone
+            # Without the traceback, whose frames could hold the key; the classified detail is scrubbed.
+            # litellm leaves some failed connections open, such as Anthropic's.
+            self.trace.abort()
+            return Failed.of(self.stream_id, self._explain(error))
+        finally:
+            if self._silence is not None:
+                self._silence.cancel()
+
+    async def _stream(self) -> None:
+        call = await self._prepare()
+        self._summary.signer = call.signer
+        current_trace.set(self.trace)
+        self._watch_silence()
+        answer = await call.start()
+        if not call.streaming:
+            self._emit(call.read(answer, self._summary))
+            return
+        try:
+            pause_at = time.monotonic() + SLICE_S
+            async for chunk in answer:
+                self._emit(call.read(chunk, self._summary))
+                if time.monotonic() > pause_at:
+                    await asyncio.sleep(0)
+                    pause_at = time.monotonic() + SLICE_S
+            call.check_end(answer)
+        finally:
+            await self._close(answer)
+
+    async def _close(self, answer: Any) -> None:
+        """Let the library clean up after its stream. A failure changes nothing about the reply."""
+        try:
+            async with asyncio.timeout(CLOSE_BOUND_S):
+                await litellm_adapter.close(answer)
+        except Exception as error:  # noqa: BLE001
+            log.warning("stream %d did not close: %s", self.stream_id, type(error).__name__)
+            self.trace.abort()
+
+    def _emit(self, deltas: Iterable[ContentDelta]) -> None:
+        self._last_chunk_at = asyncio.get_running_loop().time()
+        self.trace.progress()
+        if not self.shown:
+            self.shown = True
+            if self._dropped:
+                dropped = ParametersDropped(self.request.model, self._dropped)
+                self._outbox.send_delta(self.stream_id, dropped)
+            self._outbox.send_delta(self.stream_id, PhaseChanged(Phase.STREAMING))
+        for delta in deltas:
+            self._outbox.send_delta(self.stream_id, checked(delta))
+
+    def _watch_silence(self) -> None:
+        """Close the connection of a stream that has been silent for its time limit.
+
+        Some providers of litellm ignore the limit. The task is not cancelled for it: only a stop does that,
+        and only once.
+        """
+        loop, limit = asyncio.get_running_loop(), self.request.timeout_s
+        self._last_chunk_at = loop.time()
+
+        def look() -> None:
+            left = self._last_chunk_at + limit - loop.time()
+            if left > 0:
+                self._silence = loop.call_later(left, look)
+            else:
+                self._timed_out = True
+                self.trace.abort()
+
+        self._silence = loop.call_later(limit, look)
+
+    def _end(self) -> End:
+        if self._timed_out:
+            raise TimeoutError
+        if self.trace.too_large:
+            raise failures.too_large(self.request.model)
+        summary = self._summary
+        if summary.finish is None:
+            raise failures.cut_short(self.request.model)
+        model = summary.model or self.request.model
+        return checked(End(self.stream_id, summary.finish, summary.usage, model))
+
+    def _explain(self, error: Exception) -> ModelError:
+        """`_classify`, or an unknown failure if it raises: every stream needs an end."""
+        try:
+            return self._classify(error)
+        except Exception as fault:  # noqa: BLE001
+            log.error("a failure cannot be explained: %s, %s", type(error).__name__, type(fault).__name__)
+            message = f"{self.request.model} failed for a reason that is not understood: try again."
+            return ModelError(FailureKind.UNKNOWN, message)
+
+    def _classify(self, error: Exception) -> ModelError:
+        request = self.request
+        if self.trace.too_large:
+            return failures.too_large(request.model)
+        provider = self.provider or provider_of(request.model)
+        failure = failures.classify(
+            TimeoutError() if self._timed_out else error,
+            model=request.model,
+            provider=provider,
+            api_base=endpoint(provider, request.api_base).api_base,
+            secrets=self._secrets,
+            key_name=request.key_name,
+        )
+        if failure.kind is FailureKind.WRONG_KEY:
+            self._keys.forget(provider, key_name=request.key_name)
+        return failure
+
+    async def _prepare(self) -> litellm_adapter.LitellmCall:
+        request = self.request
+        self.provider, model = litellm_adapter.provider_and_model(request)
+        where = endpoint(self.provider, request.api_base)
+        if request.api_version is not None:
+            where = replace(where, api_version=request.api_version)
+        key = await asyncio.to_thread(
+            self._keys.find, self.provider, api_base=where.api_base, key_name=request.key_name
+        )
+        if isinstance(key, KeyProblem):
+            raise failures.no_key(key, self.provider, request.key_name)
+        self._secrets = () if key.value is None else (key.value,)
+        call = litellm_adapter.prepare(request, self.provider, model, key.value, where)
+        self._dropped = call.parameters.dropped
+        return call

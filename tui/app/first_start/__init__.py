@@ -1,0 +1,1 @@
+"""The screen before the first session: choose a model, enter a key."""

@@ -1,0 +1,1 @@
+"""Slash commands. They know the pane only through protocols."""

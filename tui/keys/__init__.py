@@ -1,0 +1,1 @@
+"""The table of key bindings, and what each key does in a given state."""

@@ -1,0 +1,1 @@
+"""The panel of what runs: rows with stop buttons."""

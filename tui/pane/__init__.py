@@ -1,0 +1,1 @@
+"""One session on the screen: puts transcript, composer, questions and lists together."""

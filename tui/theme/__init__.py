@@ -1,0 +1,1 @@
+"""Themes: reading, checking, converting to Textual's themes, applying."""
