@@ -1,13 +1,17 @@
-"""Isolation that every test gets: its own home, no keys, no colour surprises, one event loop library."""
+"""Isolation that every test gets, and the number of processes that share the tests."""
 
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 pytest_plugins = ["pytester", "tests.promise_plugin"]
@@ -25,7 +29,48 @@ KEYS = (
     "GOOGLE_API_KEY",
     "OLLAMA_API_BASE",
 )
+# Whatever the environment says: each of the hundreds of programs that the tests start would compile Caesura
+# again, and each worker all tests.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 FOR_TESTS = ("CAESURA_TEST_", "CAESURA_CHILD_", "CAESURA_KILLS")
+
+
+# The same examples in every run, and no limit of time for one: a loaded machine is no failure.
+# `--hypothesis-profile default` looks for new examples.
+hypothesis.settings.register_profile(
+    "repeatable",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("repeatable")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two workers for each core, as many tests wait. None for a single file: a worker takes seconds to
+    start."""
+    if len(config.args) == 1 and ".py" in config.args[0]:
+        return 0
+    return 2 * (os.cpu_count() or 1)
+
+
+@pytest.fixture(autouse=True)
+def default_signals() -> Iterator[None]:
+    """Give signals their usual effect if the run was started with some ignored, as `nohup` does."""
+    ignored = [
+        number
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is signal.SIG_IGN
+    ]
+    for number in ignored:
+        usual = signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL
+        signal.signal(number, usual)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.fixture

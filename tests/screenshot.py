@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING
 
 from textual.selection import SELECT_ALL
 
-from core.model import ModelChoice
-from core.operations import Registry
-from core.session import Session
-from providers.demo import DemoServer
-from providers.process import ModelProcess
-from tui.app import CaesuraApp
-from tui.driver import Interrupted
-from tui.interrupt import InterruptKey
+from core.model.provider import ModelChoice
+from core.operations.registry import Registry
+from core.session.session import Session
+from providers.client.model_process import ModelProcess
+from providers.demo.server import DemoServer
+from tests.support.no_tools import no_tools
+from tui.app.app import CaesuraApp
+from tui.terminal.driver import Interrupted
+from tui.terminal.interrupt import InterruptKey
 
 if TYPE_CHECKING:
     from textual.pilot import Pilot
@@ -40,7 +41,7 @@ SHOW_AT = "I have no answer to that"
 async def draw(process: ModelProcess, demo: DemoServer) -> str:
     """Play the scene and return its picture, as SVG."""
     choice = ModelChoice(demo.model, demo.url)
-    app = CaesuraApp(lambda: Session(process, Registry(), choice))
+    app = CaesuraApp(lambda: Session(process, Registry(), choice, no_tools()))
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press(*"hello", "enter")
         await _until_said(pilot, app, STOP_AT)

@@ -31,16 +31,20 @@ TOOLS_NEED = {"pydantic"}
 @pytest.mark.parametrize(
     ("statement", "forbidden"),
     [
+        ("import caesura", SCREEN | LIBRARIES | {"core", "providers", "tui", "asyncio", "typing"}),
         ("import core.cancel", SCREEN | LIBRARIES | {"providers", "tui"}),
         (
-            "import core.session, core.frontends.headless",
+            "import core.session.session, core.frontends.headless",
             SCREEN | LIBRARIES | {"providers", "tui", "sqlite3"},
         ),
-        ("import core.tools.toolbox, core.settings", SCREEN | LIBRARIES | {"providers", "tui"}),
-        ("import core.keeper", SCREEN | LIBRARIES | {"providers", "tui", "asyncio", "anyio", "logging"}),
-        ("import providers.process, providers.demo", SCREEN | LIBRARIES | {"tui"}),
+        ("import core.tools.toolbox, core.config.settings", SCREEN | LIBRARIES | {"providers", "tui"}),
         (
-            "import tui.app, tui.cli",
+            "import core.process.supervisor",
+            SCREEN | LIBRARIES | {"providers", "tui", "asyncio", "anyio", "logging"},
+        ),
+        ("import providers.client.model_process, providers.demo.server", SCREEN | LIBRARIES | {"tui"}),
+        (
+            "import tui.app.app, tui.cli.main",
             LIBRARIES | {"sqlite3", "providers", "pygments", "markdown_it", "tree_sitter"},
         ),
     ],
@@ -50,5 +54,5 @@ def test_a_part_does_not_load_what_it_must_not_know(statement: str, forbidden: s
 
 
 def test_headless_never_loads_a_screen_library() -> None:
-    statement = "from tui.cli import main\nassert main(['run', '--demo', 'fast']) == 0"
+    statement = "from caesura import main\nassert main(['run', '--demo', 'fast']) == 0"
     assert not loaded_after(statement) & (SCREEN | LIBRARIES - TOOLS_NEED)

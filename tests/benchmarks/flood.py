@@ -46,7 +46,7 @@ from tests.servers.record import Moment
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.e2e.terminal import Terminal
+    from tests.support.terminal import Terminal
 
 SCRIPT = "flood"
 CHUNKS = 5000

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import os
 import random
 import sys
 import time
@@ -22,18 +21,18 @@ from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from providers.process import ModelProcess
+from providers.client.model_process import ModelProcess
 from tests.benchmarks.measure import progress, show_machine
-from tests.providers.conversations import Figures, Line, play
-from tests.providers.courses import Course, course
-from tests.providers.harness import ENVIRONMENT
+from tests.providers.harness import plant_for_good
+from tests.providers.played_conversations import Figures, Line, play
+from tests.providers.random_conversations import RandomConversation, random_conversation
 from tests.servers.base import ThreadedServer
 from tests.servers.registry import PROTOCOLS
 from tests.servers.script import Script
 
 
-def play_one(process: ModelProcess, chosen: Course, total: Figures) -> list[str]:
-    """Play one course and count it; the server's complaints about it. Raises what does not hold."""
+def play_one(process: ModelProcess, chosen: RandomConversation, total: Figures) -> list[str]:
+    """Play one conversation and count it; the server's complaints about it. Raises what does not hold."""
     with (
         TemporaryDirectory(prefix="caesura-interrupted-") as folder,
         ThreadedServer(PROTOCOLS["openai"].server(Script())) as server,
@@ -54,7 +53,7 @@ def run_all(count: int, first: int) -> tuple[Figures, list[int]]:
     process.start()
     try:
         for seed in range(first, first + count):
-            chosen = course(random.Random(seed))
+            chosen = random_conversation(random.Random(seed))
             try:
                 complaints = play_one(process, chosen, figures)
             except Exception:  # noqa: BLE001 - a failure of one; the others are played all the same
@@ -75,7 +74,7 @@ def main() -> int:
     parser.add_argument("count", type=int, nargs="?", default=500, help="how many conversations")
     parser.add_argument("--seed", type=int, default=1, help="of the first one")
     options = parser.parse_args()
-    os.environ.update(ENVIRONMENT)
+    plant_for_good()
     # Failures are what is played here: the log would be all of the output.
     logging.disable(logging.CRITICAL)
     show_machine()

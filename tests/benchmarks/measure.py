@@ -33,8 +33,9 @@ from typing import IO, TYPE_CHECKING, Final, Protocol, Self
 
 import psutil  # type: ignore[import-untyped]
 
-from tests.e2e.terminal import Terminal, wait_until
 from tests.servers.record import Moment, Seen
+from tests.support.terminal import Terminal
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -317,5 +318,4 @@ def read_options(name: str, description: str | None, *, runs: int) -> Options:
 
 
 def _checkout() -> list[str]:
-    start = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tui.cli import main; sys.exit(main())"
-    return [sys.executable, "-P", "-c", start]
+    return [sys.executable, str(ROOT / "caesura.py")]

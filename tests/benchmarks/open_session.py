@@ -53,7 +53,8 @@ from tests.benchmarks.measure import (
     show_machine,
 )
 from tests.benchmarks.opening_app import FIRST, LAST
-from tests.e2e.terminal import Terminal, wait_until
+from tests.support.terminal import Terminal
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

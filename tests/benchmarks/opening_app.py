@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 
-from core.events import Outcome, Shown
-from core.messages import (
+from core.model.messages import (
     AssistantMessage,
     FinishReason,
     Reasoning,
@@ -32,14 +31,16 @@ from core.messages import (
     ToolResults,
     UserMessage,
 )
-from core.model import ModelChoice
-from core.operations import Registry
-from core.records import CallCard, LoadedSession, SessionInfo, StoredStep, TurnRecord
-from core.session import Session
-from tests.core.tools_played import equipped
-from tests.tui.scripted import MODEL, HandPlayedModel
-from tui.app import CaesuraApp, run_app
-from tui.replay import Replay
+from core.model.provider import ModelChoice
+from core.operations.events import Outcome, Shown
+from core.operations.registry import Registry
+from core.session.session import Session
+from core.storage.records import CallCard, LoadedSession, SessionInfo, StoredStep, TurnRecord
+from tests.support.scripted_tools import equipped
+from tests.tui.stage import MODEL, HandPlayedModel
+from tui.app.app import CaesuraApp, run_app
+from tui.transcript.feed import Channel
+from tui.transcript.stored import StoredView
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -114,7 +115,7 @@ class OpeningApp(CaesuraApp):
 
     async def _get_ready(self) -> None:
         # What the program does after its first frame is over when this, its last import, is.
-        while self._chores or "anyio._backends._asyncio" not in sys.modules:  # noqa: ASYNC110
+        while self._chores._tasks or "anyio._backends._asyncio" not in sys.modules:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         # As it comes from the store: young objects, which the collector has not seen yet.
         self._loaded = conversation(self._messages)
@@ -124,10 +125,10 @@ class OpeningApp(CaesuraApp):
     def action_stream(self) -> None:
         transcript = self.pane.transcript
         transcript.action_scroll_end()
-        transcript.begin_reply()
+        transcript.feed.end_section()
         took: list[float] = []
         for _ in range(WORDS):
-            transcript.append_text("word ")
+            transcript.feed.receive(Channel.TEXT, "word ")
             before = time.perf_counter()
             transcript.flush()
             took.append(time.perf_counter() - before)
@@ -136,7 +137,7 @@ class OpeningApp(CaesuraApp):
 
     def action_open(self) -> None:
         self._opened = self._loaded.steps
-        self.run_worker(self._do("open", Replay(gc.freeze).show(self._loaded, self.pane.transcript)))
+        self.run_worker(self._do("open", StoredView(gc.freeze).show(self._loaded, self.pane.transcript)))
 
     def action_page_to_start(self) -> None:
         self.run_worker(self._do("page to start", self._page_to_start()))

@@ -44,7 +44,7 @@ from tests.benchmarks.measure import (
 from tests.servers.record import Moment
 
 if TYPE_CHECKING:
-    from tests.e2e.terminal import Terminal
+    from tests.support.terminal import Terminal
 
 LEFT_OPEN_AFTER_S = 5.0
 SEED = 2

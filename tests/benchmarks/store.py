@@ -33,9 +33,10 @@ from typing import TYPE_CHECKING
 
 import psutil  # type: ignore[import-untyped]
 
-from core.messages import AssistantMessage, Step, Text, Usage, UserMessage
-from core.records import LoadedSession, SessionInfo, StoredStep, TurnRecord
-from core.store import Store, new_id
+from core.model.messages import AssistantMessage, Step, Text, Usage, UserMessage
+from core.storage.journal import BegunTurn
+from core.storage.records import LoadedSession, SessionInfo, StoredStep, TurnRecord
+from core.storage.store import Store, new_id
 from tests.benchmarks.measure import Figure, Goal, Measure, Unit, progress, read_options, show, show_machine
 
 if TYPE_CHECKING:
@@ -100,8 +101,8 @@ async def append(path: Path) -> tuple[str, list[Figure]]:
     for number in range(STEPS):
         prepared = step(number)
         start = time.perf_counter()
-        journal.begin(TurnRecord(number + 1, "p", float(number)), UserMessage("p"))
-        journal.commit(prepared)
+        journal.add(BegunTurn(TurnRecord(number + 1, "p", float(number)), UserMessage("p")))
+        journal.add(prepared)
         await journal.flush()
         took.append((time.perf_counter() - start) * MS)
         if number == STEPS // 10:

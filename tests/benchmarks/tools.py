@@ -42,15 +42,15 @@ from tests.benchmarks.measure import (
     show_machine,
     wait_idle,
 )
-from tests.e2e.terminal import wait_until
-from tests.e2e.zoo import MARK, ZOO, Animal, living
 from tests.servers.base import ThreadedServer
 from tests.servers.registry import PROTOCOLS
 from tests.servers.script import Call, Script, in_turn
+from tests.support.stubborn_processes import MARK, STUBBORN_TREES, StubbornTree, living
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from tests.e2e.terminal import Terminal
     from tests.servers.base import Server
+    from tests.support.terminal import Terminal
 
 ALIVE_AFTER_S = 5.0
 SEED = 3
@@ -63,14 +63,14 @@ TREES = ("sleep", "ignores TERM", "double fork")
 class Tree:
     """One kind of tree; `ends` are milliseconds from the key, `alive` counts those that were not ended."""
 
-    animal: Animal
+    kind: StubbornTree
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     ends: list[float] = field(default_factory=list)
     alive: int = 0
 
     @property
     def command(self) -> str:
-        return f"{MARK}={self.mark} {shlex.join(self.animal.argv)}"
+        return f"{MARK}={self.mark} {shlex.join(self.kind.argv)}"
 
 
 def shell(command: str, call_id: str | None = None, **more: object) -> Call:
@@ -84,7 +84,7 @@ def stop_once(terminal: Terminal, server: Server, tree: Tree, chance: random.Ran
     server.script = Script(text=("I run it.",), calls=(shell(tree.command),))
     terminal.type("go\n")
     # The shell itself carries no mark; it ends with the rest, or the turn would not.
-    wait_until(lambda: len(living(mark)) >= tree.animal.processes, what=f"{tree.animal.name} is up")
+    wait_until(lambda: len(living(mark)) >= tree.kind.processes, what=f"{tree.kind.name} is up")
     time.sleep(chance.uniform(0.05, 0.15))
     poller, watched = select.poll(), set[int]()
     for pid in living(mark):
@@ -122,7 +122,7 @@ def measure_stops(options: Options, trees: list[Tree]) -> None:
     ):
         terminal.wait_for_output(PLACEHOLDER)
         for tree in trees:
-            progress(f"{runs} stops: {tree.animal.name}")
+            progress(f"{runs} stops: {tree.kind.name}")
             for _ in range(runs):
                 stop_once(terminal, server, tree, chance)
 
@@ -162,10 +162,10 @@ def measure_echo(options: Options, keys: int) -> list[float]:
 def main() -> None:
     options = read_options("tools", __doc__, runs=201)
     show_machine()
-    trees = [Tree(animal) for name in TREES for animal in ZOO if animal.name == name]
+    trees = [Tree(kind) for name in TREES for kind in STUBBORN_TREES if kind.name == name]
     measure_stops(options, trees)
     everything = [value for tree in trees for value in tree.ends]
-    figures = [Figure(tree.animal.name, Unit.MS, tree.ends, STOP_GOALS) for tree in trees]
+    figures = [Figure(tree.kind.name, Unit.MS, tree.ends, STOP_GOALS) for tree in trees]
     figures.append(Figure("all: the last process dead", Unit.MS, everything, STOP_GOALS))
     show(figures)
     alive = sum(tree.alive for tree in trees)

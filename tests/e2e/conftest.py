@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.caesura import Caesura, running, talk_to
 from tests.servers.base import ThreadedServer
 from tests.servers.openai import OpenAIServer
 from tests.servers.script import Script
+from tests.support.program import Caesura, running, talk_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

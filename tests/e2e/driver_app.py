@@ -22,10 +22,10 @@ from textual import events
 from textual.app import App, ComposeResult
 from textual.widgets import Static
 
-from tui.driver import CaesuraDriver, Interrupted
-from tui.interrupt import BOTH_KEYS, InterruptGate, InterruptKey, Press
-from tui.restore import restore_terminal
-from tui.signals import install_signals
+from tui.terminal.driver import CaesuraDriver, Interrupted
+from tui.terminal.interrupt import BOTH_KEYS, InterruptGate, InterruptKey, Press
+from tui.terminal.restore import restore_terminal
+from tui.terminal.signals import SignalWatch
 
 if TYPE_CHECKING:
     import signal
@@ -120,7 +120,7 @@ async def _main() -> int:
         case name:
             keys = frozenset({InterruptKey(name)})
     app = DriverApp(arguments.folder, keys=keys, stubborn=arguments.stubborn)
-    with install_signals(app.on_os_signal, loop=asyncio.get_running_loop(), restore=restore_terminal):
+    with SignalWatch(app.on_os_signal, loop=asyncio.get_running_loop(), restore=restore_terminal):
         await app.run_async()
     return app.return_code or 0
 

@@ -23,28 +23,30 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from core import codec
-from core.events import Outcome, TurnEnded
-from core.journal import CallBegun
-from core.messages import FinishReason, ToolResult, ToolResults
-from core.model import Finished, TextDelta
-from core.store import Store
-from tests.core.lost import Kept, LongTurn, file_in, reopen
-from tests.core.lost_found import Found, look
-from tests.core.providers import BOUND, MODEL, USAGE, say
-from tests.core.stored import ROOT
-from tests.core.sweep import Moment, Point, stop_at
-from tests.e2e.terminal import wait_until
+import msgspec
+
+from core.model.messages import FinishReason, ToolResult, ToolResults
+from core.model.provider import Finished, TextDelta
+from core.operations.events import Outcome, TurnEnded
+from core.storage import codec
+from core.storage.journal import CallBegun, DraftEntries, EndedTurn
+from core.storage.records import Compaction, StoredStep, TurnRecord
+from core.storage.store import Store
+from tests.support.cancel_sweep import Moment, Point, stop_at
+from tests.support.long_turn import Kept, LongTurn, file_in, reopen
+from tests.support.long_turn_found import Found, look
+from tests.support.scripted_models import MODEL, USAGE, say
+from tests.support.stored_sessions import ROOT
+from tests.support.waiting import GENEROUS_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType, TracebackType
 
     from core.cancel import CancelToken
-    from core.journal import Journal, Piece
-    from core.model import Emit, ModelRequest
-    from core.records import Compaction, StoredStep, TurnRecord
-    from tests.core.providers import Script
+    from core.model.provider import Emit, ModelRequest
+    from core.storage.journal import Change, Journal
+    from tests.support.scripted_models import Script
 
 PIECE, PIECE_S = "piece ", 0.01
 """What a slow reply consists of, and the pause before each."""
@@ -144,19 +146,28 @@ class Witness:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._journal, name)
 
-    def draft(self, pieces: tuple[Piece, ...]) -> None:
+    def add(self, change: Change) -> None:
         known = self._known
-        text = sum(len(piece.text) for piece in pieces if isinstance(piece, TextDelta))
-        begun = tuple(piece.call_id for piece in pieces if isinstance(piece, CallBegun))
-        ended = tuple(piece.call_id for piece in pieces if isinstance(piece, ToolResult))
-        self._known = replace(
-            known,
-            draft=known.draft + text,
-            begun=(*known.begun, *begun),
-            ended_calls=(*known.ended_calls, *ended),
-        )
-        self._journal.draft(pieces)
-        if self.flush_drafts:
+        match change:
+            case DraftEntries(entries):
+                self._known = replace(
+                    known,
+                    draft=known.draft
+                    + sum(len(each.text) for each in entries if isinstance(each, TextDelta)),
+                    begun=(*known.begun, *(each.call_id for each in entries if isinstance(each, CallBegun))),
+                    ended_calls=(
+                        *known.ended_calls,
+                        *(each.call_id for each in entries if isinstance(each, ToolResult)),
+                    ),
+                )
+            case StoredStep():
+                self._known = Acknowledged(known.steps + 1, known.compactions, outcome=known.outcome)
+            case Compaction():
+                self._known = replace(known, compactions=known.compactions + 1)
+            case EndedTurn(turn):
+                self._known = replace(known, outcome=str(turn.outcome))
+        self._journal.add(change)
+        if isinstance(change, DraftEntries) and self.flush_drafts:
             self.waiting += 1
             task = asyncio.get_running_loop().create_task(self._flush_draft(), name="flush of a draft")
             self.flushes.add(task)
@@ -165,20 +176,6 @@ class Witness:
     async def _flush_draft(self) -> None:
         await self.flush()
         self.waiting -= 1
-
-    def commit(self, stored: StoredStep) -> None:
-        known = self._known
-        self._known = Acknowledged(known.steps + 1, known.compactions, outcome=known.outcome)
-        self._journal.commit(stored)
-
-    def keep_compaction(self, compaction: Compaction) -> None:
-        self._known = replace(self._known, compactions=self._known.compactions + 1)
-        self._journal.keep_compaction(compaction)
-
-    def end(self, turn: TurnRecord) -> None:
-        assert turn.outcome is not None
-        self._known = replace(self._known, outcome=str(turn.outcome))
-        self._journal.end(turn)
 
     async def flush(self) -> None:
         known = self._known
@@ -238,7 +235,12 @@ async def live(death: Death, tell: Callable[[str, Any], None]) -> None:
         kept = Kept(folder, provider, store=store, journal=witnessed)
     else:
         opened = await store.open(death.session_id)
-        kept = Kept(folder, provider, store=store, opened=replace(opened, journal=witnessed(opened.journal)))
+        kept = Kept(
+            folder,
+            provider,
+            store=store,
+            opened=msgspec.structs.replace(opened, journal=witnessed(opened.journal)),
+        )
     tell("session", kept.session.session_id)
 
     def hear(event: object) -> None:
@@ -323,9 +325,9 @@ async def go_on(death: Death, session_id: str, *, look_first: bool = True) -> di
     kept = await reopen(folder, session_id, say("fine"))
     record = kept.session.record
     memory: dict[str, Any] = {
-        "steps": [codec.encode_stored(stored) for stored in record.steps],
-        "turns": [codec.encode_turn(turn) for turn in record.turns],
-        "returned_prompt": kept.session.returned_prompt,
+        "steps": msgspec.to_builtins(record.steps),
+        "turns": msgspec.to_builtins(record.turns),
+        "returned_prompt": kept.session.continuation.returned_prompt,
         "resumed": death.resumes and record.turns[-1].outcome is not Outcome.COMPLETED,
     }
     end = await kept.turn(None if memory["resumed"] else "again")
@@ -381,7 +383,7 @@ class Undertaker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.communicate(timeout=BOUND)
+        self._process.communicate(timeout=GENEROUS_S)
 
     def visit(self, death: Death) -> Left:
         assert self._process.stdin is not None
@@ -414,8 +416,8 @@ def _acknowledged(data: dict[str, Any]) -> Acknowledged:
 
 
 def _memory(data: dict[str, Any]) -> Memory:
-    steps = tuple(map(codec.decode_stored, data["steps"]))
-    turns = tuple(map(codec.decode_turn, data["turns"]))
+    steps = codec.decode(data["steps"], tuple[StoredStep, ...])
+    turns = codec.decode(data["turns"], tuple[TurnRecord, ...])
     return Memory(**(data | {"steps": steps, "turns": turns, "refusals": tuple(data["refusals"])}))
 
 

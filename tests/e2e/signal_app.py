@@ -1,6 +1,6 @@
 """Caesura with two keys that no product may have: one blocks its event loop, one makes a handler fail.
 
-`python -m tests.e2e.mischief_app ...` takes Caesura's own arguments. F5 blocks until the file that
+`python -m tests.e2e.signal_app ...` takes Caesura's own arguments. F5 blocks until the file that
 CAESURA_TEST_RELEASE names exists; F6 raises.
 """
 
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding
 
-import tui.app
-from tui import cli
+import caesura
+import tui.app.app
 
 if TYPE_CHECKING:
     from textual.binding import BindingType
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 RELEASE = "CAESURA_TEST_RELEASE"
 
 
-class MischiefApp(tui.app.CaesuraApp):
+class SignalApp(tui.app.app.CaesuraApp):
     """The application as it is, and the two keys."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -43,5 +43,5 @@ class MischiefApp(tui.app.CaesuraApp):
 
 if __name__ == "__main__":
     # What the command line starts is this one; all else stays as it is.
-    setattr(tui.app, "CaesuraApp", MischiefApp)  # noqa: B010
-    sys.exit(cli.main())
+    setattr(tui.app.app, "CaesuraApp", SignalApp)  # noqa: B010
+    sys.exit(caesura.main())

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.caesura import Caesura, running, talk_to
 from tests.e2e.tools import (
     call,
     calls,
@@ -19,6 +18,7 @@ from tests.e2e.tools import (
     write_config,
 )
 from tests.servers.script import Script, Stall, in_turn
+from tests.support.program import Caesura, running, talk_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

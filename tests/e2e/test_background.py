@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.e2e.caesura import Caesura, running, talk_to
-from tests.e2e.terminal import wait_until
 from tests.e2e.test_headless import assert_nothing_is_left, run
 from tests.e2e.tools import (
     Panel,
@@ -24,6 +22,8 @@ from tests.e2e.tools import (
     wait_commands,
 )
 from tests.servers.script import Script, in_turn
+from tests.support.program import Caesura, running, talk_to
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

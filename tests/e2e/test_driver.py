@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.processes import is_stopped
-from tests.e2e.terminal import Terminal, wait_until
+from tests.support.live_processes import is_stopped
+from tests.support.terminal import Terminal
+from tests.support.waiting import wait_until
 
 
 class Running:

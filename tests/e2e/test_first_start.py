@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.caesura import API_KEY, PROGRAM, START_S, SYNCHRONIZED, Caesura, environment
-from tests.e2e.terminal import Terminal
 from tests.servers.base import ThreadedServer
 from tests.servers.ollama import OllamaServer
 from tests.servers.openai import OpenAIServer
 from tests.servers.script import Refusal, Refuse, Script, Silence
+from tests.support.program import API_KEY, PROGRAM, SYNCHRONIZED, Caesura, environment
+from tests.support.terminal import Terminal
+from tests.support.waiting import GENEROUS_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,12 +51,12 @@ def wait(app: Caesura, *words: str) -> None:
             SYNCHRONIZED not in app.terminal.modes
             and all(word in " ".join("\n".join(screen).split()) for word in words)
         ),
-        timeout=START_S,
+        timeout=GENEROUS_S,
     )
 
 
 def wait_gone(app: Caesura, word: str) -> None:
-    app.terminal.wait_for(lambda screen: not any(word in line for line in screen), timeout=START_S)
+    app.terminal.wait_for(lambda screen: not any(word in line for line in screen))
 
 
 def settings(home: Path) -> dict[str, object]:
@@ -103,24 +104,32 @@ def test_ctrl_c_twice_leaves_and_nothing_is_written(tmp_path: Path) -> None:
     assert settings(tmp_path) == {}
 
 
+@pytest.mark.promise("Q1")
+def test_sigint_leaves_it_where_nothing_is_tested(tmp_path: Path) -> None:
+    with first_start(tmp_path) as app:
+        app.terminal.signal(signal.SIGINT)
+        assert app.terminal.wait_exit() == 128 + signal.SIGINT
+        assert app.terminal.terminal_restored()
+        assert app.terminal.processes() == []
+    assert settings(tmp_path) == {}
+
+
 @pytest.mark.promise("Q1", "Q2")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, None], ids=["SIGTERM", "SIGINT", "Ctrl+Q"])
-def test_it_ends_in_the_middle_of_a_test_too(tmp_path: Path, number: signal.Signals | None) -> None:
+def test_a_signal_ends_it_in_the_middle_of_a_test_too(tmp_path: Path) -> None:
     with (
         ThreadedServer(OpenAIServer(Script(fault=Silence()))) as server,
         first_start(tmp_path, {"OPENAI_API_KEY": API_KEY, "OPENAI_BASE_URL": server.url}) as app,
     ):
         app.terminal.press("enter")
-        exchange = server.wait_request(timeout=START_S)
-        if number is None:
-            app.terminal.press("ctrl+q")
-        else:
-            app.terminal.signal(number)
-        if number is signal.SIGINT:
-            # As the key does, it stops the test and no more than that; once more, it quits.
-            wait(app, "The test was stopped")
-            app.terminal.signal(number)
-        assert app.terminal.wait_exit() == (0 if number is None else 128 + number)
+        exchange = server.wait_request(timeout=GENEROUS_S)
+        # As the key does, it stops the test and no more than that.
+        app.terminal.signal(signal.SIGINT)
+        server.wait_closed(exchange)
+        wait(app, "The test was stopped")
+        app.terminal.press("enter")
+        exchange = server.wait_request(2, timeout=GENEROUS_S)
+        app.terminal.signal(signal.SIGTERM)
+        assert app.terminal.wait_exit() == 128 + signal.SIGTERM
         server.wait_closed(exchange)
         assert app.terminal.terminal_restored()
         assert app.terminal.processes() == []
@@ -142,7 +151,7 @@ def test_a_key_of_the_environment_is_used_only_once_it_was_chosen(tmp_path: Path
         assert isinstance(model, str)
         assert model.startswith("openai/")
         with Terminal([*PROGRAM], env=environment(tmp_path, OPENAI_BASE_URL=server.url)) as again:
-            again.wait_for(lambda screen: "idle" in screen[-1], timeout=START_S)
+            again.wait_for(lambda screen: "idle" in screen[-1])
             assert "Welcome to Caesura" not in again.text
 
 
@@ -170,23 +179,27 @@ def test_a_server_on_this_machine_is_used_and_gets_no_key(tmp_path: Path) -> Non
             again.wait_block("Here I am.")
 
 
-@pytest.mark.promise("P1", "P2", "E1")
-def test_esc_stops_the_test_of_a_key_and_closes_its_connection(tmp_path: Path) -> None:
+@pytest.mark.promise("P1", "P2", "E1", "Q2")
+def test_esc_stops_the_test_of_a_key_and_closes_its_connection_and_so_does_a_quit(tmp_path: Path) -> None:
     silent = Script(fault=Silence())
     with (
         ThreadedServer(OpenAIServer(silent)) as server,
         first_start(tmp_path, {"OPENAI_API_KEY": API_KEY, "OPENAI_BASE_URL": server.url}) as app,
     ):
         app.terminal.press("enter")
-        exchange = server.wait_request(timeout=START_S)
+        exchange = server.wait_request(timeout=GENEROUS_S)
         wait(app, "Testing OpenAI", "Esc stops the test")
         app.terminal.write(b"\x1b")
         server.wait_closed(exchange)
         wait(app, "The test was stopped", "Test again")
-        server.script = YES
         app.terminal.press("enter")
-        app.wait_status("idle")
-        assert len(server.exchanges) == 2
+        exchange = server.wait_request(2, timeout=GENEROUS_S)
+        app.terminal.press("ctrl+q")
+        assert app.terminal.wait_exit() == 0
+        server.wait_closed(exchange)
+        assert app.terminal.terminal_restored()
+        assert app.terminal.processes() == []
+    assert settings(tmp_path) == {}
 
 
 def test_a_typed_key_is_seen_nowhere_and_kept_where_the_person_says(tmp_path: Path) -> None:

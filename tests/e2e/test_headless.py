@@ -13,10 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.caesura import API_KEY, ENDLESS, PROGRAM, START_S, environment, talk_to
-from tests.e2e.processes import descendants, marked
-from tests.e2e.terminal import Terminal, wait_until
-from tests.servers.script import Call, Refusal, Refuse, Script, flood, in_turn
+from tests.servers.script import Call, Refusal, Refuse, Script, in_turn
+from tests.support.live_processes import descendants, marked
+from tests.support.program import (
+    API_KEY,
+    ENDLESS,
+    PROGRAM,
+    environment,
+    nonblocking_pipe,
+    read_slowly,
+    talk_to,
+)
+from tests.support.terminal import Terminal
+from tests.support.waiting import GENEROUS_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +66,7 @@ class Run:
         return output
 
     def wait(self) -> int:
-        return self.process.wait(START_S)
+        return self.process.wait(GENEROUS_S)
 
     def rest(self) -> bytes:
         """What is left on standard output, to its end."""
@@ -66,7 +75,7 @@ class Run:
 
     def errors(self) -> str:
         """Standard error, once it has ended."""
-        self._reader.join(START_S)
+        self._reader.join(GENEROUS_S)
         return self._errors.decode()
 
     def errors_so_far(self) -> str:
@@ -95,8 +104,7 @@ def run(
         [*PROGRAM, "run", *arguments],
         env=full,
         stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        **{"stderr": subprocess.PIPE, **options},
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
     )
     with process:
         try:
@@ -198,7 +206,7 @@ def test_sigint_stops_it_with_what_there_is_and_the_key_was_seen_nowhere(
 def test_a_stopped_json_run_prints_its_final_event(tmp_path: Path, server: OpenAIServer) -> None:
     server.script = ENDLESS
     with run(tmp_path, *talk_to(server), "--json", "talk") as stopped:
-        exchange = server.wait_request(len(server.exchanges) + 1, timeout=START_S)
+        exchange = server.wait_request(len(server.exchanges) + 1)
         server.wait_deltas(exchange, 5)
         stopped.process.send_signal(signal.SIGTERM)
         event = json.loads(stopped.rest())
@@ -246,7 +254,7 @@ def test_a_reader_that_leaves_ends_it_and_its_request(tmp_path: Path, server: Op
 def test_a_reader_that_never_reads_does_not_hold_up_a_stop(tmp_path: Path, server: OpenAIServer) -> None:
     server.script = FLOOD
     with run(tmp_path, *talk_to(server), "flood") as stopped:
-        exchange = server.wait_request(len(server.exchanges) + 1, timeout=START_S)
+        exchange = server.wait_request(len(server.exchanges) + 1)
         # Many times what a pipe holds.
         server.wait_deltas(exchange, 2000)
         stopped.process.send_signal(signal.SIGINT)
@@ -259,8 +267,8 @@ def test_a_reader_that_never_reads_does_not_hold_up_a_stop(tmp_path: Path, serve
 def test_a_signal_ends_it_when_the_reply_is_complete_and_nobody_reads_it(
     tmp_path: Path, server: OpenAIServer
 ) -> None:
-    # Many times what a pipe holds.
-    server.script = flood(20_000)
+    # More than a pipe holds.
+    server.script = Script(text=("0123456 " * 500,) * 25)
     with run(tmp_path, *talk_to(server), "--json", "flood") as stopped:
         # The object is written when the turn is over.
         stopped.read_until(b"{")
@@ -283,6 +291,17 @@ def full_pipe() -> Iterator[int]:
     os.close(write)
 
 
+def test_a_reply_is_written_whole_to_output_that_does_not_block(tmp_path: Path, server: OpenAIServer) -> None:
+    server.script = Script(text=("0123456 " * 500,) * 25)
+    with (
+        nonblocking_pipe() as (read, write),
+        run(tmp_path, *talk_to(server), "go", stdout=write) as finished,
+    ):
+        os.close(write)
+        assert read_slowly(read) == b"0123456 " * 12_500 + b"\n"
+        assert finished.wait() == 0
+
+
 @pytest.mark.promise("Q1")
 def test_a_standard_error_that_takes_nothing_holds_up_neither_the_reply_nor_the_end(
     tmp_path: Path, server: OpenAIServer, full_pipe: int
@@ -303,8 +322,8 @@ def test_a_terminal_gets_the_printable_form_of_the_whole_reply(tmp_path: Path, s
         Terminal([*command, "talk"], env=env, emulate=False) as text,
         Terminal([*command, "--json", "talk"], env=env, emulate=False) as event,
     ):
-        text.wait_for_output("a\r\nb\N{REPLACEMENT CHARACTER}31m👩\u200d👩\r\n".encode(), timeout=START_S)
-        event.wait_for_output(b"a\\r\\nb\\u009b31m", timeout=START_S)
+        text.wait_for_output("a\r\nb\N{REPLACEMENT CHARACTER}31m👩\u200d👩\r\n".encode())
+        event.wait_for_output(b"a\\r\\nb\\u009b31m")
         assert (text.wait_exit(), event.wait_exit()) == (0, 0)
 
 

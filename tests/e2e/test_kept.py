@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.e2e.caesura import ENDLESS, PROGRAM, Caesura, environment, running, talk_to
-from tests.e2e.terminal import Terminal, wait_until
 from tests.e2e.tools import (
     Panel,
     call,
@@ -29,6 +27,9 @@ from tests.e2e.tools import (
 )
 from tests.servers.conversation import Role
 from tests.servers.script import Script, in_turn
+from tests.support.program import ENDLESS, PROGRAM, Caesura, environment, running, talk_to
+from tests.support.terminal import Terminal
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,7 +122,11 @@ def test_a_stopped_turn_is_there_after_a_restart_and_goes_on(home: Path, server:
         leave(app, *"/quit", "enter")
 
     with started(home, server, "--continue") as app:
-        wait_shown(app, "❯ tell me", "word word", notice.strip(), "later")
+        # A slow terminal has let more of the reply come: then the prompt is above what is in sight.
+        wait_shown(app, "word word", notice.strip(), "later")
+        app.terminal.press("ctrl+home")
+        wait_shown(app, "❯ tell me")
+        app.terminal.press("ctrl+end")
         app.wait_status("1 queued: Ctrl+G sends")
         asks = in_turn(calls(call("write_file", path="new.txt", content="new"), text="I write it."), ENDLESS)
         again = app.send(server, "/continue", asks)
@@ -137,7 +142,7 @@ def test_a_stopped_turn_is_there_after_a_restart_and_goes_on(home: Path, server:
         assert not (home / "work" / "new.txt").exists()
 
     with started(home, server, "--resume", kept_id(home)[:8]) as app:
-        wait_shown(app, "❯ tell me", "❯ /continue", "I write it.", "■ Stopped by Ctrl+Q")
+        wait_shown(app, "❯ /continue", "I write it.", "■ Stopped by Ctrl+Q")
         assert card(app.frame(), "new.txt").startswith("○ write_file"), app.frame()
         app.wait_status("1 queued: Ctrl+G sends")
         # Ctrl+S with nothing written sends what waited (E8).
@@ -210,6 +215,7 @@ def test_kill_9_loses_a_second_at_most_and_is_told_at_the_next_start(
         wait_shown(app, "I read it.", "✗ How this turn ended is unknown: Caesura died in it.")
         assert card(app.frame(), "cat one").startswith("■ shell"), app.frame()
         click_on(app, "cat one")
+        app.terminal.press("ctrl+end")
         wait_shown(app, "Stopped: Caesura itself was killed while this ran.")
         last = app.ask(server, "and now", Script(text=("Here I am.",)))
         app.wait_block("Here I am.")

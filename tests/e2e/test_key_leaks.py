@@ -23,18 +23,18 @@ import pytest
 import tomli_w
 from keyrings.alt.file import PlaintextKeyring
 
-from providers.key_file import KeyFile
-from providers.key_names import OWN_TOOLS, all_key_variables
-from tests.e2e.caesura import ENDLESS, PROGRAM, START_S, environment
+from providers.keys.file import KeyFile
+from providers.keys.names import OWN_TOOLS, all_key_variables
 from tests.e2e.conftest import ConversationServer
-from tests.e2e.processes import descendants
-from tests.e2e.terminal import wait_until
 from tests.e2e.tools import call, calls, finish, last_results, shell
 from tests.servers.base import ThreadedServer
 from tests.servers.script import Refusal, Refuse, Script, in_turn
+from tests.support.live_processes import descendants
+from tests.support.program import ENDLESS, PROGRAM, environment, program_after
+from tests.support.waiting import GENEROUS_S, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.servers.frames import Json
     from tests.servers.record import Request
@@ -49,6 +49,7 @@ OTHER = "sk-other/52ba+1f90=77"
 MCP_SERVER = Path(__file__).parents[1] / "servers" / "mcp_own.py"
 
 PRINTS = "env; tr '\\0' '\\n' </proc/self/environ; tr '\\0' '\\n' </proc/$PPID/environ; echo PRINTED"
+WAITS = "sleep 1"
 TREE = "(env; setsid sh -c 'env; exec sleep 300' &) ; cat pipe"
 
 CRASH = """
@@ -85,6 +86,14 @@ def assert_clean(data: bytes, what: object) -> None:
     assert not shown, f"{what} holds {shown}: {data[-2000:]!r}"
 
 
+REFUSALS = {
+    Kept.ENVIRONMENT: (Refusal.SERVER_ERROR, b"failed on its side"),
+    Kept.KEYRING: (Refusal.UNKNOWN_MODEL, b"does not know"),
+    Kept.FILE: (Refusal.WRONG_KEY, b"refused the key"),
+}
+"""How the last request of a run ends, and what the person is told."""
+
+
 class EchoServer(ConversationServer):
     """Its errors repeat the key, plain and encoded."""
 
@@ -118,8 +127,9 @@ class Home(NamedTuple):
         folder = self.path / "config" / "caesura"
         folder.mkdir(parents=True)
         record = str(self.path / "mcp.record")
+        allowed = [f"shell({command})" for command in (PRINTS, WAITS, TREE)]
         settings = {
-            "permissions": {"allow": [f"shell({PRINTS})", f"shell({TREE})", "mcp__own__environment"]},
+            "permissions": {"allow": [*allowed, "mcp__own__environment"]},
             "providers": {"team": {"api_base": "https://llm.example", "key": TEAM_VARIABLE}},
             "mcp": {"servers": {"own": {"command": [sys.executable, "-I", str(MCP_SERVER), record]}}},
         }
@@ -194,7 +204,7 @@ def read(pid: int, name: str) -> bytes:
 
 
 def is_model_process(pid: int) -> bool:
-    return b"providers.worker" in read(pid, "cmdline")
+    return b"providers.worker.main" in read(pid, "cmdline")
 
 
 def assert_processes_clean(main: int, kept: Kept) -> int:
@@ -212,46 +222,51 @@ def assert_processes_clean(main: int, kept: Kept) -> int:
     return len(family) - 2
 
 
+def once_offered(tool: str, then: Callable[[Request], Script]) -> Callable[[Request], Script]:
+    """Have the model wait until `tool` is offered, which takes its server long on a loaded machine."""
+
+    def choose(request: Request) -> Script:
+        return then(request) if tool in str(request.body["tools"]) else calls(shell(WAITS))
+
+    return choose
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_run_with_tools_and_a_failure_leaves_the_key_nowhere(home: Home, server: EchoServer) -> None:
+    refusal, words = REFUSALS[home.kept]
     os.mkfifo(home.work / "pipe")
-    server.script = in_turn(
-        calls(shell(PRINTS), call("mcp__own__environment")),
-        calls(shell(TREE)),
-        Script(fault=Refuse(Refusal.SERVER_ERROR)),
+    server.script = once_offered(
+        "mcp__own__environment",
+        in_turn(
+            calls(shell(PRINTS), call("mcp__own__environment")),
+            calls(shell(TREE)),
+            Script(fault=Refuse(refusal)),
+        ),
     )
     count = len(server.exchanges)
     with run(home, server, "--json", f"look around {uuid.uuid4()}") as process:
-        second = server.wait_request(count + 2, timeout=START_S)
         wait_until(
             lambda: any(read(pid, "cmdline").startswith(b"cat\0") for pid in descendants(process.pid)),
             what="the command of the second call waits",
         )
-        # A keeper, a shell, its `cat`, its daemon, and the server with its own keeper.
+        # A supervisor, a shell, its `cat`, its daemon, and the server with its own supervisor.
         assert assert_processes_clean(process.pid, home.kept) >= 5
         finish(home.work / "pipe", "done\n")
-        output, errors = process.communicate(timeout=START_S)
+        output, errors = process.communicate(timeout=GENEROUS_S)
     assert process.returncode == 1
     for exchange in server.exchanges[count:]:
         assert exchange.request.headers["authorization"] == f"Bearer {KEY}"
         assert_clean(repr(exchange.request.body).encode(), "the body of a request")
-    printed, told = (result.text for result in last_results(second.request))
+    (results,) = (
+        found for exchange in server.exchanges[count:] if len(found := last_results(exchange.request)) == 2
+    )
+    printed, told = (result.text for result in results)
     assert "PRINTED" in printed
     assert "PATH=" in printed
     assert '"PATH"' in told
-    assert b"failed on its side" in errors
+    assert words in errors
     assert_clean(output, "standard output")
     assert_clean(errors, "standard error")
-    home.assert_clean()
-
-
-def test_a_refused_key_is_repeated_nowhere(home: Home, server: EchoServer) -> None:
-    server.script = Script(fault=Refuse(Refusal.WRONG_KEY))
-    with run(home, server, "hello") as process:
-        output, errors = process.communicate(timeout=START_S)
-    assert process.returncode == 1
-    assert b"refused the key" in errors
-    assert_clean(output + errors, "what was said")
     home.assert_clean()
 
 
@@ -264,10 +279,8 @@ def with_environment(tmp_path: Path) -> Home:
 
 def test_a_crash_report_holds_no_key(with_environment: Home, server: EchoServer) -> None:
     home = with_environment
-    *start, code = PROGRAM
-    crashing = code.replace("from tui.cli", f"exec({CRASH!r}); from tui.cli")
-    with run(home, server, "hello", program=(*start, crashing)) as process:
-        output, errors = process.communicate(timeout=START_S)
+    with run(home, server, "hello", program=program_after(f"exec({CRASH!r})")) as process:
+        output, errors = process.communicate(timeout=GENEROUS_S)
     assert b"a fault in Caesura has ended it" in errors
     log = (home.path / "state" / "caesura" / "caesura.log").read_bytes()
     assert b"Traceback" in log
@@ -284,7 +297,7 @@ def test_a_model_process_that_dies_leaves_no_key(with_environment: Home, server:
         assert process.stdout.read(4)
         (model,) = (pid for pid in descendants(process.pid) if is_model_process(pid))
         os.kill(model, signal.SIGABRT)
-        output, errors = process.communicate(timeout=START_S)
+        output, errors = process.communicate(timeout=GENEROUS_S)
     assert b"ended in the middle of the reply" in errors
     assert_clean(output + errors, "what was said")
     home.assert_clean()

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from tests.e2e.caesura import ENDLESS, PROGRAM, START_S, environment
-from tests.e2e.terminal import GENEROUS, Terminal
 from tests.servers.script import Refusal, Refuse, Script
+from tests.support.program import ENDLESS, environment, program_after
+from tests.support.terminal import Terminal
+from tests.support.waiting import GENEROUS_S
 
 if TYPE_CHECKING:
     from tests.servers.openai import OpenAIServer
@@ -48,7 +48,7 @@ class Keyring(KeyringBackend):
         return getpass.getpass()
     set_password = delete_password = get_password
 """
-NO_HIDING = "import getpass; getpass.getpass = getpass.fallback_getpass; "
+NO_HIDING = "import getpass; getpass.getpass = getpass.fallback_getpass"
 
 
 class Home(NamedTuple):
@@ -65,12 +65,16 @@ class Home(NamedTuple):
     def file(self) -> Path:
         return self.path / "config" / "caesura" / "keys.toml"
 
+    @property
+    def program(self) -> tuple[str, ...]:
+        """Caesura, which finds keyrings in this folder too."""
+        return program_after(f"sys.path.append({str(self.path)!r})")
+
     def env(self, **changes: str | None) -> dict[str, str]:
         ours = environment(
             self.path,
             OPENAI_API_KEY=None,
             PYTHON_KEYRING_BACKEND=self.backend,
-            PYTHONPATH=str(self.path),
         )
         full = os.environ | ours | changes
         return {name: value for name, value in full.items() if value is not None}
@@ -79,13 +83,13 @@ class Home(NamedTuple):
         self, *arguments: str, stdin: str | None = None, **changes: str | None
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [*PROGRAM, "keys", *arguments],
+            [*self.program, "keys", *arguments],
             env=self.env(**changes),
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
             text=True,
-            timeout=GENEROUS,
+            timeout=GENEROUS_S,
             start_new_session=True,
             check=False,
         )
@@ -93,8 +97,8 @@ class Home(NamedTuple):
         assert "Traceback" not in done.stderr
         return done
 
-    def terminal(self, *arguments: str, program: tuple[str, ...] = PROGRAM) -> Terminal:
-        return Terminal([*program, "keys", *arguments], env=self.env(), emulate=False)
+    def terminal(self, *arguments: str, program: tuple[str, ...] | None = None) -> Terminal:
+        return Terminal([*(program or self.program), "keys", *arguments], env=self.env(), emulate=False)
 
     def written(self) -> bytes:
         """Everything that was written anywhere in it, but for the keyring itself."""
@@ -142,7 +146,7 @@ def test_a_file_is_used_only_when_it_is_asked_for_and_with_a_warning(home: Home)
 
 def test_what_is_typed_is_not_shown(home: Home) -> None:
     with home.terminal("set", "openai") as terminal:
-        terminal.wait_for_output(NOT_SHOWN, timeout=START_S)
+        terminal.wait_for_output(NOT_SHOWN)
         terminal.type(f" {SECRET}\n")
         assert terminal.wait_exit() == 0
         assert terminal.unrestored() == []
@@ -160,7 +164,7 @@ def test_a_key_that_is_not_typed_leaves_the_terminal_as_it_was(
     home: Home, how: str | signal.Signals, code: int
 ) -> None:
     with home.terminal("set", "openai") as terminal:
-        terminal.wait_for_output(NOT_SHOWN, timeout=START_S)
+        terminal.wait_for_output(NOT_SHOWN)
         if isinstance(how, str):
             terminal.press(how)
         else:
@@ -180,9 +184,8 @@ def test_a_name_that_is_missing_is_asked_for_by_that_name(home: Home) -> None:
 
 
 def test_a_terminal_that_would_show_the_key_is_not_read(home: Home) -> None:
-    *start, code = PROGRAM
-    with home.terminal("set", "openai", program=(*start, f"{NO_HIDING}{code}")) as terminal:
-        terminal.wait_for_output(b"cannot hide what is typed", timeout=START_S)
+    with home.terminal("set", "openai", program=program_after(NO_HIDING)) as terminal:
+        terminal.wait_for_output(b"cannot hide what is typed")
         assert terminal.wait_exit() == 1
 
 
@@ -223,7 +226,7 @@ def test_a_keyring_that_hangs_is_told_and_the_terminal_is_as_it_was(tmp_path: Pa
     home = Home(tmp_path, "hung.Keyring")
     (tmp_path / "hung.py").write_text(HUNG)
     with home.terminal("list") as terminal:
-        assert terminal.wait_exit(timeout=START_S) == 0
+        assert terminal.wait_exit(timeout=GENEROUS_S) == 0
         assert terminal.unrestored() == []
         assert b"did not answer within 3 s" in terminal.output
 
@@ -255,13 +258,13 @@ def test_a_keyring_in_plain_files_is_used_only_where_the_person_names_it(home: H
 def test_a_disk_that_is_full_is_told(home: Home) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [*PROGRAM, "keys"],
+            [*home.program, "keys"],
             env=home.env(OPENAI_API_KEY="x"),
             stdin=subprocess.DEVNULL,
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=GENEROUS,
+            timeout=GENEROUS_S,
             check=False,
         )
     assert done.returncode == 1
@@ -274,12 +277,12 @@ def test_a_reader_that_leaves_is_no_fault(home: Home) -> None:
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(
-        [*PROGRAM, "keys"],
+        [*home.program, "keys"],
         env=home.env(OPENAI_API_KEY="x"),
         stdin=subprocess.DEVNULL,
         stdout=write,
         stderr=subprocess.PIPE,
-        timeout=GENEROUS,
+        timeout=GENEROUS_S,
         check=False,
     )
     os.close(write)
@@ -315,7 +318,7 @@ def test_ctrl_c_stops_the_request(home: Home, server: OpenAIServer) -> None:
     count = len(server.exchanges)
     command = ("test", "--model", "openai/gpt-4o", "--api-base", server.url)
     with home.terminal(*command) as terminal:
-        exchange = server.wait_request(count + 1, timeout=START_S)
+        exchange = server.wait_request(count + 1)
         server.wait_deltas(exchange, 2)
         terminal.press("ctrl+c")
         server.wait_closed(exchange)
@@ -326,10 +329,9 @@ def test_ctrl_c_stops_the_request(home: Home, server: OpenAIServer) -> None:
 
 
 def test_it_loads_neither_the_screen_nor_a_library_of_models(home: Home) -> None:
-    *_, code = PROGRAM
-    end = f"import atexit; atexit.register(lambda: print(*sorted(sys.modules), file=sys.stderr)); {code}"
+    end = "import atexit; atexit.register(lambda: print(*sorted(sys.modules), file=sys.stderr))"
     done = subprocess.run(
-        [sys.executable, "-P", "-c", f"import sys; {end}", "keys", "set", "openai"],
+        [*program_after(end), "keys", "set", "openai"],
         env=home.env(),
         input=SECRET,
         capture_output=True,
@@ -338,4 +340,11 @@ def test_it_loads_neither_the_screen_nor_a_library_of_models(home: Home) -> None
     )
     loaded = set(done.stderr.split())
     assert "keyring" in loaded
-    assert not loaded & {"textual", "rich", "litellm", "httpx", "providers.process", "core.store"}
+    assert not loaded & {
+        "textual",
+        "rich",
+        "litellm",
+        "httpx",
+        "providers.client.model_process",
+        "core.storage.store",
+    }

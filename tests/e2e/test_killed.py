@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.events import Outcome
-from core.messages import ResultStatus
-from core.records import NOTHING_USED
-from tests.core.lost import BEFORE_USED, FILE, PROMPT, SAID, Kept, LongTurn, file_in, quick_folder
-from tests.core.lost_found import (
+from core.model.messages import ResultStatus
+from core.operations.events import Outcome
+from core.storage.records import NOTHING_USED
+from tests.e2e.killed import PIECE, Acknowledged, At, Death, Undertaker
+from tests.support.long_turn import BEFORE_USED, FILE, PROMPT, SAID, Kept, LongTurn, file_in, quick_folder
+from tests.support.long_turn_found import (
     Found,
     assert_compacted,
     assert_counted,
@@ -28,18 +29,19 @@ from tests.core.lost_found import (
     reply_of,
     results_of,
 )
-from tests.core.providers import USAGE, say
-from tests.e2e.killed import PIECE, Acknowledged, At, Death, Undertaker
+from tests.support.scripted_models import USAGE, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from core.messages import Usage
-    from core.records import StoredStep
+    from core.model.messages import Usage
+    from core.storage.records import StoredStep
     from tests.e2e.killed import Left, Memory
 
 EARLIER = "earlier"
 MOST = 500
+_STRIDES = {At.AWAITING: 1, At.RESUMING: 1, At.STATEMENT: 3, At.WRITE: 1}
+"""Every how many points a program is killed, where they are sampled."""
 ALL = os.environ.get("CAESURA_KILLS") == "all"
 DELAYS_US = (0, 100, 300, 700, 1_500, 3_000) if ALL else (100, 700)
 """How far into its transaction a child lives."""
@@ -85,7 +87,7 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Template, Templ
 
 
 @dataclass
-class Tally:
+class StreamSummary:
     """What the children were killed in, so that a sweep that misses it all is seen."""
 
     kills: int = 0
@@ -194,7 +196,7 @@ class Judge:
         assert after.usage == self.left.found.usage + USAGE
 
 
-def visit(undertaker: Undertaker, death: Death, template: Template, tally: Tally) -> Left:
+def visit(undertaker: Undertaker, death: Death, template: Template, tally: StreamSummary) -> Left:
     folder = Path(death.folder)
     file_in(folder).parent.mkdir(parents=True)
     if template.session_id is not None:
@@ -211,10 +213,10 @@ def visit(undertaker: Undertaker, death: Death, template: Template, tally: Tally
 
 
 def series(
-    undertaker: Undertaker, at: At, template: Template, folder: Path, tally: Tally, delay_us: int = 0
+    undertaker: Undertaker, at: At, template: Template, folder: Path, tally: StreamSummary, delay_us: int = 0
 ) -> None:
     """Each point of one kind, until the turn ends before it."""
-    stride = 3 if at is At.STATEMENT and not ALL else 1
+    stride = 1 if ALL else _STRIDES[at]
     for n in range(1 if template.session_id is None else stride, MOST, stride):
         name = f"{delay_us}-{n}-{template.session_id or 'new'}"
         resumes = (n // stride) % 2 == 0
@@ -241,7 +243,7 @@ def test_a_program_is_killed_at_every_point_and_no_committed_step_is_lost(
     templates: tuple[Template, Template],
     folder: Path,
 ) -> None:
-    tally = Tally()
+    tally = StreamSummary()
     with ThreadPoolExecutor(2) as pool:
         done = [
             pool.submit(series, undertaker, at, template, folder, tally)
@@ -257,7 +259,7 @@ def test_a_program_is_killed_at_every_point_and_no_committed_step_is_lost(
 def test_a_program_is_killed_in_the_middle_of_its_writing(
     undertakers: tuple[Undertaker, Undertaker], templates: tuple[Template, Template], folder: Path
 ) -> None:
-    tally = Tally()
+    tally = StreamSummary()
 
     def half(which: int) -> None:
         for delay_us in DELAYS_US[which::2]:

@@ -2,43 +2,42 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from core.messages import ResultStatus
-from tests.core.lost import CONTENT, quick_folder
-from tests.core.lost_found import (
-    OtherProcess,
-    assert_whole,
-    reply_of,
-    results_of,
-)
-from tests.e2e.caesura import START_S, talk_to
-from tests.e2e.terminal import wait_until
+from core.model.messages import ResultStatus
 from tests.e2e.test_headless import run
 from tests.e2e.tools import call
 from tests.servers.base import ThreadedServer
 from tests.servers.openai import OpenAIServer
 from tests.servers.script import Script, Stall
+from tests.support.long_turn import CONTENT, quick_folder
+from tests.support.long_turn_found import (
+    OtherProcess,
+    assert_whole,
+    reply_of,
+    results_of,
+)
+from tests.support.program import talk_to
+from tests.support.waiting import GENEROUS_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from core.records import StoredStep
+    from core.storage.records import StoredStep
     from tests.servers.record import Exchange, Request
 
 NEVER_BEGAN = "Not started: Caesura itself was killed before it began, as far as could be written down."
-WIRE_POINTS = (
-    ((0, 0), (0, 1), (0, 4), (1, 1), (2, 1)),
-    ((0, 2), (0, 6), (1, 0), (1, 2), (2, 0)),
-)
-"""Which request of a turn, and how many deltas of its reply: two chains of programs that are killed."""
+WIRE_POINTS = ((0, 1), (0, 6), (1, 0), (1, 2), (2, 1))
+"""Which request of a turn, and how many deltas of its reply: where one program after the other is killed."""
+MORE_WIRE_POINTS = ((0, 0), (0, 2), (0, 4), (1, 1), (2, 0))
+"""Visited as well with `CAESURA_KILLS=all`."""
 KEPT_POINTS = {(0, 6): "one two three", (1, 2): "four"}
 """Where the program lives until what has arrived is in the file, and what the next one has to know of it."""
 
@@ -103,7 +102,7 @@ class Chain:
                 assert program.wait() == 0, program.errors()
                 assert b"five six" in program.rest()
             else:
-                self.server.wait_for(lambda: len(self.asked) > nth, START_S)
+                self.server.wait_for(lambda: len(self.asked) > nth, GENEROUS_S)
                 self.server.wait_deltas(self.asked[nth], stall[1])
                 if stall in KEPT_POINTS:
                     wait_until(self.has_draft, what="what has arrived is in the file")
@@ -167,10 +166,6 @@ class Chain:
 
 @pytest.mark.promise("H2", "H3", "H4", "H5", "H8", "X7")
 def test_caesura_itself_is_killed_again_and_again_and_goes_on_with_its_session(folder: Path) -> None:
-    def chain(name: str, points: Iterable[tuple[int, int]]) -> None:
-        with ThreadedServer(OpenAIServer()) as server, OtherProcess() as other:
-            Chain(folder / name, server, other).run(points)
-
-    with ThreadPoolExecutor(2) as pool:
-        for each in [pool.submit(chain, str(number), points) for number, points in enumerate(WIRE_POINTS)]:
-            each.result()
+    points = (*WIRE_POINTS, *MORE_WIRE_POINTS) if os.environ.get("CAESURA_KILLS") == "all" else WIRE_POINTS
+    with ThreadedServer(OpenAIServer()) as server, OtherProcess() as other:
+        Chain(folder, server, other).run(points)

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.caesura import running
+from tests.support.program import running
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.e2e.caesura import Caesura
+    from tests.support.program import Caesura
 
 CONFIG = """\
 [keys]

@@ -6,12 +6,11 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
-import pytest
-
-from tests.e2e.caesura import API_KEY, PROGRAM, START_S, environment
 from tests.servers.base import ThreadedServer
 from tests.servers.openai import OpenAIServer
 from tests.servers.script import Script
+from tests.support.program import API_KEY, PROGRAM, environment
+from tests.support.waiting import GENEROUS_S
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,18 +29,12 @@ def caesura(home: Path, *arguments: str, **changes: str | None) -> subprocess.Co
         capture_output=True,
         text=True,
         check=False,
-        timeout=START_S,
+        timeout=GENEROUS_S,
     )
 
 
-@pytest.mark.parametrize("own", ["", 'model = "openai/own"\n'], ids=["no model of one's own", "another one"])
-def test_the_model_of_a_project_answers_from_the_first_prompt_on_once_it_is_trusted(
-    tmp_path: Path, own: str
-) -> None:
+def test_the_model_of_a_project_answers_from_the_first_prompt_on_once_it_is_trusted(tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
-    config = tmp_path / "config" / "caesura" / "config.toml"
-    config.parent.mkdir(parents=True)
-    config.write_text(own)
     with (
         ThreadedServer(OpenAIServer(Script(text=TEXT))) as theirs,
         ThreadedServer(OpenAIServer(Script(text=TEXT))) as mine,
@@ -71,7 +64,11 @@ def test_the_model_of_a_project_answers_from_the_first_prompt_on_once_it_is_trus
         # The person's usual key is not for a server that a file names.
         assert API_KEY not in str(exchange.request)
 
-        # The command line goes before all files.
+        # A project's model goes before the person's own, and the command line before both.
+        config = tmp_path / "config" / "caesura" / "config.toml"
+        config.write_text('model = "openai/own"\n')
+        assert caesura(tmp_path, "run", "hello", OPENAI_BASE_URL=mine.url).stdout.strip() == TEXT[0]
+        assert (len(mine.exchanges), len(theirs.exchanges)) == (1, 2)
         named = caesura(tmp_path, "run", "--model", "openai/named", "hello", OPENAI_BASE_URL=mine.url)
         assert named.stdout.strip() == TEXT[0]
         assert mine.exchanges[-1].request.model == "named"

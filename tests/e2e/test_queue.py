@@ -10,13 +10,8 @@ import pytest
 from tests.servers.script import Script, in_turn
 
 if TYPE_CHECKING:
-    from tests.e2e.caesura import Caesura
     from tests.servers.openai import OpenAIServer
-
-
-@pytest.fixture(scope="module", params=[False, True], ids=["plain", "kitty"])
-def kitty(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
+    from tests.support.program import Caesura
 
 
 @pytest.mark.promise("E8", "P1")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.caesura import ROOT, Caesura, running, talk_to
-from tests.e2e.mischief_app import RELEASE
-from tests.e2e.processes import descendants
-from tests.e2e.terminal import wait_until
+from tests.e2e.signal_app import RELEASE
+from tests.support.live_processes import descendants
+from tests.support.program import ROOT, Caesura, running, talk_to
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from tests.servers.openai import OpenAIServer
 
 _START = f"import sys, runpy; sys.path.insert(0, {str(ROOT)!r}); "
-MISCHIEF = (
+SIGNAL_PROGRAM = (
     sys.executable,
     "-P",
     "-c",
-    _START + "runpy.run_module('tests.e2e.mischief_app', run_name='__main__')",
+    _START + "runpy.run_module('tests.e2e.signal_app', run_name='__main__')",
 )
 
 Exit = Callable[[Caesura], None]
@@ -92,39 +92,20 @@ def test_ctrl_c_clears_a_draft_undoably_and_twice_quits(tmp_path: Path, server: 
         assert_nothing_is_left(app)
 
 
-@pytest.mark.promise("Q1", "Q3", "P1")
-@pytest.mark.parametrize(
-    ("leave", "code"),
-    [(press("ctrl+q"), 0), (send(signal.SIGTERM), 143)],
-    ids=["ctrl+q", "SIGTERM"],
-)
-def test_leaving_in_the_middle_of_a_reply(
-    tmp_path: Path, server: OpenAIServer, leave: Exit, code: int
+@pytest.mark.promise("E2", "Q1", "Q3", "P1")
+def test_ctrl_c_in_a_reply_stops_it_and_sigterm_ends_all_in_the_next(
+    tmp_path: Path, server: OpenAIServer
 ) -> None:
     with running(tmp_path, *talk_to(server), kitty=True) as app:
-        exchange = app.stream(server, "talk")
-        leave(app)
-        assert app.terminal.wait_exit() == code
-        server.wait_closed(exchange)
-        assert_nothing_is_left(app)
-
-
-@pytest.mark.promise("E2")
-def test_ctrl_c_in_a_reply_stops_it_and_twice_more_quits(tmp_path: Path, server: OpenAIServer) -> None:
-    with running(tmp_path, *talk_to(server)) as app:
         exchange = app.stream(server, "talk")
         app.terminal.press("ctrl+c")
         server.wait_closed(exchange)
         app.wait_stopped("Ctrl+C")
 
-        def offered() -> bool:
-            # One that comes at the heels of the stop belongs to it, so it may take more than one.
-            app.terminal.press("ctrl+c")
-            return "again quits" in app.status or app.terminal.exit_code is not None
-
-        wait_until(offered, what="the offer to quit", step=0.3)
-        app.terminal.press("ctrl+c")
-        assert app.terminal.wait_exit() == 0
+        exchange = app.stream(server, "talk again")
+        app.terminal.signal(signal.SIGTERM)
+        assert app.terminal.wait_exit() == 143
+        server.wait_closed(exchange)
         assert_nothing_is_left(app)
 
 
@@ -152,7 +133,7 @@ def test_what_it_started_ends_when_it_is_killed(tmp_path: Path, server: OpenAISe
 @contextmanager
 def mischievous(home: Path, server: OpenAIServer) -> Iterator[Caesura]:
     env = {RELEASE: str(home / "release")}
-    with running(home, *talk_to(server), env=env, program=MISCHIEF, kitty=True) as app:
+    with running(home, *talk_to(server), env=env, program=SIGNAL_PROGRAM, kitty=True) as app:
         yield app
 
 

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from core.store import Store
-from tests.core.stored import ROOT, made
-from tests.e2e.caesura import PROGRAM, environment
-from tests.e2e.terminal import GENEROUS, Terminal
+from core.storage.store import Store
+from tests.support.program import PROGRAM, environment
+from tests.support.stored_sessions import ROOT, made
+from tests.support.terminal import Terminal
+from tests.support.waiting import GENEROUS_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,7 +60,7 @@ class Home(NamedTuple):
 
     def run(self, *arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
         with self.started(*arguments, **options) as process:
-            output, errors = process.communicate(timeout=GENEROUS)
+            output, errors = process.communicate(timeout=GENEROUS_S)
         assert "Traceback" not in errors
         return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
 
@@ -183,7 +184,7 @@ def test_an_empty_list_says_so(home: Home) -> None:
 @pytest.mark.promise("H8")
 def test_a_session_in_use_and_one_that_died_are_marked(home: Home) -> None:
     home.make("ends well", title="Free")
-    command = [sys.executable, "-m", "tests.core.store_process", "hold", str(home.file), "held0001"]
+    command = [sys.executable, "-m", "tests.support.store_process", "hold", str(home.file), "held0001"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "open\n"
@@ -327,7 +328,7 @@ def test_an_output_that_nobody_reads_ends_it_quietly(home: Home) -> None:
         assert left.stdout is not None
         assert left.stdout.read(10)
         left.stdout.close()
-        assert left.wait(GENEROUS) == 141
+        assert left.wait(GENEROUS_S) == 141
         assert left.stderr is not None
         assert left.stderr.read() == ""
 
@@ -349,7 +350,7 @@ def test_a_reader_that_never_reads_does_not_hold_up_ctrl_c(home: Home) -> None:
         assert stopped.stdout is not None
         assert stopped.stdout.read(1)
         stopped.send_signal(signal.SIGINT)
-        assert stopped.wait(GENEROUS) == 130
+        assert stopped.wait(GENEROUS_S) == 130
 
 
 @pytest.mark.promise("H8")

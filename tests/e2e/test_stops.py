@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.caesura import ENDLESS
-from tests.e2e.processes import descendants
-from tests.e2e.terminal import wait_until
 from tests.servers.script import Script, Silence, Stall, in_turn
+from tests.support.live_processes import descendants
+from tests.support.program import ENDLESS
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from tests.e2e.caesura import Caesura
     from tests.servers.openai import OpenAIServer
+    from tests.support.program import Caesura
 
 CLOSED = "connection closed. /continue goes on, Esc Esc edits the prompt."
 CLOSED_AND_BACK = "connection closed. Your prompt is back below."

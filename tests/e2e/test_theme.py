@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.caesura import PROGRAM, START_S, environment
-from tests.e2e.terminal import Terminal, wait_until
 from tests.e2e.test_driver import Running
-from tui.theme import DARK, LIGHT, SIXTEEN
+from tests.support.program import PROGRAM, environment
+from tests.support.terminal import Terminal
+from tests.support.waiting import wait_until
+from tui.theme.choose import DARK, LIGHT, SIXTEEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -162,7 +163,7 @@ def test_the_program_is_light_on_a_light_terminal_and_tries_themes_on(tmp_path: 
         def shows(background: str) -> bool:
             return bool(terminal.cells[10][78].bg == background)
 
-        terminal.wait_for(lambda screen: "idle" in screen[-1], timeout=START_S)
+        terminal.wait_for(lambda screen: "idle" in screen[-1])
         wait_until(lambda: shows("fcfbf8"), what="the light theme")
         # Nothing of the answer has come to the composer.
         terminal.wait_for("Ask anything")

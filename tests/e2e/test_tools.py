@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from core.keeper import GRACE_S
-from tests.e2e.caesura import Caesura, running, talk_to
-from tests.e2e.terminal import wait_until
+from core.process.supervisor import GRACE_S
 from tests.e2e.tools import (
     KILL,
     Panel,
@@ -31,6 +29,8 @@ from tests.e2e.tools import (
     write_config,
 )
 from tests.servers.script import Script, in_turn
+from tests.support.program import Caesura, running, talk_to
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

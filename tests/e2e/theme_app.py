@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING
 from textual.widgets import Static
 
 from tests.e2e.driver_app import DriverApp
-from tui.interrupt import BOTH_KEYS
-from tui.restore import restore_terminal
-from tui.signals import install_signals
-from tui.theme import AUTO, DARK, default_css_variables
-from tui.theme_choice import ThemeChoice
-from tui.theme_terminal import TerminalLooks
+from tui.terminal.interrupt import BOTH_KEYS
+from tui.terminal.looks import TerminalLooks
+from tui.terminal.restore import restore_terminal
+from tui.terminal.signals import SignalWatch
+from tui.theme.choose import DARK, ThemeChoice
+from tui.theme.files import AUTO
+from tui.theme.palette import default_css_variables
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
-    from tui.driver import SchemeReported
+    from tui.terminal.driver import SchemeReported
 
 
 class ThemeApp(DriverApp):
@@ -68,7 +69,7 @@ class ThemeApp(DriverApp):
 
 async def _main() -> int:
     app = ThemeApp(Path(sys.argv[1]), sys.argv[2])
-    with install_signals(app.on_os_signal, loop=asyncio.get_running_loop(), restore=restore_terminal):
+    with SignalWatch(app.on_os_signal, loop=asyncio.get_running_loop(), restore=restore_terminal):
         await app.run_async()
     return app.return_code or 0
 

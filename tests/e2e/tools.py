@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Final
 
 import tomli_w
 
-from tests.e2e.terminal import wait_until
 from tests.servers.conversation import Role
 from tests.servers.script import Call, Script
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from tests.e2e.caesura import Caesura
     from tests.servers.conversation import SentResult
     from tests.servers.record import Request
+    from tests.support.program import Caesura
 
 STOP: Final = "[stop]"
 KILL: Final = "[kill]"

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.providers.harness import DEADLINE_S, plant, start
+from tests.providers.harness import plant, start
 from tests.servers.registry import PROTOCOLS, WireProtocol
+from tests.support.waiting import GENEROUS_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from providers.process import ModelProcess
+    from providers.client.model_process import ModelProcess
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -39,7 +40,6 @@ def shared(log_file: Path) -> Iterator[ModelProcess]:
             HOME=str(log_file.parent),
             CAESURA_CHILD_REPORT=str(log_file.with_name("report")),
             CAESURA_CHILD_RELEASE=str(log_file.with_name("release")),
-            PYTHONWARNINGS="default::ResourceWarning",
         )
         process = start(log_file)
     yield process
@@ -48,8 +48,9 @@ def shared(log_file: Path) -> Iterator[ModelProcess]:
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No kill comes to the help of a stop, also on a machine that is busy with other things."""
-    monkeypatch.setattr("providers.process.CONFIRM_WITHIN_S", DEADLINE_S)
+    """No kill comes to the help of a stop, and answers may be late, as on a loaded machine."""
+    monkeypatch.setattr("providers.client.model_process.CONFIRM_WITHIN_S", GENEROUS_S)
+    monkeypatch.setattr("providers.client.catalog_queries.ANSWER_WITHIN_S", GENEROUS_S)
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def model(shared: ModelProcess, patient: None) -> Iterator[ModelProcess]:
 
 @pytest.fixture(scope="session")
 def blocked_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Made by a model process that is about to block itself: see `child/sitecustomize.py`."""
+    """Made by a model process that is about to block itself: see `planted.py`."""
     return tmp_path_factory.mktemp("blocked") / "blocked"
 
 

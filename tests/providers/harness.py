@@ -17,50 +17,63 @@ import time
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from core.cancel import Cancelled, CancelReason, CancelToken, Cause
-from core.messages import UserMessage
-from core.model import (
+from core.model.messages import UserMessage
+from core.model.provider import (
     Closed,
     Delta,
     Finished,
     ModelError,
     ModelRequest,
-    PhaseChanged,
+    ReasoningDelta,
     TextDelta,
     ToolCallDelta,
 )
-from providers.process import ModelProcess
+from providers.client import spawn
+from providers.client.model_process import ModelProcess
 from tests.servers.registry import PROTOCOLS, PROXY, WireProtocol
 from tests.servers.script import Oversized, Refusal, Refuse, Script, Silence, Stall
+from tests.support.waiting import GENEROUS_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pytest
 
+    from core.model.provider import ModelProvider
     from tests.servers.record import Exchange
 
-CHILD = Path(__file__).parent / "child"
+_PLANTED = str(Path(__file__).with_name("planted.py"))
+_CODE = f"import runpy; runpy.run_path({_PLANTED!r}); {spawn.CODE}"
+MARK = "a-marked-prompt"
+MARKED = 2 * MARK
+"""What `marked_texts_in_child` looks for."""
 ENVIRONMENT = {
-    "PYTHONPATH": str(CHILD),
+    "CAESURA_CHILD_MARK": MARK,
     **{
         name: value
         for protocol in (*PROTOCOLS.values(), PROXY)
         for name, value in protocol.environment.items()
     },
 }
-DEADLINE_S = 60.0
-"""How long anything may take before a test gives up on it; no test measures with it."""
 
 Outcome = Finished | ModelError | Cancelled
+AnyDelta = TypeVar("AnyDelta", bound=Delta)
 
 
 def plant(environment: pytest.MonkeyPatch, **more: str) -> None:
-    """Set what a model process started from now on is to find."""
+    """Set what a model process started from now on finds in its environment, and has it run `planted.py`."""
     for name, value in (ENVIRONMENT | more).items():
         environment.setenv(name, value)
+    environment.setattr(spawn, "CODE", _CODE)
+
+
+def plant_for_good() -> None:
+    """`plant` in a program of its own."""
+    os.environ.update(ENVIRONMENT)
+    spawn.CODE = _CODE
 
 
 def start(log_file: Path | None = None) -> ModelProcess:
@@ -71,20 +84,13 @@ def start(log_file: Path | None = None) -> ModelProcess:
     return process
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        await asyncio.sleep(0)  # what was started in the same breath gets its first step
-        while not condition():  # noqa: ASYNC110 - other threads and processes bring it about
-            await asyncio.sleep(0.001)
-
-
 def request(
     protocol: WireProtocol,
     url: str,
     *,
     streaming: bool = True,
     text: str = "hi",
-    timeout_s: float = DEADLINE_S,
+    timeout_s: float = GENEROUS_S,
 ) -> ModelRequest:
     model = protocol.model
     if protocol.uses_responses:
@@ -105,37 +111,49 @@ def calls_of(deltas: list[Delta]) -> list[tuple[str, str, str]]:
 
 
 class Asked:
-    """One request on its way. `late` is what a stop should have kept back."""
+    """One request on its way, in a task of its own. `on_delta` gets each delta as it comes; `late` is what a
+    stop should have kept back."""
 
-    def __init__(self, process: ModelProcess, request: ModelRequest) -> None:
-        self.token = CancelToken("test")
+    def __init__(
+        self,
+        provider: ModelProvider,
+        request: ModelRequest,
+        *,
+        token: CancelToken | None = None,
+        on_delta: Callable[[Delta], None] = lambda delta: None,
+    ) -> None:
+        self.token = token or CancelToken("test")
         self.deltas: list[Delta] = []
         self.late: list[Delta] = []
-        self._ended = asyncio.create_task(self._run(process, request))
+        self._on_delta = on_delta
+        self.task = asyncio.create_task(self._run(provider, request))
 
     @property
     def text(self) -> str:
-        return "".join(delta.text for delta in self.deltas if isinstance(delta, TextDelta))
+        return "".join(delta.text for delta in self.of(TextDelta))
 
     @property
     def shown(self) -> bool:
-        return any(not isinstance(delta, PhaseChanged) for delta in self.deltas)
+        return any(isinstance(delta, TextDelta | ReasoningDelta | ToolCallDelta) for delta in self.deltas)
 
     @property
     def ended(self) -> bool:
-        return self._ended.done()
+        return self.task.done()
+
+    def of(self, kind: type[AnyDelta]) -> list[AnyDelta]:
+        return [delta for delta in self.deltas if isinstance(delta, kind)]
 
     @property
     def closed(self) -> Closed:
         """The proof, which must be the last of the deltas and the only one."""
-        assert [isinstance(delta, Closed) for delta in self.deltas].count(True) == 1, self.deltas[-3:]
+        assert len(self.of(Closed)) == 1, self.deltas[-3:]
         last = self.deltas[-1]
         assert isinstance(last, Closed), last
         return last
 
     async def outcome(self) -> Outcome:
-        async with asyncio.timeout(DEADLINE_S):
-            return await self._ended
+        async with asyncio.timeout(GENEROUS_S):
+            return await self.task
 
     async def failure(self) -> ModelError:
         outcome = await self.outcome()
@@ -143,23 +161,22 @@ class Asked:
         return outcome
 
     async def stop(self, source: str = "escape") -> Closed:
-        """Stop it; checks all that every stop promises and returns the proof."""
-        reason = CancelReason(Cause.USER, source)
-        assert self.token.cancel(reason)
+        assert self.token.cancel(CancelReason(Cause.USER, source))
+        return await self.stopped()
+
+    async def stopped(self) -> Closed:
+        """Wait for the end that a stop has brought; checks all that every stop promises and returns the
+        proof."""
         outcome = await self.outcome()
         assert isinstance(outcome, Cancelled), outcome
-        assert outcome.reason is reason
+        assert outcome.reason is self.token.reason
         assert self.late == []
-        assert self.closed.at >= reason.at
+        assert self.closed.at >= outcome.reason.at
         return self.closed
 
-    def interrupt(self) -> None:
-        """Cancel its task from outside, as the end of the program does."""
-        self._ended.cancel()
-
-    async def _run(self, process: ModelProcess, request: ModelRequest) -> Outcome:
+    async def _run(self, provider: ModelProvider, request: ModelRequest) -> Outcome:
         try:
-            return await process.stream(request, self.token, self._take)
+            return await provider.stream(request, self.token, self._take)
         except (ModelError, Cancelled) as error:
             return error
 
@@ -167,6 +184,7 @@ class Asked:
         if self.token.cancelled and not isinstance(delta, Closed):
             self.late.append(delta)
         self.deltas.append(delta)
+        self._on_delta(delta)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,10 +268,10 @@ def alive_in_child(pid: int, report: Path) -> Alive:
     return Alive(descriptors(pid), threads, Counter(told["tasks"]))
 
 
-def _ask_child(pid: int, report: Path) -> dict[str, list[str]]:
+def _ask_child(pid: int, report: Path, number: signal.Signals = signal.SIGUSR1) -> dict[str, list[str]]:
     report.unlink(missing_ok=True)
-    os.kill(pid, signal.SIGUSR1)
-    deadline = time.monotonic() + DEADLINE_S
+    os.kill(pid, number)
+    deadline = time.monotonic() + GENEROUS_S
     while not report.exists():
         assert time.monotonic() < deadline
         time.sleep(0.001)
@@ -264,6 +282,11 @@ def _ask_child(pid: int, report: Path) -> dict[str, list[str]]:
 def modules_in_child(pid: int, report: Path) -> set[str]:
     """The packages that the model process has imported, like `alive_in_child`."""
     return set(_ask_child(pid, report)["modules"])
+
+
+def marked_texts_in_child(pid: int, report: Path) -> int:
+    """How many texts with `MARKED` in them the model process still holds, like `alive_in_child`."""
+    return len(_ask_child(pid, report, signal.SIGUSR2)["texts"])
 
 
 def descriptors(pid: int) -> Counter[str]:

@@ -1,9 +1,10 @@
-"""What tests plant in the model process, through PYTHONPATH: odd names, and a look inside.
+"""What tests have the model process run before its own code: odd names, and a look inside.
 
 `wait-<ms>.<any>.test` takes so long to look up and is not found; `hold.<any>.test` takes until there is a
 file CAESURA_CHILD_RELEASE. `block.test` blocks the whole interpreter in a C call that keeps the lock, as a
 broken resolver or extension does, after it has made the file CAESURA_CHILD_BLOCKED. On SIGUSR1 the process
-writes what is alive in it into CAESURA_CHILD_REPORT.
+writes what is alive in it into CAESURA_CHILD_REPORT; on SIGUSR2 it writes there how many texts it still
+holds that contain CAESURA_CHILD_MARK twice in a row: once it is in the environment.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import socket
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +48,45 @@ def report(*_: object) -> None:
     """Runs between two steps of the main thread, which is the event loop's."""
     gc.collect()
     tasks = [task.get_name() + " " + repr(task.get_coro()) for task in asyncio.all_tasks()]
-    path = Path(os.environ["CAESURA_CHILD_REPORT"])
-    draft = path.with_suffix(".draft")
     threads = [thread.name for thread in threading.enumerate()]
     modules = sorted({name.partition(".")[0] for name in sys.modules})
-    draft.write_text(json.dumps({"tasks": tasks, "threads": threads, "modules": modules}))
+    answer({"tasks": tasks, "threads": threads, "modules": modules})
+
+
+def report_texts(*_: object) -> None:
+    """Like `report`. Looks at what the worker has frozen as well, and freezes all of it again."""
+    mark = 2 * os.environ["CAESURA_CHILD_MARK"]
+    gc.unfreeze()
+    gc.collect()
+    held: set[int] = set()
+    for tracked in gc.get_objects():
+        _find_texts(tracked, mark, held)
+    gc.freeze()
+    answer({"texts": [str(number) for number in held]})
+
+
+def _find_texts(holder: object, mark: str, held: set[int]) -> None:
+    """Add the ids of texts in `holder`, and in the containers in it that the collector does not track."""
+    for item in gc.get_referents(holder):
+        if isinstance(item, str):
+            if mark in item:
+                held.add(id(item))
+        elif isinstance(item, bytes | bytearray):
+            if mark.encode() in item:
+                held.add(id(item))
+        elif not gc.is_tracked(item) and isinstance(item, dict | tuple):
+            _find_texts(item, mark, held)
+
+
+def answer(report: dict[str, list[str]]) -> None:
+    path = Path(os.environ["CAESURA_CHILD_REPORT"])
+    draft = path.with_suffix(".draft")
+    draft.write_text(json.dumps(report))
     draft.rename(path)
 
 
 socket.getaddrinfo = getaddrinfo
 if "CAESURA_CHILD_REPORT" in os.environ:
+    warnings.simplefilter("default", ResourceWarning)
     signal.signal(signal.SIGUSR1, report)
+    signal.signal(signal.SIGUSR2, report_texts)

@@ -1,4 +1,4 @@
-"""Plays courses over a real connection: the model process, a strict server, a file of sessions, and a person.
+"""Plays conversations with the model process, a strict server, a file of sessions, and a person.
 
 After each turn it looks whether anything is left alive, whether the history is what it was, and whether what
 the session has used is what the server has reported, each report counted once. Where that does not hold it
@@ -14,11 +14,13 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from core.cancel import CancelReason, Cause
-from core.codec import encode_step, to_text
-from core.compaction_plan import Trigger
-from core.context import text_tokens
-from core.events import (
+from core.context.window import text_tokens
+from core.model.messages import REMINDER, AssistantMessage, ResultStatus, ToolResults, Usage
+from core.model.provider import ModelChoice, ModelInfo
+from core.operations.events import (
     Answer,
     CallEnded,
     CallStarted,
@@ -28,31 +30,39 @@ from core.events import (
     Outcome,
     QuestionAsked,
     StepCommitted,
+    Trigger,
     TurnEnded,
     TurnStarted,
 )
-from core.messages import AssistantMessage, ResultStatus, ToolResults, Usage
-from core.model import ModelChoice, ModelInfo
-from core.operations import OperationKind, Registry
-from core.records import NOTHING_USED
-from core.results import REMINDER
-from core.session import Session
-from core.steering import SessionError
-from core.store import Store
-from tests.core.providers import assert_in_order
-from tests.core.tools_played import AskingTool, Do, PlayedTool, equipped
-from tests.providers.courses import TOO_LONG, Act, Between, Course, How, Interruption, Plan
-from tests.providers.harness import DEADLINE_S
+from core.operations.operation import OperationKind
+from core.operations.registry import Registry
+from core.session.queue import SessionError
+from core.session.session import Session
+from core.storage.codec import to_text
+from core.storage.records import NOTHING_USED
+from core.storage.store import Store
+from tests.providers.random_conversations import (
+    TOO_LONG,
+    Act,
+    Between,
+    How,
+    Interruption,
+    Plan,
+    RandomConversation,
+)
 from tests.servers.script import Script, Silence, Stall
+from tests.support.scripted_models import assert_in_order
+from tests.support.scripted_tools import AskingTool, Do, PlayedTool, equipped
+from tests.support.waiting import GENEROUS_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from core.journal import Opened
-    from core.messages import ToolResult
-    from core.model import ModelProvider
-    from core.records import StoredStep
+    from core.model.messages import ToolResult
+    from core.model.provider import ModelProvider
+    from core.storage.journal import OpenedSession
+    from core.storage.records import StoredStep
     from tests.servers.base import Server
     from tests.servers.record import Request
 
@@ -87,7 +97,7 @@ class Figures:
 
 @dataclass
 class Model:
-    """The server's side of a course: what it answers and what it reports. `script` runs in its thread.
+    """The server's side of a conversation: what it answers and what it reports. `script` runs in its thread.
 
     Each reply reports its own number as the tokens that came from a cache, so that no two reports are equal.
     """
@@ -190,11 +200,11 @@ class Person:
             case CallStarted(call_id=call_id, title=title):
                 do, _, said = title.partition(" ")
                 if do not in (Do.RETURN, Do.FAIL, Do.BREAK) or said[:1] in self.plan.stopped:
-                    self.later(2, lambda: self.session.stop_call(call_id, click()))
+                    self.later(2, lambda: self.session.operations.cancel(call_id, click()))
             case QuestionAsked(question=question):
                 answer = Answer(self.plan.answers[self._asked % len(self.plan.answers)], "because")
                 self._asked += 1
-                self.later(2, lambda: self.session.answer(question.ask_id, answer))
+                self.later(2, lambda: self.session.questions.answer(question.ask_id, answer))
             case CallEnded():
                 self._cards[event.call_id] = event
             case CompactionStarted():
@@ -233,9 +243,9 @@ class Person:
                 self.session.stop(escape())
                 self.session.force()
             case How.ROW:
-                for view in self.session.operations():
+                for view in self.session.operations.snapshot():
                     if view.kind in (OperationKind.STREAM, OperationKind.COMPACTION):
-                        self.session.stop_call(view.call_id, click())
+                        self.session.operations.cancel(view.call_id, click())
             case How.QUIT:
                 self.quit = self.quit or asyncio.create_task(
                     self.session.aclose(CancelReason(Cause.QUIT, "quit"))
@@ -254,7 +264,7 @@ class Person:
 
     def _check_step(self, stored: StoredStep) -> None:
         """Its calls have one result each (H4), which tells what its card does (H5)."""
-        assert (stored.beside or NOTHING_USED) == self._in_vain.claim()
+        assert (stored.subagent_usage or NOTHING_USED) == self._in_vain.claim()
         messages = stored.step.messages
         calls = [call.call_id for m in messages if isinstance(m, AssistantMessage) for call in m.calls]
         results = [result for m in messages if isinstance(m, ToolResults) for result in m.results]
@@ -282,35 +292,37 @@ class Line:
 
 
 class Player:
-    """Plays one course over `line`, in a session of `file`."""
+    """Plays one conversation over `line`, in a session of `file`."""
 
-    def __init__(self, line: Line, file: Path, course: Course) -> None:
+    def __init__(self, line: Line, file: Path, conversation: RandomConversation) -> None:
         self.figures = Figures(conversations=1)
         self.cards: dict[str, CallEnded] = {}
         self.registry = Registry()
         self._line = line
         self._asked_before = len(asked(line.server))
-        self._course = course
+        self._conversation = conversation
         self._choice = ModelChoice(MODEL, line.url)
         self._tools = (PlayedTool("read"), PlayedTool("write", changing=True), AskingTool("server"))
         self._file = file
         self._store = Store(file)
         loop = asyncio.get_running_loop()
-        self._model = Model(course.real_window, lambda: ignore(loop.call_soon_threadsafe(self._unstick)))
+        self._model = Model(
+            conversation.real_window, lambda: ignore(loop.call_soon_threadsafe(self._unstick))
+        )
         self.session = self._make(None)
         self._person = Person(self.session, self.cards, self.figures)
         self._number = 0
 
     async def play(self) -> None:
-        """All of the course, and a last turn that nothing is in the way of."""
+        """All of the conversation, and a last turn that nothing is in the way of."""
         self._line.server.script = self._model.script
-        for plan in self._course.turns:
+        for plan in self._conversation.turns:
             for between in plan.before:
                 await self._act(between)
             await self._turn(plan)
         self._person.retired = True
         self._model.real_window = None
-        self.session.record.info = replace(self.session.info, context_window=None)
+        self.session.record.info = msgspec.structs.replace(self.session.record.info, context_window=None)
         await self._turn(Plan(prompt="and now?"))
         ended = [event for event in self._person.events if isinstance(event, TurnEnded)][-1]
         assert ended.outcome is Outcome.COMPLETED, ended
@@ -340,9 +352,9 @@ class Player:
             self.session.submit(f"<{self._number}> and then?")
         began = len(self._person.events)
         await self._idle()
-        while self.session.queued and self._person.quit is None:
+        while self.session.queue.texts and self._person.quit is None:
             self._person.begin(plan, None)
-            self.session.send_queued()
+            self.session.queue.unpause()
             await self._idle()
         await self._settle()
         if mark:
@@ -387,18 +399,18 @@ class Player:
         session_id = self.session.session_id
         await self._close()
         await self._reopen(await self._store.fork(session_id, len(before)))
-        assert texts_of(self.session) == [to_text(encode_step(stored.step)) for stored in before]
+        assert texts_of(self.session) == [to_text(stored.step) for stored in before]
         self.figures.rewound += 1
 
     # -- how --
 
-    def _make(self, opened: Opened | None) -> Session:
-        equipment = replace(
+    def _make(self, opened: OpenedSession | None) -> Session:
+        equipment = msgspec.structs.replace(
             equipped(*self._tools),
             make_journal=lambda session_id: self._store.create(session_id, "/workspace", self._choice.model),
         )
         session = Session(self._line.process, self.registry, self._choice, equipment, opened)
-        session.record.info = ModelInfo(self._choice.model, self._course.window)
+        session.record.info = ModelInfo(self._choice.model, self._conversation.window)
         return session
 
     def _unstick(self) -> None:
@@ -406,7 +418,7 @@ class Player:
         self._person.later(self._number % 7, lambda: self._person.interrupt(How.ESCAPE))
 
     async def _idle(self) -> None:
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(GENEROUS_S):
             await self.session.wait_idle()
 
     async def _settle(self) -> None:
@@ -415,12 +427,12 @@ class Player:
             await self._reopen(self.session.session_id)
         self._person.check()
         assert self.registry.snapshot() == ()
-        assert self.session.questions == ()
+        assert self.session.questions.open == ()
         assert all(tool.running == [] for tool in self._tools)
         self._check_usage()
 
     async def _close(self) -> None:
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(GENEROUS_S):
             await self.session.aclose(CancelReason(Cause.QUIT, "quit"))
         self._person.check()
 
@@ -438,10 +450,10 @@ class Player:
             assert texts_of(self.session) == texts_of(was)
             assert self.session.record.compactions == was.record.compactions
             # What no step has claimed is nowhere written down.
-            assert self.session.usage == opened.loaded.info.usage
-            assert was.usage == self.session.usage + person.unclaimed
-            assert self.session.queued == was.queued
-            self.session.take_queue()
+            assert self.session.record.usage == opened.loaded.info.usage
+            assert was.record.usage == self.session.record.usage + person.unclaimed
+            assert self.session.queue.texts == was.queue.texts
+            self.session.queue.take_all()
         self._person = Person(self.session, self.cards, self.figures)
         self._person.begin(person.plan, None)
         self.figures.reopened += 1
@@ -455,8 +467,8 @@ class Player:
         # A compaction that only trims has used nothing.
         made = [compaction.usage for compaction in record.compactions if compaction.usage != NOTHING_USED]
         counted += [usage for usage in made if usage is not None]
-        beside = [stored.beside for stored in record.steps if stored.beside is not None]
-        assert self.session.usage == sum([*counted, *beside, self._person.unclaimed], NOTHING_USED)
+        beside = [stored.subagent_usage for stored in record.steps if stored.subagent_usage is not None]
+        assert self.session.record.usage == sum([*counted, *beside, self._person.unclaimed], NOTHING_USED)
         if not self._line.counts_pass:
             return
         assert None not in made
@@ -483,9 +495,9 @@ class Player:
         assert sent == [result.text for part in kept for result in part.results]
 
 
-async def play(line: Line, folder: Path, course: Course) -> Figures:
-    """Play `course` in a file of its own. Raises what does not hold."""
-    player = Player(line, folder / "caesura.db", course)
+async def play(line: Line, folder: Path, conversation: RandomConversation) -> Figures:
+    """Play `conversation` in a file of its own. Raises what does not hold."""
+    player = Player(line, folder / "caesura.db", conversation)
     await player.play()
     return player.figures
 
@@ -497,7 +509,7 @@ def asked(server: Server) -> list[Request]:
 
 def texts_of(session: Session) -> list[str]:
     """The history, byte for byte."""
-    return [to_text(encode_step(step)) for step in session.history]
+    return [to_text(step) for step in session.record.plain_steps]
 
 
 def in_turns(events: list[Event]) -> list[Event]:

@@ -1,7 +1,7 @@
 """What may happen in a conversation, drawn at random: replies, faults, stops, and what lies between turns.
 
-A course is data alone. It comes from any `Random`, so that hypothesis can make a failing one smaller and a
-benchmark can name one by its seed. Nothing in it waits for ever that nobody stops.
+A conversation is data alone. It comes from any `Random`, so that hypothesis can make a failing one smaller
+and a benchmark can name one by its seed. Nothing in it waits for ever that nobody stops.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from core.events import AnswerKind
-from core.messages import FinishReason
-from tests.core.tools_played import Do
+from core.model.messages import FinishReason
+from core.operations.events import AnswerKind
 from tests.servers.script import (
     Call,
     Cut,
@@ -27,6 +26,7 @@ from tests.servers.script import (
     Stall,
     Truncate,
 )
+from tests.support.scripted_tools import Do
 
 if TYPE_CHECKING:
     from random import Random
@@ -94,7 +94,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Course:
+class RandomConversation:
     """A whole conversation. `window` is what the client believes of the model's, `real_window` how long a
     request the server takes, both in tokens; None has no end."""
 
@@ -103,11 +103,11 @@ class Course:
     turns: tuple[Plan, ...]
 
 
-def course(chance: Random) -> Course:
+def random_conversation(chance: Random) -> RandomConversation:
     window = chance.choice((None, 2_500, 4_000, 8_000))
     real_window = chance.choice((None, None, window, 3_000))
     turns = tuple(_plan(chance) for _ in range(chance.randint(1, 5)))
-    return Course(window, real_window, turns)
+    return RandomConversation(window, real_window, turns)
 
 
 def _plan(chance: Random) -> Plan:

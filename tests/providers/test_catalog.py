@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.model import ModelInfo
+from core.model.provider import ModelInfo
 from providers.catalog import describe, entry_for, provider_of, title_of
 
 ENTRY = {

@@ -14,7 +14,7 @@ import sys
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from core.messages import Usage
+from core.model.messages import Usage
 from tests.servers.registry import PROTOCOLS
 from tests.servers.script import Call, Refusal, Refuse, Script, Silence, Stall, flood
 
@@ -26,6 +26,7 @@ SLOW_S = 0.02
 SCRIPTS = {
     "hello": Script(),
     "slow": Script(text=("word ",), delay=SLOW_S, endless=True),
+    "short": Script(text=("word ",) * 8, delay=SLOW_S),
     "stall": Script(text=("word ",) * 4, fault=Stall(after=3)),
     "silent": Script(fault=Silence()),
     "flood": flood(5000),

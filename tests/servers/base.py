@@ -20,12 +20,11 @@ from tests.servers.record import Connection, Exchange, Record, Request, Seen
 from tests.servers.reply import Reply
 from tests.servers.script import ErrorEvent, Refusal, Refuse, Script, Silence
 from tests.servers.strict import complaint
+from tests.support.waiting import GENEROUS_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
-
-DEFAULT_WAIT_S = 10.0
 
 
 class Form(Enum):
@@ -129,24 +128,24 @@ class Server(ABC):
         """Open sockets whose request has not got all of its answer."""
         return sum(not exchange.is_over for exchange in self.exchanges)
 
-    def wait_for(self, condition: Callable[[], bool], timeout: float = DEFAULT_WAIT_S) -> None:
+    def wait_for(self, condition: Callable[[], bool], timeout: float = GENEROUS_S) -> None:
         """Block the calling thread until `condition` about this server holds; raises `TimeoutError`."""
         self._record.wait_for(condition, timeout)
 
-    def wait_request(self, n: int = 1, timeout: float = DEFAULT_WAIT_S) -> Exchange:
+    def wait_request(self, n: int = 1, timeout: float = GENEROUS_S) -> Exchange:
         """The nth exchange (from 1), once its request has arrived completely."""
         self.wait_for(lambda: len(self.exchanges) >= n, timeout)
         return self.exchanges[n - 1]
 
-    def wait_deltas(self, exchange: Exchange, count: int, timeout: float = DEFAULT_WAIT_S) -> None:
+    def wait_deltas(self, exchange: Exchange, count: int, timeout: float = GENEROUS_S) -> None:
         self.wait_for(lambda: exchange.deltas_sent >= count, timeout)
 
-    def wait_closed(self, exchange: Exchange, timeout: float = DEFAULT_WAIT_S) -> float:
+    def wait_closed(self, exchange: Exchange, timeout: float = GENEROUS_S) -> float:
         """The `time.monotonic()` at which the exchange's connection closed."""
         self.wait_for(lambda: exchange.closed_at is not None, timeout)
         return exchange.closed_at or 0.0
 
-    async def until(self, condition: Callable[[], bool], timeout: float = DEFAULT_WAIT_S) -> None:
+    async def until(self, condition: Callable[[], bool], timeout: float = GENEROUS_S) -> None:
         """`wait_for` for coroutines of any loop."""
         async with asyncio.timeout(timeout):
             while not condition():  # noqa: ASYNC110 (the change comes from another thread's loop)
@@ -165,8 +164,7 @@ class Server(ABC):
     async def __aexit__(self, *_: object) -> None:
         """Close everything; an error in a script's chooser or in a protocol is raised here."""
         self._listener.close()
-        for _round in range(3):
-            await asyncio.sleep(0)  # a connection that was just accepted is handed over in the next rounds
+        await self._all_handed_over()
         wires = [wire for wire in self._wires if wire.is_made]
         for wire in wires:
             wire.abort()
@@ -180,6 +178,16 @@ class Server(ABC):
         errors = [error for error in results if isinstance(error, Exception)]
         if errors:
             raise ExceptionGroup("the server failed", errors)
+
+    async def _all_handed_over(self) -> None:
+        """Wait until each connection that asyncio has accepted has its wire, which then closes it."""
+        await asyncio.sleep(0)
+        while accepting := [
+            task
+            for task in asyncio.all_tasks()
+            if getattr(task.get_coro(), "__name__", "") == "_accept_connection2"
+        ]:
+            await asyncio.wait(accepting)
 
     def _accept(self) -> Wire:
         wire = Wire(self._record, self._answer)

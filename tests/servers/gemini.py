@@ -6,11 +6,12 @@ A function call always comes whole, in one part; the stream has no end mark but 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from core.messages import FinishReason
+from msgspec.structs import replace
+
+from core.model.messages import FinishReason
 from tests.servers.base import Form, Server
 from tests.servers.frames import Frame, Json, sse
 from tests.servers.script import Refusal
@@ -18,7 +19,7 @@ from tests.servers.script import Refusal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from core.messages import Usage
+    from core.model.messages import Usage
     from tests.servers.record import Request
     from tests.servers.script import Call, Refuse, Script
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.messages import FinishReason
+from core.model.messages import FinishReason
 from tests.servers.base import Aside, Form, Server
 from tests.servers.frames import Frame, Json, ndjson
 from tests.servers.script import Refusal

@@ -11,7 +11,7 @@ from tests.servers.script import Refusal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from core.messages import Usage
+    from core.model.messages import Usage
     from tests.servers.record import Request
     from tests.servers.script import Call, Refuse, Script
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING
 
-from core.messages import FinishReason
+from core.model.messages import FinishReason
 from tests.servers.base import Form, Server
 from tests.servers.frames import Frame, Json, sse
 from tests.servers.openai import openai_error, openai_rejection

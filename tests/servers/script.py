@@ -12,7 +12,7 @@ from enum import Enum
 from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
-from core.messages import FinishReason, Usage
+from core.model.messages import FinishReason, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.cancel import Cancelled, CancelReason, CancelToken, Cause
+from tests.support.cancel_sweep import in_thread
+from tests.support.waiting import GENEROUS_S
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+T = TypeVar("T")
 
 USER = CancelReason(Cause.USER, "escape")
 QUIT = CancelReason(Cause.QUIT, "ctrl+c")
 FOREVER = 3_600
-BOUND = 10
 """Seconds after which a wait counts as a hang; never reached when all is well."""
 
 
@@ -40,11 +46,25 @@ class Block:
             await self.left.wait()
 
 
+async def begun(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """A task of this work, which has come to its first wait."""
+    task = asyncio.create_task(work)
+    await rounds()
+    return task
+
+
+def cancel(token: CancelToken, reason: CancelReason, *, by_thread: bool) -> None:
+    if by_thread:
+        in_thread(lambda: token.cancel(reason))
+    else:
+        token.cancel(reason)
+
+
 async def end_of(task: asyncio.Task[Any]) -> BaseException | None:
     """Wait for the task and return what it raised. A time limit wakes a sleeping loop, so none may pass."""
     hung = asyncio.Event()
-    limit = asyncio.get_running_loop().call_later(BOUND, hung.set)
-    await asyncio.wait([task], timeout=BOUND + 1)
+    limit = asyncio.get_running_loop().call_later(GENEROUS_S, hung.set)
+    await asyncio.wait([task], timeout=GENEROUS_S + 1)
     limit.cancel()
     assert not hung.is_set(), "it ended only when the time limit woke the loop, or not at all"
     return asyncio.CancelledError() if task.cancelled() else task.exception()

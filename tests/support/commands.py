@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 import uuid
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from core import keeper_link
 from core.cancel import Cancelled, CancelReason, CancelToken, Cause
-from core.containment import Containment, prefix_by
-from core.processes import Command, CommandEnd, RunningCommand, run_command
-from tests.e2e.zoo import MARK, READY, living
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-GENEROUS_S = 30.0
+from core.process import supervisor_client
+from core.process.command import Command, CommandEnd, RunningCommand, run_command
+from core.process.containment import Containment, prefix_by
+from tests.support.stubborn_processes import MARK, READY, living
+from tests.support.waiting import until
 
 
 class Kind(StrEnum):
@@ -51,7 +45,7 @@ class Kind(StrEnum):
 
     def install(self) -> None:
         """Have all commands of this process use this kind, for as long as it runs."""
-        keeper_link.namespace_prefix = lambda: self.prefix  # type: ignore[attr-defined, assignment]
+        supervisor_client.namespace_prefix = lambda: self.prefix  # type: ignore[attr-defined, assignment]
 
 
 @dataclass(slots=True)
@@ -98,11 +92,3 @@ class Run:
 
 def shell(script: str, containment: Containment | None = None) -> Run:
     return Run(("bash", "-c", script), containment)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait for a state; an `AssertionError` when it does not come."""
-    deadline = time.monotonic() + GENEROUS_S
-    while not condition():
-        assert time.monotonic() < deadline, "the state did not come"
-        await asyncio.sleep(0.002)

@@ -14,23 +14,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from core.access import Workspace
-from core.equipment import Equipment, NoTools
-from core.events import (
-    Answer,
-    AnswerKind,
-    Event,
-    QuestionAsked,
-    ReasoningArrived,
-    TextArrived,
-    TurnEnded,
-)
-from core.messages import (
+from core.model.messages import (
     FinishReason,
     ToolResults,
     Usage,
 )
-from core.model import (
+from core.model.provider import (
     Finished,
     ModelChoice,
     ModelInfo,
@@ -40,28 +29,40 @@ from core.model import (
     TextDelta,
     ToolCallDelta,
 )
-from core.operations import Registry
-from core.permissions import Mode, Permissions
-from core.session import Session
-from core.store import Store
+from core.operations.events import (
+    Answer,
+    AnswerKind,
+    Event,
+    QuestionAsked,
+    ReasoningArrived,
+    TextArrived,
+    TurnEnded,
+)
+from core.operations.registry import Registry
+from core.permissions.access import Workspace
+from core.permissions.policy import Mode, Permissions
+from core.session.dependencies import SessionDependencies, ToolHost
+from core.session.session import Session
+from core.storage.store import Store
 from core.tools.edits import WriteFile
 from core.tools.schema import spec_of
-from tests.core.providers import (
-    BOUND,
+from tests.support.no_tools import NoTools
+from tests.support.scripted_models import (
     MODEL,
     QUIT,
     Script,
     ScriptedProvider,
     assert_accepted,
 )
-from tests.core.tools_played import AskingTool, PlayedTool
+from tests.support.scripted_tools import AskingTool, PlayedTool
+from tests.support.waiting import GENEROUS_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from core.cancel import CancelToken
-    from core.journal import Journal, Opened
-    from core.model import Emit, ModelRequest
+    from core.model.provider import Emit, ModelRequest
+    from core.storage.journal import Journal, OpenedSession
 
 PROMPT = "ask"
 FILE, CONTENT = "made.txt", "all of it\n" * 50
@@ -143,7 +144,7 @@ class Kept:
         provider: ScriptedProvider,
         *,
         store: Store | None = None,
-        opened: Opened | None = None,
+        opened: OpenedSession | None = None,
         journal: Callable[[Journal], Journal] = lambda journal: journal,
     ) -> None:
         self.folder = folder
@@ -151,7 +152,7 @@ class Kept:
         self.store = store or Store(file_in(folder))
         self.registry = Registry()
 
-        def make_tools(_: Session) -> NoTools:
+        def make_tools(_: ToolHost) -> NoTools:
             tools = (
                 PlayedTool("read"),
                 WriteFile(),
@@ -160,7 +161,7 @@ class Kept:
             table: dict[str, Any] = {tool.name: tool for tool in tools}
             return NoTools(tuple(spec_of(tool) for tool in table.values()), table)
 
-        equipment = Equipment(
+        equipment = SessionDependencies(
             Permissions(Workspace(folder), mode=Mode.EDITS),
             make_tools,
             make_journal=lambda session_id: journal(self.store.create(session_id, str(folder), MODEL)),
@@ -175,7 +176,7 @@ class Kept:
         if isinstance(event, QuestionAsked):
             # The person is not faster than the next frame.
             loop, ask_id = asyncio.get_running_loop(), event.question.ask_id
-            loop.call_soon(loop.call_soon, self.session.answer, ask_id, Answer(AnswerKind.ONCE))
+            loop.call_soon(loop.call_soon, self.session.questions.answer, ask_id, Answer(AnswerKind.ONCE))
 
     @property
     def ended(self) -> list[TurnEnded]:
@@ -198,7 +199,7 @@ class Kept:
             self.session.resume()
         else:
             self.session.submit(prompt)
-        async with asyncio.timeout(BOUND):
+        async with asyncio.timeout(GENEROUS_S):
             await self.session.wait_idle()
         return self.ended[-1]
 

@@ -1,6 +1,7 @@
 """What another process finds in the file of a session, and what must hold of it.
 
-As a program (`python -m tests.core.lost_found`) this is the other process: it gets a file and a session on
+As a program (`python -m tests.support.long_turn_found`) this is the other process: it gets a file and a
+session on
 each line of standard input and answers with what the file holds, as one line of JSON.
 
 What it must never do: judge with the code that is judged. What a step must look like is said here anew.
@@ -19,9 +20,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from core import codec
-from core.events import Outcome
-from core.messages import (
+import msgspec
+
+from core.model.messages import (
     AssistantMessage,
     ResultStatus,
     ToolResult,
@@ -29,10 +30,12 @@ from core.messages import (
     Usage,
     UserMessage,
 )
-from core.model import TextDelta
-from core.records import NOTHING_USED, Compaction, StoredStep, TurnRecord
-from core.store import NoSuchSession, SessionInUse, Store
-from tests.core.lost import (
+from core.model.provider import TextDelta
+from core.operations.events import Outcome
+from core.storage import codec
+from core.storage.records import NOTHING_USED, Compaction, StoredStep, TurnRecord
+from core.storage.store import NoSuchSession, SessionInUse, Store
+from tests.support.long_turn import (
     CONTENT,
     FILE,
     PROMPT,
@@ -44,17 +47,17 @@ from tests.core.lost import (
     Kept,
     LongTurn,
 )
-from tests.core.providers import (
-    BOUND,
+from tests.support.scripted_models import (
     assert_in_order,
 )
-from tests.core.stored import ROOT, sound
+from tests.support.stored_sessions import ROOT, sound
+from tests.support.waiting import GENEROUS_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    from core.journal import Draft
+    from core.storage.journal import Draft
 
 
 PREFIXES = {
@@ -89,10 +92,10 @@ class Found:
         return cls(
             False,
             data["sound"],
-            tuple(map(codec.decode_stored, data["steps"])),
-            tuple(map(codec.decode_turn, data["turns"])),
-            tuple(map(codec.decode_compaction, data["compactions"])),
-            codec.decode_usage(data["usage"]),
+            codec.decode(data["steps"], tuple[StoredStep, ...]),
+            codec.decode(data["turns"], tuple[TurnRecord, ...]),
+            codec.decode(data["compactions"], tuple[Compaction, ...]),
+            codec.decode(data["usage"], Usage),
             data["counted"],
             data["in_use"],
             data["drafts"],
@@ -118,16 +121,16 @@ async def look(path: Path, session_id: str) -> dict[str, Any]:
         return {"fresh": True, "sound": sound(path)}
     finally:
         await store.aclose()
-    pieces = () if draft is None else draft.pieces
+    pieces = () if draft is None else draft.entries
     with closing(sqlite3.connect(path)) as connection:
         (drafts,) = connection.execute("SELECT count(*) FROM drafts").fetchone()
     return {
         "fresh": False,
         "sound": sound(path),
-        "steps": [codec.encode_stored(stored) for stored in loaded.steps],
-        "turns": [codec.encode_turn(turn) for turn in loaded.turns],
-        "compactions": [codec.encode_compaction(each) for each in loaded.compactions],
-        "usage": codec.encode_usage(loaded.info.usage),
+        "steps": msgspec.to_builtins(loaded.steps),
+        "turns": msgspec.to_builtins(loaded.turns),
+        "compactions": msgspec.to_builtins(loaded.compactions),
+        "usage": msgspec.to_builtins(loaded.info.usage),
         "counted": loaded.info.steps,
         "in_use": in_use,
         "drafts": drafts,
@@ -141,7 +144,7 @@ class OtherProcess:
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.core.lost_found"],
+            [sys.executable, "-m", "tests.support.long_turn_found"],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -152,7 +155,7 @@ class OtherProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.communicate(timeout=BOUND)
+        self._process.communicate(timeout=GENEROUS_S)
 
     def look(self, path: Path, session_id: str) -> Found:
         assert self._process.stdin is not None

@@ -6,6 +6,8 @@ or in the process table.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -14,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tests.conftest import KEYS
-from tests.e2e.terminal import Terminal
 from tests.servers.record import Request
 from tests.servers.script import Script
+from tests.support.terminal import Terminal
+from tests.support.waiting import GENEROUS_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,19 +28,16 @@ if TYPE_CHECKING:
     from tests.servers.record import Exchange
 
 ROOT: Final = Path(__file__).parents[2]
-_START = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tui.cli import main; sys.exit(main())"
-PROGRAM: Final = (sys.executable, "-P", "-c", _START)
+PROGRAM: Final = (sys.executable, str(ROOT / "caesura.py"))
 MODEL: Final = "openai/gpt-4o"
 API_KEY: Final = "sk-not-to-be-seen-2f71c09be3"
 
 Answers = Script | Callable[[Request], Script]
 """What a server's `script` may be."""
 
-START_S: Final = 30.0
-"""How long the model process may take to its first request on a machine that does something else too."""
 
 STOPPED: Final = re.compile(r"■ Stopped by (?P<source>[\w+]+) after (?P<after>[\d.]+ m?s): (?P<rest>.*)")
-ENDLESS: Final = Script(text=("word ",), endless=True, delay=0.02)
+ENDLESS: Final = Script(text=("word ",), endless=True, delay=0.1)
 
 SYNCHRONIZED: Final = 2026
 """The terminal mode that is on while a frame is being drawn."""
@@ -46,6 +46,37 @@ _BOX_TOP, _BOX_BOTTOM = "╭", "╰"
 _QUEUE_TOP = "──"
 """Begins the line above the queued prompts."""
 _SCROLL_BAR = " ▁▂▃▄▅▆▇█"
+
+
+def program_after(code: str) -> tuple[str, ...]:
+    """The program, in an interpreter that has run `code` first."""
+    start = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}; from caesura import main; sys.exit(main())"
+    )
+    return (sys.executable, "-P", "-c", start)
+
+
+@contextmanager
+def nonblocking_pipe() -> Iterator[tuple[int, int]]:
+    """A pipe that takes little and does not block its writer. The caller closes the end for writing."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    try:
+        # Full, so that the first write has to wait.
+        os.write(write, bytes(4096))
+        yield read, write
+    finally:
+        os.close(read)
+
+
+def read_slowly(read: int) -> bytes:
+    """Everything that was written into a `nonblocking_pipe`, in small pieces."""
+    pieces = []
+    while piece := os.read(read, 64):
+        pieces.append(piece)
+    return b"".join(pieces)[4096:]
 
 
 def environment(home: Path, **changes: str | None) -> dict[str, str | None]:
@@ -113,7 +144,7 @@ class Caesura:
 
     # Waiting for it
 
-    def wait_for(self, predicate: Callable[[list[str]], bool], *, timeout: float = START_S) -> None:
+    def wait_for(self, predicate: Callable[[list[str]], bool], *, timeout: float = GENEROUS_S) -> None:
         """Wait for a state of the screen, looking at whole frames only."""
         self.terminal.wait_for(
             lambda screen: SYNCHRONIZED not in self.terminal.modes and predicate(screen), timeout=timeout
@@ -151,7 +182,7 @@ class Caesura:
         server.script = script
         count = len(server.exchanges)
         self.terminal.type(f"{prompt}\n")
-        return server.wait_request(count + 1, timeout=START_S)
+        return server.wait_request(count + 1)
 
     def ask(self, server: Server, prompt: str, script: Answers) -> Exchange:
         """As `send`, for a reply short enough to leave the prompt on the screen: wait until it is there."""
@@ -204,7 +235,7 @@ def running(
         cwd=cwd,
     )
     with terminal:
-        terminal.wait_for(lambda screen: "idle" in screen[-1], timeout=START_S)
+        terminal.wait_for(lambda screen: "idle" in screen[-1])
         yield Caesura(terminal, home)
 
 

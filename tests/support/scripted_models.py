@@ -14,7 +14,32 @@ from typing import TYPE_CHECKING, assert_never
 import anyio
 
 from core.cancel import CancelReason, CancelToken, Cause
-from core.events import (
+from core.model.messages import (
+    AssistantMessage,
+    FinishReason,
+    Reasoning,
+    ToolResults,
+    Usage,
+    UserMessage,
+    read_arguments,
+)
+from core.model.provider import (
+    Closed,
+    Closing,
+    Emit,
+    FailureKind,
+    Finished,
+    ModelChoice,
+    ModelError,
+    ModelInfo,
+    ModelRequest,
+    Phase,
+    PhaseChanged,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+)
+from core.operations.events import (
     BackgroundEnded,
     BackOffEnded,
     BackOffStarted,
@@ -42,46 +67,22 @@ from core.events import (
     TurnStarted,
     TurnStopping,
 )
-from core.messages import (
-    AssistantMessage,
-    FinishReason,
-    Reasoning,
-    ToolResults,
-    Usage,
-    UserMessage,
-    read_arguments,
-)
-from core.model import (
-    Closed,
-    Closing,
-    Emit,
-    FailureKind,
-    Finished,
-    ModelChoice,
-    ModelError,
-    ModelInfo,
-    ModelRequest,
-    Phase,
-    PhaseChanged,
-    ReasoningDelta,
-    TextDelta,
-    ToolCallDelta,
-)
-from core.operations import Registry
-from core.session import Session
+from core.operations.registry import Registry
+from core.session.session import Session
+from tests.support.no_tools import no_tools
+from tests.support.waiting import GENEROUS_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from core.equipment import Equipment
-    from core.messages import Message
+    from core.model.messages import Message
+    from core.session.dependencies import SessionDependencies
 
 MODEL = "test/model"
 USAGE = Usage(7, 3)
 ESCAPE = CancelReason(Cause.USER, "escape")
 QUIT = CancelReason(Cause.QUIT, "ctrl+c")
 NO_KEY = ModelError(FailureKind.NO_KEY, "There is no key: set one.", detail="detail")
-BOUND = 10
 """Seconds after which a wait counts as a hang; never reached when all is well."""
 ENDLESS, SHORT = 3_600.0, 0.001
 """Seconds of grace: one never ends within a test, the other is the one that must."""
@@ -244,11 +245,11 @@ class Conversation:
         *scripts: Script,
         registry: Registry | None = None,
         provider: ScriptedProvider | None = None,
-        equipment: Equipment | None = None,
+        equipment: SessionDependencies | None = None,
     ) -> None:
         self.provider = provider or ScriptedProvider(*scripts)
         self.registry = registry or Registry()
-        self.session = Session(self.provider, self.registry, ModelChoice(MODEL), equipment)
+        self.session = Session(self.provider, self.registry, ModelChoice(MODEL), equipment or no_tools())
         self.events: list[Event] = []
         self.session.subscribe(self.events.append)
 
@@ -262,7 +263,7 @@ class Conversation:
 
     @property
     def messages(self) -> list[Message]:
-        return [message for step in self.session.history for message in step.messages]
+        return [message for step in self.session.record.plain_steps for message in step.messages]
 
     @property
     def replies(self) -> list[str]:
@@ -276,16 +277,16 @@ class Conversation:
 
     async def waiting(self) -> None:
         """Wait until the model waits in its script."""
-        async with asyncio.timeout(BOUND):
+        async with asyncio.timeout(GENEROUS_S):
             await self.provider.waiting.wait()
 
     async def idle(self) -> None:
-        async with asyncio.timeout(BOUND):
+        async with asyncio.timeout(GENEROUS_S):
             await self.session.wait_idle()
 
     async def until(self, state: Callable[[], bool]) -> None:
         """Wait for a state, one step of the event loop at a time."""
-        deadline = time.monotonic() + BOUND
+        deadline = time.monotonic() + GENEROUS_S
         while not state():
             assert time.monotonic() < deadline
             await asyncio.sleep(0)
@@ -295,12 +296,19 @@ class Conversation:
         await self.idle()
         return self.ended[-1]
 
-    async def stopped(self, text: str = "hello") -> TurnEnded:
-        """A turn that is stopped where its script waits."""
+    async def begin(self, text: str = "hello") -> None:
+        """Send a prompt, and wait until the model waits in its script."""
         self.session.submit(text)
         await self.waiting()
+
+    async def stop(self) -> None:
         assert self.session.stop(ESCAPE)
         await self.idle()
+
+    async def stopped(self, text: str = "hello") -> TurnEnded:
+        """A turn that is stopped where its script waits."""
+        await self.begin(text)
+        await self.stop()
         return self.ended[-1]
 
 

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from pydantic import BaseModel
 
-from core.access import Access, AccessKind, Workspace
-from core.dispatch import FixedTools
-from core.equipment import Equipment, NoTools
-from core.events import Shown
-from core.permissions import Mode, Permissions
+from core.engine.tool import ToolContext, ToolError, ToolOutput
+from core.engine.toolset import Toolset
+from core.operations.events import Shown
+from core.permissions.access import Access, AccessKind, Workspace
+from core.permissions.policy import Mode, Permissions
+from core.session.dependencies import SessionDependencies
 from core.tools.agent import SubAgent
-from core.tools.base import ToolContext, ToolError, ToolOutput
 from core.tools.schema import spec_of
+from tests.support.no_tools import NoTools
 
 if TYPE_CHECKING:
-    from core.session import Session
-    from core.turn import Limits
+    from core.engine.turn import Limits
+    from core.session.dependencies import ToolHost
 
 WORKSPACE = Workspace(Path("/workspace"))
 
@@ -137,19 +138,19 @@ class AskingTool(PlayedTool):
 
 def equipped(
     *tools: PlayedTool, mode: Mode = Mode.ASK, limits: Limits | None = None, agents: bool = False
-) -> Equipment:
+) -> SessionDependencies:
     """A session's equipment with these tools, and the one for sub-agents."""
 
-    def make(session: Session) -> NoTools:
+    def make(session: ToolHost) -> NoTools:
         table: dict[str, Any] = {tool.name: tool for tool in tools}
         if agents:
-            table["agent"] = SubAgent(lambda: session.surroundings)
+            table["agent"] = SubAgent(lambda: session.services)
         return NoTools(tuple(spec_of(tool) for tool in table.values()), table)
 
     permissions = Permissions(WORKSPACE, mode=mode)
     if limits is None:
-        return Equipment(permissions, make)
-    return Equipment(permissions, make, limits)
+        return SessionDependencies(permissions, make)
+    return SessionDependencies(permissions, make, limits)
 
 
-__all__ = ["WORKSPACE", "AskingTool", "Do", "FixedTools", "PlayedArguments", "PlayedTool", "equipped"]
+__all__ = ["WORKSPACE", "AskingTool", "Do", "PlayedArguments", "PlayedTool", "Toolset", "equipped"]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from core.config import load_config
-from core.config_tree import ANY_NAME, Setting, settings
+from core.config.load import load_config
+from core.config.tree import ANY_NAME, Setting, settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from core.config import Loaded
-    from core.config_tree import Key
+    from core.config.load import Loaded
+    from core.config.tree import Key
 
 FULL = """\
 # what a person wrote
@@ -151,6 +151,5 @@ def _sample(setting: Setting) -> Any:
     if isinstance(default, float):
         return default / 2
     if isinstance(default, str) and default:
-        choices = [word.strip('"') for word in setting.words.removeprefix("one of ").split(", ")]
-        return choices[-1] if setting.words.startswith("one of") else f"{default}-too"
-    return setting.example
+        return setting.kind.choices[-1] if setting.kind.choices else f"{default}-too"
+    return setting.doc.example

@@ -18,12 +18,12 @@ import sys
 import time
 from pathlib import Path
 
-from core.journal import NotSaved
-from core.messages import AssistantMessage, Step, Text, UserMessage
-from core.model import TextDelta
-from core.records import StoredStep, TurnRecord
-from core.store import NoSuchSession, Store
-from core.store_journal import StoreJournal
+from core.model.messages import AssistantMessage, Step, Text, UserMessage
+from core.model.provider import TextDelta
+from core.storage.journal import BegunTurn, DraftEntries, NotSaved
+from core.storage.records import StoredStep, TurnRecord
+from core.storage.store import NoSuchSession, Store
+from core.storage.store_journal import StoreJournal
 
 WORDS = "and so it goes on " * 40
 
@@ -35,12 +35,12 @@ def step(number: int) -> StoredStep:
 
 async def write(journal: StoreJournal, number: int) -> None:
     turn = TurnRecord(number + 1, f"prompt {number}", float(number))
-    journal.begin(turn, UserMessage(turn.prompt))
+    journal.add(BegunTurn(turn, UserMessage(turn.prompt)))
     for piece in range(3):
-        journal.draft((TextDelta(f"piece {piece} of {number}"),))
+        journal.add(DraftEntries((TextDelta(f"piece {piece} of {number}"),)))
         with contextlib.suppress(NotSaved):
             await journal.flush()
-    journal.commit(step(number))
+    journal.add(step(number))
     await journal.flush()
 
 
@@ -54,7 +54,7 @@ async def append(path: Path, session_id: str, count: int) -> None:
 
 async def hold(path: Path, session_id: str) -> None:
     journal = Store(path).create(session_id, "/w", "m")
-    journal.begin(TurnRecord(1, "p", 1.0), UserMessage("p"))
+    journal.add(BegunTurn(TurnRecord(1, "p", 1.0), UserMessage("p")))
     await journal.flush()
     print("open", flush=True)
     await asyncio.Event().wait()

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import asynccontextmanager, closing
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.events import Outcome
-from core.messages import AssistantMessage, Step, Text, Usage, UserMessage
-from core.records import StoredStep, TurnRecord
-from core.store import Store, new_id
+from msgspec.structs import replace
+
+from core.model.messages import AssistantMessage, Step, Text, Usage, UserMessage
+from core.operations.events import Outcome
+from core.storage.journal import BegunTurn, EndedTurn
+from core.storage.records import StoredStep, TurnRecord
+from core.storage.store import Store, new_id
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from core.journal import Journal
+    from core.storage.journal import Journal
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -47,9 +49,9 @@ def ended(number: int) -> TurnRecord:
 async def converse(journal: Journal, *texts: str) -> None:
     """A turn of one step for each of `texts`, saved."""
     for number, text in enumerate(texts):
-        journal.begin(turn(number + 1), UserMessage(f"prompt {number}"))
-        journal.commit(step(number, text))
-        journal.end(ended(number + 1))
+        journal.add(BegunTurn(turn(number + 1), UserMessage(f"prompt {number}")))
+        journal.add(step(number, text))
+        journal.add(EndedTurn(ended(number + 1)))
     await journal.flush()
 
 

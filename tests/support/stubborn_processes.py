@@ -1,7 +1,7 @@
 """Real process trees, each hard to end in its own way, and how to tell that one is up and that it is gone.
 
 A tree is recognised in the process table by `MARK=...` in its environment, which all of it inherits, wherever
-it has moved itself; namespaced ones are visible from outside as well. Every animal prints `READY` once it is
+it has moved itself; namespaced ones are visible from outside as well. Every tree prints `READY` once it is
 what its name says; those that clean up print `CLEANED`.
 """
 
@@ -12,13 +12,16 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-MARK = "CAESURA_TEST_ANIMAL"
+MARK = "CAESURA_TEST_TREE"
+PAUSE = "CAESURA_TEST_PAUSE_S"
+"""How long those that fork or write without end pause each time, in seconds. Set it for a tree that lives
+long: without it some take a whole processor."""
 READY = "READY"
 CLEANED = "CLEANED"
 
 
 @dataclass(frozen=True, slots=True)
-class Animal:
+class StubbornTree:
     """`argv` starts it. `processes` is how many it has at least. `dawdles`: only force ends it soon."""
 
     name: str
@@ -31,13 +34,13 @@ class Animal:
         return {**os.environ, MARK: mark}
 
 
-def _shell(name: str, script: str, processes: int, *, dawdles: bool = False) -> Animal:
-    return Animal(name, ("bash", "-c", script), processes, dawdles=dawdles)
+def _shell(name: str, script: str, processes: int, *, dawdles: bool = False) -> StubbornTree:
+    return StubbornTree(name, ("bash", "-c", script), processes, dawdles=dawdles)
 
 
-def _python(name: str, script: str, processes: int = 1, *, cleans: bool = False) -> Animal:
+def _python(name: str, script: str, processes: int = 1, *, cleans: bool = False) -> StubbornTree:
     heading = "import os, signal, subprocess, sys, time\nfrom signal import *\n"
-    return Animal(name, (sys.executable, "-I", "-S", "-c", heading + script), processes, cleans=cleans)
+    return StubbornTree(name, (sys.executable, "-I", "-S", "-c", heading + script), processes, cleans=cleans)
 
 
 _REFORKING = """
@@ -51,7 +54,7 @@ if os.fork() == 0:
         if ready:
             os.write(1, b"READY")
         ready = False
-        time.sleep(0.002)
+        time.sleep(float(os.environ.get("CAESURA_TEST_PAUSE_S", "0.002")))
 time.sleep(300)
 """
 
@@ -76,7 +79,9 @@ print("CLEANED", flush=True)
 sys.exit(7)
 """
 
-ZOO = (
+_ENDLESS = f"while :; do sleep ${{{PAUSE}:-0.01}}; done"
+
+STUBBORN_TREES = (
     _shell("sleep", "echo READY; exec sleep 300", 1),
     _shell("background child", "sleep 300 & echo READY; wait", 2),
     _shell("ignores TERM", "trap '' TERM; sleep 300 & sleep 300 & echo READY; wait; sleep 300", 3),
@@ -87,7 +92,7 @@ ZOO = (
     ),
     _python("re-forking daemon", _REFORKING, 2),
     _shell("stopped", "sleep 300 & kill -STOP $!; echo READY; wait", 2),
-    _shell("yes", "echo READY; exec yes", 1),
+    _shell("yes", f"echo READY; [ ${PAUSE} ] || exec yes; while echo y; do sleep ${PAUSE}; done", 1),
     _shell("full pipe", "echo READY; yes | sleep 300", 2),
     _shell("opens /dev/tty", "cat; read -r line </dev/tty || echo READY; sleep 300", 1),
     _python(
@@ -103,11 +108,20 @@ ZOO = (
     _python("cleans up", _TIDY, cleans=True),
     _python("waits for TERM", _WAITING, cleans=True),
     _shell(
-        "becomes another program", "trap 'exec sleep 300' TERM; echo READY; while :; do sleep 0.01; done", 1
+        "becomes another program",
+        f"trap 'exec sleep 300' TERM; echo READY; {_ENDLESS}",
+        1,
     ),
-    _shell("forks in a loop", "echo READY; while :; do /bin/true; done", 1),
+    _shell(
+        "forks in a loop", f"echo READY; while :; do /bin/true; [ ! ${PAUSE} ] || sleep ${PAUSE}; done", 1
+    ),
     _shell("survives its children", "echo READY; while :; do sleep 300 || true; done", 2),
-    _shell("dawdles", "trap 'echo no' TERM; echo READY; while :; do sleep 0.01; done", 1, dawdles=True),
+    _shell(
+        "dawdles",
+        f"trap 'echo no' TERM; echo READY; {_ENDLESS}",
+        1,
+        dawdles=True,
+    ),
 )
 
 

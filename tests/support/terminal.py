@@ -15,6 +15,7 @@ import dataclasses
 import fcntl
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -25,18 +26,18 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from tests.e2e.emulator import Emulator
-from tests.e2e.encoding import encode_key
-from tests.e2e.processes import marked
+from tests.support.emulator import Emulator
+from tests.support.key_encoding import encode_key
+from tests.support.live_processes import marked
+from tests.support.waiting import GENEROUS_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
-GENEROUS: Final = 20.0
-"""Seconds. How long a test waits for a state before it is called wrong; never a measure of anything."""
 _MARK: Final = "CAESURA_TEST_TERMINAL"
+_FRAME_END: Final = re.compile(rb"(?<=\x1b\[\?2026l)")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,18 +46,6 @@ class Arrival:
 
     at: float
     data: bytes
-
-
-def wait_until(
-    predicate: Callable[[], bool], *, what: str, timeout: float = GENEROUS, step: float = 0.005
-) -> None:
-    """Wait for a state that nothing announces. Raises AssertionError naming `what` after `timeout`
-    seconds."""
-    deadline = time.monotonic() + timeout
-    while not predicate():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"after {timeout:g} s still not: {what}")
-        time.sleep(step)
 
 
 class Terminal:
@@ -92,6 +81,8 @@ class Terminal:
         self._emulator = Emulator(columns, lines, kitty=kitty, draw=emulate, answer=self._answer)
         self._emulator.background = background
         self._changed = threading.Condition()
+        self._watched: Callable[[], bool] | None = None
+        self._result: bool | Exception = False
         self._master, self._slave = pty.openpty()
         self._set_size(columns, lines)
         self._attributes = termios.tcgetattr(self._slave)
@@ -239,7 +230,7 @@ class Terminal:
         """The window titles that were set, in order."""
         return self._emulator.titles
 
-    def wait_for(self, wanted: str | Callable[[list[str]], bool], *, timeout: float = GENEROUS) -> float:
+    def wait_for(self, wanted: str | Callable[[list[str]], bool], *, timeout: float = GENEROUS_S) -> float:
         """Wait until a text or a state is on the screen; returns when that was noticed.
 
         A predicate gets the lines of the screen. Raises AssertionError with the screen when it does not come.
@@ -254,7 +245,7 @@ class Terminal:
             lambda: predicate(list(self._emulator.screen.display)), "the state asked for", timeout
         )
 
-    def wait_for_output(self, wanted: bytes, *, after: int = 0, timeout: float = GENEROUS) -> float:
+    def wait_for_output(self, wanted: bytes, *, after: int = 0, timeout: float = GENEROUS_S) -> float:
         """Wait until the output from arrival number `after` on contains `wanted`; returns when it arrived.
 
         Needs no emulation; looks at each arrival once.
@@ -275,7 +266,7 @@ class Terminal:
         self._wait(arrived, repr(wanted), timeout)
         return at
 
-    def wait_exit(self, *, timeout: float = GENEROUS) -> int:
+    def wait_exit(self, *, timeout: float = GENEROUS_S) -> int:
         """Wait until the program has ended; its exit code, negative for a signal."""
         self._wait(lambda: self.exit_code is not None, "the end of the program", timeout)
         assert self.exit_code is not None
@@ -306,11 +297,28 @@ class Terminal:
 
     def _wait(self, state: Callable[[], bool], what: str, timeout: float) -> float:
         with self._changed:
-            if not self._changed.wait_for(state, timeout):
+            self._watched, self._result = state, False
+            self._look()
+            reached = self._changed.wait_for(lambda: self._result, timeout)
+            self._watched = None
+            if isinstance(reached, Exception):
+                raise reached
+            if not reached:
                 shown = "\n".join(f"|{line}|" for line in self._emulator.screen.display)
                 ended = "" if self.exit_code is None else f" (the program ended with {self.exit_code})"
                 raise AssertionError(f"after {timeout:g} s still not: {what}{ended}\n{shown}")
             return time.monotonic()
+
+    def _look(self) -> None:
+        """See whether the state that is waited for is reached. The threads look themselves, at the end of
+        each frame: on a loaded machine, who waits would come too late for each of them."""
+        if self._watched is not None and not self._result:
+            try:
+                self._result = self._watched()
+            except Exception as error:  # noqa: BLE001 - raised to the one that waits
+                self._result = error
+        if self._result:
+            self._changed.notify_all()
 
     def _drain(self) -> None:
         """Wait until the reader has seen everything that was written: a reader that is idle twice in a
@@ -334,8 +342,9 @@ class Terminal:
                 except OSError:
                     return
                 self.raw.append(Arrival(time.monotonic(), data))
-                self._emulator.feed(data)
-                self._changed.notify_all()
+                for piece in _FRAME_END.split(data):
+                    self._emulator.feed(piece)
+                    self._look()
 
     def _reap(self) -> None:
         _, status = os.waitpid(self.pid, 0)
@@ -343,7 +352,7 @@ class Terminal:
         with self._changed:
             self.exited_at = at
             self.exit_code = os.waitstatus_to_exitcode(status)
-            self._changed.notify_all()
+            self._look()
 
     def _answer(self, text: str) -> None:
         os.write(self._master, text.encode())

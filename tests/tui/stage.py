@@ -12,16 +12,16 @@ import json
 import sys
 import time
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import anyio
+from msgspec.structs import replace
 from textual import events
 from textual.selection import SELECT_ALL
 
-from core.events import Shown, ShownKind
-from core.messages import FinishReason, Usage
-from core.model import (
+from core.model.messages import FinishReason, Usage
+from core.model.provider import (
     Closed,
     Closing,
     Delta,
@@ -34,31 +34,31 @@ from core.model import (
     TextDelta,
     ToolCallDelta,
 )
-from core.operations import Registry
-from core.session import Session
-from tests.core.tools_played import AskingTool, PlayedArguments, PlayedTool, equipped
-from tui import theme
-from tui.app import CaesuraApp
-from tui.driver import Interrupted
-from tui.widgets.status_line import StatusLine
+from core.operations.events import Shown, ShownKind, Status
+from core.operations.registry import Registry
+from core.session.session import Session
+from tests.support.played_app import AppStage
+from tests.support.scripted_tools import AskingTool, PlayedArguments, PlayedTool, equipped
+from tests.support.waiting import GENEROUS_S
+from tui.app.app import CaesuraApp
+from tui.composer.completion import Completion
+from tui.keys.stop_keys import KEY_REPEAT_S
+from tui.terminal.driver import Interrupted
+from tui.theme import choose as theme
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 
-    from textual.pilot import Pilot
-
     from core.cancel import CancelReason, CancelToken
-    from core.events import Status
-    from core.model import Emit, ModelRequest
-    from core.tools.base import ToolContext, Workspace
-    from tui.interrupt import InterruptKey
-    from tui.widgets.pane import Pane
+    from core.engine.tool import ToolContext, Workspace
+    from core.model.provider import Emit, ModelRequest
+    from tui.pane.pane import Pane
+    from tui.terminal.interrupt import InterruptKey
 
 MODEL = "openai/demo"
 WINDOW = 128_000
 CLOSED_AFTER_S = 0.00123
 ELAPSED_S = 3.45
-BOUND_S = 30
 """Seconds after which a wait counts as a hang; never reached when all is well."""
 
 
@@ -122,7 +122,7 @@ class HandPlayedModel:
 
     async def asked(self) -> None:
         """Wait for the next request."""
-        async with asyncio.timeout(BOUND_S):
+        async with asyncio.timeout(GENEROUS_S):
             await self._asked.wait()
         self._asked.clear()
 
@@ -221,7 +221,7 @@ class EditTool(AskingTool):
         return PREVIEW
 
 
-class Stage:
+class Stage(AppStage[CaesuraApp]):
     """The application and its model, and what can be read on the screen.
 
     The clock of the application stands: a running turn is `ELAPSED_S` old, and else `now` moves by hand;
@@ -233,8 +233,9 @@ class Stage:
         self.registry = Registry()
         self.now = time.monotonic()
         self.later = 0.0
-        self.app = CaesuraApp(self._make_session, theme_name=theme_name, keymap=keys, clock=self._clock)
-        self.pilot: Pilot[int]
+        super().__init__(
+            CaesuraApp(self._make_session, theme_name=theme_name, keymap=keys, clock=self._clock)
+        )
         self.session: Session
 
     def _make_session(self) -> Session:
@@ -268,7 +269,7 @@ class Stage:
 
     @property
     def status(self) -> str:
-        row = self.app.query_one(StatusLine).render_line(0).text
+        row = self.pane.widgets.status_line.render_line(0).text
         return " ".join(row.split())
 
     @property
@@ -280,7 +281,7 @@ class Stage:
     @property
     def question(self) -> str:
         """The question as it stands on the screen."""
-        approval = self.pane.approval
+        approval = self.pane.dialogs.approval
         return "\n".join(
             approval.render_line(row).text.rstrip() for row in range(approval.content_size.height)
         )
@@ -316,11 +317,11 @@ class Stage:
     def same_age(self) -> None:
         """Have everything that is alive begin with its turn, whenever that really was."""
         for operation in self.registry._live.values():
-            began = operation.opened_at
+            began = operation.view().opened_at
             since = self.session.started_at or began
             operation._view = replace(operation._view, opened_at=since)
-            if operation._deadline is not None:
-                operation._deadline.at = since + round(operation._deadline.at - began)
+            if operation.deadline_at is not None:
+                operation.deadline_at = since + round(operation.deadline_at - began)
 
     def say_of(self, call_id: str, lines: Iterable[str]) -> None:
         """Have a call that is running say something."""
@@ -331,14 +332,12 @@ class Stage:
     async def open_question(self, *, aged: bool = True) -> None:
         """A call that asks; `aged` long enough to be answered."""
         await self.ask_for(("edit", "edit_file", {"say": "core/cancel.py"}))
-        await self.until(lambda: self.pane.approval.question is not None and self.pane.approval.display)
+        await self.until(
+            lambda: self.pane.dialogs.approval.question is not None and self.pane.dialogs.approval.display
+        )
         await self.pilot.pause()
         if aged:
             self.later += 1
-
-    async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
-        await self.pilot.pause()
 
     async def type_at_once(self, text: str) -> None:
         """Letters, and `\\t` and `\\n`, that all came in one read of the terminal."""
@@ -356,6 +355,20 @@ class Stage:
         await self.send(text)
         await self.model.asked()
 
+    def let_go(self) -> None:
+        """Have the next Ctrl+S be a press of its own, and not the repeat of a key that is held down."""
+        self.pane.queue_actions._pressed_at -= KEY_REPEAT_S
+
+    async def say(self, text: str) -> None:
+        """Have the model say `text`, and wait until it is on the screen."""
+        self.model.say(text)
+        await self.until_said(text)
+
+    async def finish(self) -> None:
+        """Let the turn come to its end."""
+        self.model.finish()
+        await self.until(lambda: self.does(Status.IDLE))
+
     async def press_at_once(self, key: InterruptKey) -> bool:
         """Press a stop key as the driver does: in a thread of its own, and the loop is told afterwards."""
         press = await asyncio.to_thread(self.app.interrupt_gate.press, key)
@@ -363,12 +376,6 @@ class Stage:
             self.app.post_message(Interrupted(press))
             await self.pilot.pause()
         return press is not None
-
-    async def until(self, condition: Callable[[], object]) -> None:
-        """Wait for a state."""
-        async with asyncio.timeout(BOUND_S):
-            while not condition():
-                await self.pilot.pause()
 
     async def until_said(self, words: str, *, times: int = 1) -> None:
         """Wait until the transcript says `words`, so many times."""
@@ -385,7 +392,8 @@ async def staged(
     """The application in a terminal of this size, at its first frame; `keys` is the person's own key map."""
     stage = Stage(theme_name=theme_name, keys=keys)
     with _eager_tasks():
-        async with stage.app.run_test(size=size) as stage.pilot:
+        async with stage.running(size):
+            await stage.until(lambda: isinstance(stage.pane.prompt.completer, Completion))
             await stage.pilot.pause()
             yield stage
 

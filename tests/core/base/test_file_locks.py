@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.file_locks import FileLock, LockHeld, is_held
+from core.base.file_locks import FileLock, LockHeld, is_held
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 @pytest.mark.promise("H8")
-def test_a_lock_is_told_with_its_holder(tmp_path: Path) -> None:
+def test_an_error_names_the_holder_of_the_lock(tmp_path: Path) -> None:
     path = tmp_path / "x.lock"
     lock = FileLock.take(path)
     assert is_held(path)
@@ -32,7 +32,7 @@ def test_a_lock_is_told_with_its_holder(tmp_path: Path) -> None:
 
 
 @pytest.mark.promise("H8")
-def test_a_file_that_its_holder_has_removed_is_nobodys_lock(
+def test_a_file_that_its_holder_has_removed_is_no_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between opening the file and locking it the holder goes, with the file, and somebody else comes."""

@@ -9,14 +9,24 @@ import anyio
 import pytest
 
 from core.cancel import Cancelled, CancelToken, shielded
-from tests.core.blocks import BOUND, FOREVER, QUIT, USER, block, cancelled_with, end_of, rounds
-from tests.core.sweep import in_thread
+from tests.support.bound_tasks import (
+    FOREVER,
+    QUIT,
+    USER,
+    begun,
+    block,
+    cancel,
+    cancelled_with,
+    end_of,
+    rounds,
+)
+from tests.support.cancel_sweep import in_thread
+from tests.support.waiting import GENEROUS_S
 
 
 @pytest.mark.promise("T4")
 @pytest.mark.parametrize("by_thread", [False, True])
-async def test_code_that_swallows_cannot_go_on(by_thread: bool) -> None:
-    turn = CancelToken("turn")
+async def test_code_that_swallows_cannot_go_on(turn: CancelToken, by_thread: bool) -> None:
     swallowed = 0
     finished = False
 
@@ -34,13 +44,9 @@ async def test_code_that_swallows_cannot_go_on(by_thread: bool) -> None:
         with turn.bind():
             await library()
 
-    task = asyncio.create_task(work())
-    await rounds()
-    if by_thread:
-        in_thread(lambda: turn.cancel(USER))
-    else:
-        turn.cancel(USER)
-    with anyio.fail_after(BOUND), pytest.raises(Cancelled):
+    task = await begun(work())
+    cancel(turn, USER, by_thread=by_thread)
+    with anyio.fail_after(GENEROUS_S), pytest.raises(Cancelled):
         await task
     assert swallowed == 20
     assert not finished
@@ -48,8 +54,7 @@ async def test_code_that_swallows_cannot_go_on(by_thread: bool) -> None:
 
 
 @pytest.mark.promise("T4", "T5")
-async def test_a_block_may_cancel_itself_and_ends_at_its_next_await() -> None:
-    turn = CancelToken("turn")
+async def test_a_block_may_cancel_itself_and_ends_at_its_next_await(turn: CancelToken) -> None:
     log: list[str] = []
 
     async def work() -> None:
@@ -65,8 +70,7 @@ async def test_a_block_may_cancel_itself_and_ends_at_its_next_await() -> None:
 
 
 @pytest.mark.promise("T4")
-async def test_a_cancel_within_the_loop_leaves_not_one_more_step() -> None:
-    turn = CancelToken("turn")
+async def test_a_cancel_within_the_loop_leaves_not_one_more_step(turn: CancelToken) -> None:
     steps = 0
 
     async def work() -> None:
@@ -76,8 +80,7 @@ async def test_a_cancel_within_the_loop_leaves_not_one_more_step() -> None:
                 await asyncio.sleep(0)
                 steps += 1
 
-    task = asyncio.create_task(work())
-    await rounds()
+    task = await begun(work())
     before = steps
     turn.cancel(USER)
     assert isinstance(await end_of(task), Cancelled)
@@ -85,8 +88,7 @@ async def test_a_cancel_within_the_loop_leaves_not_one_more_step() -> None:
 
 
 @pytest.mark.promise("T4", "T8")
-async def test_a_block_that_ends_by_itself_in_the_same_tick_has_ended_by_itself() -> None:
-    turn = CancelToken("turn")
+async def test_a_block_that_ends_by_itself_in_the_same_tick_has_ended_by_itself(turn: CancelToken) -> None:
     ready = asyncio.get_running_loop().create_future()
 
     async def work() -> str:
@@ -95,8 +97,7 @@ async def test_a_block_that_ends_by_itself_in_the_same_tick_has_ended_by_itself(
         await asyncio.sleep(0)  # what comes after the block is not the token's any more
         return result
 
-    task = asyncio.create_task(work())
-    await rounds()
+    task = await begun(work())
     ready.set_result("done")
     turn.cancel(USER)
     assert await task == "done"
@@ -104,8 +105,7 @@ async def test_a_block_that_ends_by_itself_in_the_same_tick_has_ended_by_itself(
 
 
 @pytest.mark.promise("T4")
-async def test_one_token_bound_in_several_tasks_and_twice_in_one() -> None:
-    turn = CancelToken("turn")
+async def test_one_token_bound_in_several_tasks_and_twice_in_one(turn: CancelToken) -> None:
     blocks = [await block(turn), await block(turn, turn), await block(turn)]
     blocks[0].left.set()
     assert await end_of(blocks[0].task) is None
@@ -114,8 +114,7 @@ async def test_one_token_bound_in_several_tasks_and_twice_in_one() -> None:
 
 
 @pytest.mark.promise("T1", "T4")
-async def test_blocks_of_two_loops_in_two_threads() -> None:
-    turn = CancelToken("turn")
+async def test_blocks_of_two_loops_in_two_threads(turn: CancelToken) -> None:
     here, inside = await block(turn), threading.Event()
     there: list[object] = []
 
@@ -126,10 +125,10 @@ async def test_blocks_of_two_loops_in_two_threads() -> None:
 
     thread = threading.Thread(target=asyncio.run, args=(other_loop(),))
     thread.start()
-    assert inside.wait(BOUND)
+    assert inside.wait(GENEROUS_S)
     turn.cancel(USER)
     assert await cancelled_with(here) is USER
-    thread.join(BOUND)
+    thread.join(GENEROUS_S)
     assert there == [USER]
 
 
@@ -139,9 +138,9 @@ NESTED = ["parent outside", "child outside"]
 @pytest.mark.promise("T1", "T4")
 @pytest.mark.parametrize("order", NESTED)
 @pytest.mark.parametrize("by_thread", [False, True])
-async def test_nothing_awaits_between_two_blocks_that_one_cancel_ends(order: str, by_thread: bool) -> None:
-    turn = CancelToken("turn")
-    call = turn.child("call")
+async def test_nothing_awaits_between_two_blocks_that_one_cancel_ends(
+    turn: CancelToken, call: CancelToken, order: str, by_thread: bool
+) -> None:
     outer, inner = (turn, call) if order == NESTED[0] else (call, turn)
     log: list[object] = []
 
@@ -158,21 +157,15 @@ async def test_nothing_awaits_between_two_blocks_that_one_cancel_ends(order: str
                 log.append("went on")
         log.append("after")
 
-    task = asyncio.create_task(work())
-    await rounds()
-    if by_thread:
-        in_thread(lambda: turn.cancel(USER))
-    else:
-        turn.cancel(USER)
+    task = await begun(work())
+    cancel(turn, USER, by_thread=by_thread)
     assert isinstance(await end_of(task), Cancelled)
     assert log == ["between"]
     assert task.cancelling() == 0
 
 
 @pytest.mark.promise("T1", "T4")
-async def test_a_stopped_call_ends_alone_and_its_turn_goes_on() -> None:
-    turn = CancelToken("turn")
-    call = turn.child("call")
+async def test_a_stopped_call_ends_alone_and_its_turn_goes_on(turn: CancelToken, call: CancelToken) -> None:
     with turn.bind():
         asyncio.get_running_loop().call_soon(call.cancel, USER)
         with pytest.raises(Cancelled) as caught, call.bind():
@@ -183,15 +176,14 @@ async def test_a_stopped_call_ends_alone_and_its_turn_goes_on() -> None:
 
 
 @pytest.mark.promise("T4")
-async def test_a_task_group_in_a_block_ends_with_it() -> None:
-    turn = CancelToken("turn")
+async def test_a_task_group_in_a_block_ends_with_it(turn: CancelToken) -> None:
     cleaned: list[str] = []
 
     async def member(name: str) -> None:
         try:
             await asyncio.sleep(FOREVER)
         finally:
-            with shielded(BOUND):
+            with shielded(GENEROUS_S):
                 await rounds()
                 cleaned.append(name)
 
@@ -202,8 +194,7 @@ async def test_a_task_group_in_a_block_ends_with_it() -> None:
                 group.start_soon(member, "b")
                 await member("host")
 
-    task = asyncio.create_task(work())
-    await rounds()
+    task = await begun(work())
     in_thread(lambda: turn.cancel(USER))
     assert isinstance(await end_of(task), Cancelled)
     assert sorted(cleaned) == ["a", "b", "host"]
@@ -211,9 +202,7 @@ async def test_a_task_group_in_a_block_ends_with_it() -> None:
 
 
 @pytest.mark.promise("T4")
-async def test_an_error_of_the_work_is_not_hidden_by_the_cancel() -> None:
-    turn = CancelToken("turn")
-
+async def test_an_error_of_the_work_is_not_hidden_by_the_cancel(turn: CancelToken) -> None:
     async def broken() -> None:
         try:
             await asyncio.sleep(FOREVER)
@@ -225,8 +214,7 @@ async def test_an_error_of_the_work_is_not_hidden_by_the_cancel() -> None:
             async with anyio.create_task_group() as group:
                 group.start_soon(broken)
 
-    task = asyncio.create_task(work())
-    await rounds()
+    task = await begun(work())
     turn.cancel(USER)
     with pytest.raises(ExceptionGroup) as caught:
         await task
@@ -236,9 +224,9 @@ async def test_an_error_of_the_work_is_not_hidden_by_the_cancel() -> None:
 @pytest.mark.promise("T5")
 @pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize("order", ["outer", "outer, token", "token, outer", "token, turn, outer"])
-async def test_an_outer_cancel_passes_through_and_is_not_relabelled(order: str, nested: bool) -> None:
-    turn = CancelToken("turn")
-    call = turn.child("call")
+async def test_an_outer_cancel_passes_through_and_is_not_relabelled(
+    turn: CancelToken, call: CancelToken, order: str, nested: bool
+) -> None:
     started = await (block(turn, call) if nested else block(call))
     for who in order.split(", "):
         if who == "outer":
@@ -250,8 +238,9 @@ async def test_an_outer_cancel_passes_through_and_is_not_relabelled(order: str, 
 
 
 @pytest.mark.promise("T5")
-async def test_a_token_cancelled_during_an_outer_cancels_clean_up_does_not_relabel_it() -> None:
-    turn = CancelToken("turn")
+async def test_a_token_cancelled_during_an_outer_cancels_clean_up_does_not_relabel_it(
+    turn: CancelToken,
+) -> None:
     cleaned = False
 
     async def work() -> None:
@@ -261,21 +250,19 @@ async def test_a_token_cancelled_during_an_outer_cancels_clean_up_does_not_relab
                 await asyncio.sleep(FOREVER)
             finally:
                 turn.cancel(USER)
-                with shielded(BOUND):
+                with shielded(GENEROUS_S):
                     await rounds()
                     cleaned = True
                 await asyncio.sleep(0)
 
-    task = asyncio.create_task(work())
-    await rounds()
+    task = await begun(work())
     task.cancel()
     assert isinstance(await end_of(task), asyncio.CancelledError)
     assert cleaned
 
 
 @pytest.mark.promise("T5")
-async def test_a_time_out_inside_a_block_stays_a_time_out() -> None:
-    turn = CancelToken("turn")
+async def test_a_time_out_inside_a_block_stays_a_time_out(turn: CancelToken) -> None:
     with turn.bind():
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0):
@@ -287,8 +274,7 @@ async def test_a_time_out_inside_a_block_stays_a_time_out() -> None:
 
 
 @pytest.mark.promise("T5")
-async def test_an_outer_scope_is_not_taken_for_the_token() -> None:
-    turn = CancelToken("turn")
+async def test_an_outer_scope_is_not_taken_for_the_token(turn: CancelToken) -> None:
     with anyio.CancelScope() as application:
         with turn.bind():
             application.cancel()
@@ -307,9 +293,9 @@ async def test_a_clean_up_has_a_bound(bound: float) -> None:
 
 @pytest.mark.promise("T4", "T7")
 @pytest.mark.parametrize("by_thread", [False, True])
-async def test_a_shielded_clean_up_finishes_in_a_cancelled_block(by_thread: bool) -> None:
-    turn = CancelToken("turn")
-    call = turn.child("call")
+async def test_a_shielded_clean_up_finishes_in_a_cancelled_block(
+    turn: CancelToken, call: CancelToken, by_thread: bool
+) -> None:
     log: list[str] = []
 
     async def work() -> None:
@@ -317,21 +303,16 @@ async def test_a_shielded_clean_up_finishes_in_a_cancelled_block(by_thread: bool
             try:
                 await asyncio.sleep(FOREVER)
             finally:
-                with shielded(BOUND) as scope:
+                with shielded(GENEROUS_S) as scope:
                     await rounds()
                     log.append("cleaned")
                 assert not scope.cancelled_caught
                 await asyncio.sleep(0)
                 log.append("went on after the clean-up")
 
-    task = asyncio.create_task(work())
-    await rounds()
-    if by_thread:
-        in_thread(lambda: call.cancel(USER))
-        in_thread(lambda: turn.cancel(QUIT))
-    else:
-        call.cancel(USER)
-        turn.cancel(QUIT)
+    task = await begun(work())
+    cancel(call, USER, by_thread=by_thread)
+    cancel(turn, QUIT, by_thread=by_thread)
     error = await end_of(task)
     assert isinstance(error, Cancelled)
     assert error.reason is QUIT
@@ -340,8 +321,7 @@ async def test_a_shielded_clean_up_finishes_in_a_cancelled_block(by_thread: bool
 
 
 @pytest.mark.promise("T7")
-async def test_a_clean_up_that_hangs_or_swallows_is_left_when_its_time_is_over() -> None:
-    turn = CancelToken("turn")
+async def test_a_clean_up_that_hangs_or_swallows_is_left_when_its_time_is_over(turn: CancelToken) -> None:
     log: list[object] = []
     never = asyncio.Event()
 
@@ -357,8 +337,7 @@ async def test_a_clean_up_that_hangs_or_swallows_is_left_when_its_time_is_over()
                         await never.wait()
                 log.append(scope.cancelled_caught)
 
-    task = asyncio.create_task(work())
-    await rounds()
+    task = await begun(work())
     turn.cancel(USER)
     try:
         assert isinstance(await end_of(task), Cancelled)

@@ -11,8 +11,9 @@ import anyio
 import pytest
 
 from core.cancel import Cancelled, CancelReason, CancelToken, shielded
-from tests.core.blocks import BOUND, FOREVER, QUIT, USER, rounds
-from tests.core.sweep import Ended, Moment, Point, Trial, in_thread, stop_at, sweep
+from tests.support.bound_tasks import FOREVER, QUIT, USER, rounds
+from tests.support.cancel_sweep import Ended, Moment, Point, Trial, in_thread, stop_at, sweep
+from tests.support.waiting import GENEROUS_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -58,7 +59,7 @@ class Turn:
                 async with self.cleaned_up("call"):
                     await self.note("call: library", self.library())
                     await self.note("call: task", asyncio.create_task(rounds(2)))
-                    async with asyncio.timeout(BOUND):
+                    async with asyncio.timeout(GENEROUS_S):
                         await self.note("call: with a time-out", self.woken())
         except Cancelled as stopped:
             self.call_stopped = stopped.reason
@@ -104,7 +105,7 @@ class Turn:
         try:
             yield
         finally:
-            with shielded(BOUND):
+            with shielded(GENEROUS_S):
                 try:
                     await rounds(2)
                 except asyncio.CancelledError:
@@ -122,7 +123,7 @@ WORK |= {"group: host", "group: a", "group: b"}
 
 
 @dataclass
-class Watch:
+class AttemptMonitor:
     """One visit of the sweep: the turn, how it is stopped, and how it stood at that moment."""
 
     how: Callable[[CancelToken, asyncio.Task[Any]], None]
@@ -211,7 +212,7 @@ class Watch:
         self.nothing_is_left(ended)
 
 
-def visits(watch: Callable[[], Watch], check: Callable[[Watch, Ended], None]) -> int:
+def visits(watch: Callable[[], AttemptMonitor], check: Callable[[AttemptMonitor, Ended], None]) -> int:
     def trial() -> Trial:
         current = watch()
         return Trial(current.turn.run, current.stop, lambda ended: check(current, ended))
@@ -230,17 +231,17 @@ def by_thread(token: CancelToken) -> None:
 @pytest.mark.promise("T1", "T3", "T4", "T7")
 @pytest.mark.parametrize("by", [by_loop, by_thread])
 def test_the_turn_is_stopped_at_every_await(by: Callable[[CancelToken], None]) -> None:
-    assert visits(lambda: Watch(lambda token, _: by(token)), Watch.check_token) >= 40
+    assert visits(lambda: AttemptMonitor(lambda token, _: by(token)), AttemptMonitor.check_token) >= 40
 
 
 @pytest.mark.promise("T1", "T3", "T4", "T7")
 @pytest.mark.parametrize("by", [by_loop, by_thread])
 def test_the_call_is_stopped_at_every_await(by: Callable[[CancelToken], None]) -> None:
-    def watch() -> Watch:
+    def watch() -> AttemptMonitor:
         turn = Turn()
-        return Watch(lambda *_: by(turn.call), turn)
+        return AttemptMonitor(lambda *_: by(turn.call), turn)
 
-    assert visits(watch, Watch.check_call) >= 40
+    assert visits(watch, AttemptMonitor.check_call) >= 40
 
 
 @pytest.mark.promise("T5")
@@ -248,7 +249,7 @@ def test_the_task_is_cancelled_from_outside_at_every_await() -> None:
     def cancel(_: CancelToken, task: asyncio.Task[Any]) -> None:
         task.cancel()
 
-    assert visits(lambda: Watch(cancel), Watch.check_outer) >= 40
+    assert visits(lambda: AttemptMonitor(cancel), AttemptMonitor.check_outer) >= 40
 
 
 @pytest.mark.promise("T4", "T5")
@@ -262,42 +263,10 @@ def test_both_at_once_at_every_await(by: Callable[[CancelToken], None], token_fi
         if not token_first:
             by(token)
 
-    assert visits(lambda: Watch(cancel), Watch.check_both) >= 40
+    assert visits(lambda: AttemptMonitor(cancel), AttemptMonitor.check_both) >= 40
 
 
 # ---- the sweep itself
-
-
-def test_a_sweep_visits_each_await_of_each_task_twice_and_then_the_end() -> None:
-    ends: list[Ended] = []
-
-    async def work() -> str:
-        task = asyncio.create_task(rounds(2))
-        await asyncio.sleep(0)
-        await task
-        return "value"
-
-    assert sweep(lambda: Trial(work, lambda _: None, ends.append)) == 8
-    assert [(ended.point.n, ended.stopped) for ended in ends] == 2 * [
-        (1, True),
-        (2, True),
-        (3, True),
-        (4, True),
-        (5, False),
-    ]
-    assert {ended.point.moment for ended in ends} == set(Moment)
-    assert {ended.value for ended in ends} == {"value"}
-
-
-def test_a_sweep_names_the_point_that_fails_and_gives_up_on_a_loop() -> None:
-    def fail(_: Ended) -> None:
-        raise LookupError
-
-    with pytest.raises(LookupError) as caught:
-        sweep(lambda: Trial(rounds, lambda _: None, fail))
-    assert caught.value.__notes__ == ["sweep: stop while awaiting at await 1"]
-    with pytest.raises(AssertionError, match="more than 4 awaits"):
-        sweep(lambda: Trial(rounds, lambda _: None, lambda _: None), limit=4)
 
 
 async def test_a_visit_tells_of_tasks_left_over_and_of_lost_errors() -> None:

@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 OPTIONAL_TOKENS = [
     "def f(token: CancelToken | None): ...",
@@ -29,6 +29,7 @@ def test_an_optional_token_is_found(source: str) -> None:
     assert list(_optional_tokens(ast.parse(source)))
 
 
+@pytest.mark.slow
 @pytest.mark.promise("T8")
 def test_no_function_takes_an_optional_token() -> None:
     found = set()

@@ -24,8 +24,9 @@ import pytest
 
 import core.cancel
 from core.cancel import Cancelled, CancelReason, CancelToken, Cause
-from tests.core.blocks import BOUND, QUIT, USER, Block, block, cancelled_with, end_of, rounds
-from tests.core.sweep import in_thread
+from tests.support.bound_tasks import QUIT, USER, Block, block, cancelled_with, end_of, rounds
+from tests.support.cancel_sweep import in_thread
+from tests.support.waiting import GENEROUS_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -247,7 +248,7 @@ async def test_a_cancel_that_an_exception_cut_short_is_completed_by_the_next() -
         # From another thread: a lock that stayed locked would show.
         second = threading.Thread(target=scene.root.cancel, args=(USER,), daemon=True)
         second.start()
-        second.join(BOUND)
+        second.join(GENEROUS_S)
         assert not second.is_alive(), at
         assert all(token.reason is USER for token in scene.tokens), at
         assert len(scene.told) >= len(scene.listeners) - 1, at

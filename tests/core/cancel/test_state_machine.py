@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from core.cancel import Cancelled, CancelReason, CancelToken, Cause
-from tests.core.blocks import BOUND, Block, rounds
-from tests.core.sweep import in_thread
+from tests.support.bound_tasks import Block, rounds
+from tests.support.cancel_sweep import in_thread
+from tests.support.waiting import GENEROUS_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -150,7 +151,7 @@ class CancelMachine(RuleBasedStateMachine):
         barrier = threading.Barrier(len(names))
 
         def cancel(number: int) -> None:
-            barrier.wait(BOUND)
+            barrier.wait(GENEROUS_S)
             firsts[number] = self.tokens[names[number]].cancel(reasons[number])
 
         threads = [threading.Thread(target=cancel, args=(number,)) for number in range(len(names))]

@@ -15,8 +15,9 @@ import anyio
 import pytest
 
 from core.cancel import Cancelled, CancelReason, CancelToken, Cause
-from tests.core.blocks import BOUND, QUIT, USER, block, cancelled_with, end_of, rounds
-from tests.core.sweep import in_thread
+from tests.support.bound_tasks import QUIT, USER, block, cancel, cancelled_with, end_of, rounds
+from tests.support.cancel_sweep import in_thread
+from tests.support.waiting import GENEROUS_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,13 +77,13 @@ async def test_a_cancel_waits_for_no_callback_of_another_thread() -> None:
 
     def hang(_: CancelReason) -> None:
         stuck.set()
-        go_on.wait(BOUND)
+        go_on.wait(GENEROUS_S)
 
     turn.on_cancel(hang)
     turn.on_cancel(lambda _: closed.append("socket"))
     canceller = threading.Thread(target=turn.cancel, args=(USER,))
     canceller.start()
-    assert stuck.wait(BOUND)
+    assert stuck.wait(GENEROUS_S)
 
     def work() -> None:
         assert not turn.cancel(QUIT)
@@ -93,7 +94,7 @@ async def test_a_cancel_waits_for_no_callback_of_another_thread() -> None:
 
     worker = threading.Thread(target=work)
     worker.start()
-    worker.join(BOUND)
+    worker.join(GENEROUS_S)
     hung = worker.is_alive()
     go_on.set()
     worker.join()
@@ -105,9 +106,7 @@ async def test_a_cancel_waits_for_no_callback_of_another_thread() -> None:
 
 
 @pytest.mark.promise("T2")
-def test_only_the_first_call_counts_and_its_reason_stays() -> None:
-    turn = CancelToken("turn")
-    call = turn.child("call")
+def test_only_the_first_call_counts_and_its_reason_stays(turn: CancelToken, call: CancelToken) -> None:
     assert turn.cancel(USER)
     assert not turn.cancel(QUIT)
     assert not call.cancel(QUIT)
@@ -118,8 +117,7 @@ def test_only_the_first_call_counts_and_its_reason_stays() -> None:
 
 
 @pytest.mark.promise("T2")
-def test_a_child_with_a_reason_of_its_own_keeps_it() -> None:
-    turn = CancelToken("turn")
+def test_a_child_with_a_reason_of_its_own_keeps_it(turn: CancelToken) -> None:
     call, sibling = turn.child("call"), turn.child("sibling")
     nested = call.child("nested")
     assert call.cancel(USER)
@@ -144,14 +142,14 @@ def test_one_of_many_threads_wins_and_no_one_sees_a_mark_without_reason() -> Non
             barrier: threading.Barrier = barrier,
             won: list[CancelReason] = won,
         ) -> None:
-            barrier.wait(BOUND)
+            barrier.wait(GENEROUS_S)
             if turn.cancel(reason):
                 won.append(reason)
 
         threads = [threading.Thread(target=cancel, args=(reason,)) for reason in reasons]
         for thread in threads:
             thread.start()
-        barrier.wait(BOUND)
+        barrier.wait(GENEROUS_S)
         while not nested.cancelled:
             pass
         seen.append(nested.reason)
@@ -161,8 +159,7 @@ def test_one_of_many_threads_wins_and_no_one_sees_a_mark_without_reason() -> Non
 
 
 @pytest.mark.promise("T3")
-async def test_a_late_child_is_born_cancelled_and_its_body_never_runs() -> None:
-    turn = CancelToken("turn")
+async def test_a_late_child_is_born_cancelled_and_its_body_never_runs(turn: CancelToken) -> None:
     turn.cancel(USER)
     late = turn.child("late").child("later")
     ran: list[str] = []
@@ -179,33 +176,28 @@ async def test_a_late_child_is_born_cancelled_and_its_body_never_runs() -> None:
 
 @pytest.mark.promise("T6")
 @pytest.mark.parametrize("by_thread", [False, True])
-async def test_a_waiter_is_woken_and_a_late_one_returns_at_once(by_thread: bool) -> None:
-    turn = CancelToken("turn")
-    call = turn.child("call")
+async def test_a_waiter_is_woken_and_a_late_one_returns_at_once(
+    turn: CancelToken, call: CancelToken, by_thread: bool
+) -> None:
     early = [asyncio.create_task(token.wait_cancelled()) for token in (turn, call, call)]
     gone = asyncio.create_task(call.wait_cancelled())
     complaints: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     await rounds()
     assert not any(task.done() for task in early)
-    if by_thread:
-        in_thread(lambda: turn.cancel(USER))
-    else:
-        turn.cancel(USER)
+    cancel(turn, USER, by_thread=by_thread)
     gone.cancel()
     await asyncio.wait([gone])
     assert gone.cancelled()
     assert complaints == []
-    with anyio.fail_after(BOUND):
+    with anyio.fail_after(GENEROUS_S):
         assert await asyncio.gather(*early) == [USER, USER, USER]
         assert await call.wait_cancelled() is USER
         assert await call.child("late").wait_cancelled() is USER
 
 
 @pytest.mark.promise("T6")
-def test_callbacks_run_once_in_order_and_late_ones_at_once() -> None:
-    turn = CancelToken("turn")
-    call = turn.child("call")
+def test_callbacks_run_once_in_order_and_late_ones_at_once(turn: CancelToken, call: CancelToken) -> None:
     ran: list[tuple[str, CancelReason]] = []
 
     def note(name: str) -> Callable[[CancelReason], None]:
@@ -227,8 +219,7 @@ def test_callbacks_run_once_in_order_and_late_ones_at_once() -> None:
 
 
 @pytest.mark.promise("T6")
-def test_the_same_function_registered_twice_runs_twice() -> None:
-    turn = CancelToken("turn")
+def test_the_same_function_registered_twice_runs_twice(turn: CancelToken) -> None:
     ran: list[CancelReason] = []
     first = turn.on_cancel(ran.append)
     turn.on_cancel(ran.append)
@@ -239,9 +230,9 @@ def test_the_same_function_registered_twice_runs_twice() -> None:
 
 
 @pytest.mark.promise("T6")
-def test_a_callback_that_fails_stops_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
-    turn = CancelToken("turn")
-    call = turn.child("call")
+def test_a_callback_that_fails_stops_nobody_else(
+    turn: CancelToken, call: CancelToken, caplog: pytest.LogCaptureFixture
+) -> None:
     ran: list[str] = []
 
     def fail(_: CancelReason) -> None:
@@ -259,6 +250,46 @@ def test_a_callback_that_fails_stops_nobody_else(caplog: pytest.LogCaptureFixtur
     assert ran == ["turn", "call"]
     assert [record.exc_info is not None for record in caplog.records] == [True, True]
     assert all("'turn'" in record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.promise("T6")
+@pytest.mark.parametrize("stop", [SystemExit, KeyboardInterrupt])
+def test_an_exit_raised_by_a_callback_comes_after_all_other_callbacks(
+    turn: CancelToken, call: CancelToken, stop: type[BaseException]
+) -> None:
+    ran: list[str] = []
+
+    def leave(_: CancelReason) -> None:
+        raise stop
+
+    for begin in (turn.on_cancel, turn.on_force):
+        begin(leave)
+    for token in (turn, call):
+        token.on_cancel(lambda _, name=token.name: ran.append(name))  # type: ignore[misc]
+        token.on_force(lambda _, name=token.name: ran.append(f"{name} forced"))  # type: ignore[misc]
+    with pytest.raises(stop):
+        turn.cancel(USER)
+    assert ran == ["turn", "call"]
+    with pytest.raises(stop):
+        turn.force()
+    assert ran == ["turn", "call", "turn forced", "call forced"]
+    for begin in (turn.on_cancel, turn.on_force):
+        with pytest.raises(stop):
+            begin(leave)
+    assert not turn.cancel(USER)
+    assert turn.forced
+
+
+@pytest.mark.promise("T1")
+def test_a_deep_chain_of_tokens_is_cancelled_and_forced() -> None:
+    root = CancelToken("root")
+    chain = [root]
+    for depth in range(5_000):
+        chain.append(chain[-1].child(f"depth {depth}"))
+    assert not chain[-1].forced
+    assert root.cancel(USER)
+    assert root.force()
+    assert all(token.cancelled and token.forced for token in (chain[1], chain[2_500], chain[-1]))
 
 
 @pytest.mark.promise("T6")
@@ -316,8 +347,9 @@ def test_a_second_stop_is_told_to_the_subtree_once_and_to_late_ones_at_once(
 
 
 @pytest.mark.promise("T6")
-async def test_a_waiter_of_a_closed_loop_does_no_harm(caplog: pytest.LogCaptureFixture) -> None:
-    turn = CancelToken("turn")
+async def test_a_waiter_of_a_closed_loop_does_no_harm(
+    turn: CancelToken, caplog: pytest.LogCaptureFixture
+) -> None:
     ran: list[CancelReason] = []
     waiter = turn.wait_cancelled()
 
@@ -335,8 +367,7 @@ async def test_a_waiter_of_a_closed_loop_does_no_harm(caplog: pytest.LogCaptureF
 
 
 @pytest.mark.promise("T8")
-async def test_an_unused_token_changes_no_result() -> None:
-    turn = CancelToken("turn")
+async def test_an_unused_token_changes_no_result(turn: CancelToken) -> None:
     ran: list[CancelReason] = []
 
     async def result(*, fail: bool) -> str:

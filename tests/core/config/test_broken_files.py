@@ -10,21 +10,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.config import Config, config_path
-from core.config_bounds import LARGEST
-from core.config_edit import set_value, unset_value
-from core.config_errors import ConfigError
-from tests.core.config_made import FULL, loaded, written
+from core.config.edit import set_value, unset_value
+from core.config.errors import LARGEST, ConfigError
+from core.config.schema import Config
+from tests.support.settings_examples import FULL, loaded, written
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SEEDS = range(240)
-
-
-@pytest.fixture
-def path(own_home: Path) -> Path:
-    return config_path()
 
 
 def _broken(seed: int) -> bytes:

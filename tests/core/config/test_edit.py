@@ -15,25 +15,21 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from core.config import Config, ConfigError, config_path
-from core.config_edit import rendered, set_value, unset_value
-from core.config_layers import value_at
-from core.config_manual import plain
-from core.config_tree import dotted, parse_key
-from core.errors import CaesuraError
-from core.file_locks import FileLock
-from tests.core.config_made import FULL, loaded, written
+from core.base.errors import CaesuraError
+from core.base.file_locks import FileLock
+from core.config.edit import rendered, set_value, unset_value
+from core.config.errors import ConfigError
+from core.config.layers import value_at
+from core.config.manual import plain
+from core.config.tree import dotted, parse_key
+from tests.support.settings_examples import FULL, loaded, written
 
 if TYPE_CHECKING:
-    from core.config_edit import Edited
-    from core.config_tree import Key
+    from core.config.edit import Edited
+    from core.config.schema import Config
+    from core.config.tree import Key
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-
-
-@pytest.fixture
-def path(own_home: Path) -> Path:
-    return config_path()
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def anything(config: Config) -> None:
@@ -215,6 +211,16 @@ KEYS = [
 ]
 
 
+OLD_VALUES = {
+    "model": '"fast"',
+    "tools.max_steps": "40",
+    "retry.backoff": "2.0",
+    "favourites": '["careful", "openai/gpt-5.1"]',
+    "mcp.servers.docs.env.MORE": '{ TOKEN = "sesame" }',
+}
+"""What the full file has in the place of a new value; nothing for the other keys."""
+
+
 @hypothesis_settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -236,6 +242,29 @@ def test_exactly_what_was_asked_for_changes_whatever_is_asked_for(
     assert tomllib.loads(after) == wanted
     assert "# what a person wrote" in after
     assert "# follows the terminal" in after
+
+
+@hypothesis_settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data(), windows=st.booleans())
+def test_an_edit_leaves_every_other_byte_as_it_was(path: Path, data: st.DataObject, windows: bool) -> None:
+    end = "\r\n" if windows else "\n"
+    text = FULL.replace("\n", end)
+    key, values = data.draw(st.sampled_from(KEYS))
+    written(path, text)
+    assert change(path, key, data.draw(values)).backup is None
+    after = path.read_bytes().decode()
+    if windows:
+        assert "\n" not in after.replace(end, "")
+    start = common_length(text, after)
+    end_at = len(text) - common_length(text[start:][::-1], after[start:][::-1])
+    assert text[start:end_at] in OLD_VALUES.get(key, "")
+
+
+def common_length(one: str, other: str) -> int:
+    pairs = zip(one, other, strict=False)
+    return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
 @pytest.mark.parametrize("value", [True, 3, 0.5, 'a"b\\c\n\x00', [1, "x"], [], {}, [{"a": {"b c": [2]}}]])
@@ -262,7 +291,7 @@ def test_what_a_check_refuses_is_not_written_unless_it_was_wrong_before(path: Pa
 
 def test_programs_that_set_at_once_lose_nothing(path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from core.config_edit import set_value\n"
+        "import sys; from pathlib import Path; from core.config.edit import set_value\n"
         "path, name = Path(sys.argv[1]), sys.argv[2]\n"
         "for i in range(15): set_value(path, ('keys', f'{name}.{i}'), 'f2', lambda _: None)"
     )
@@ -279,7 +308,7 @@ def test_programs_that_set_at_once_lose_nothing(path: Path) -> None:
 def test_a_lock_that_somebody_holds_is_waited_for_and_then_named(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.config_files.LOCK_WAIT_S", 0.05)
+    monkeypatch.setattr("core.config.files.LOCK_WAIT_S", 0.05)
     written(path, FULL)
     lock = FileLock.take(path.with_name("config.toml.lock"))
     try:

@@ -9,26 +9,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import tomli_w
 
-from core.config import Config, config_path
-from core.config_edit import rendered, set_value, unset_value
-from core.config_layers import LayerKind, value_at
-from core.config_manual import manual, plain, value_lines
-from core.config_tree import ANY_NAME, Setting, dotted, find, parse_key, settings, variable_of
-from core.model import Effort, Parameters
-from core.model_settings import NamedModel, RetryPolicy, Route, ServerAddress
-from tests.core.config_made import FULL, around, loaded, put, samples, written
+from core.config.edit import rendered, set_value, unset_value
+from core.config.layers import LayerKind, value_at
+from core.config.manual import manual, plain, value_lines
+from core.config.schema import Config
+from core.config.tree import ANY_NAME, Setting, dotted, find, parse_key, settings, variable_of
+from core.model.provider import Effort, Parameters
+from core.model.settings import NamedModel, RetryPolicy, Route, ServerAddress
+from tests.support.settings_examples import FULL, around, loaded, put, samples, written
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from core.config_tree import Key
+    from core.config.tree import Key
 
 EVERY = [pytest.param(*sample, id=dotted(sample[0])) for sample in samples()]
-
-
-@pytest.fixture
-def path(own_home: Path) -> Path:
-    return config_path()
 
 
 @pytest.mark.parametrize(("key", "setting", "value"), EVERY)
@@ -48,8 +43,8 @@ def test_every_setting_is_read_from_a_file_and_known_to_be_from_there(
 
 @pytest.mark.parametrize(("key", "setting", "value"), EVERY)
 def test_every_setting_is_explained(key: Key, setting: Setting, value: Any) -> None:
-    assert setting.doc.endswith(".")
-    assert setting.words not in ("", "a table")
+    assert setting.doc.text.endswith(".")
+    assert setting.kind.words not in ("", "a table")
     assert value is not None
 
 
@@ -105,14 +100,14 @@ def test_routing_gets_what_was_written(path: Path, tmp_path: Path) -> None:
         "team": ServerAddress("litellm_proxy", "https://llm.example.com", "2024-10-21", "TEAM_LLM_KEY")
     }
     assert models.models == {
-        "careful": NamedModel(
-            "team/gpt-5.1", parameters=Parameters(Effort.HIGH, 0.5, 0.9, 4096), context_window=200_000
-        ),
-        "local.one": NamedModel("openai/qwen3", "http://localhost:8000/v1", "LOCAL_KEY"),
+        "careful": NamedModel("team/gpt-5.1", Effort.HIGH, 0.5, 0.9, max_output=4096, context_window=200_000),
+        "local.one": NamedModel("openai/qwen3", api_base="http://localhost:8000/v1", key="LOCAL_KEY"),
     }
+    assert models.models["careful"].parameters == Parameters(Effort.HIGH, 0.5, 0.9, 4096)
+    assert models.routes["fast"].retry == RetryPolicy(2, 0.5, 20)
     assert models.routes == {
-        "fast": Route(rotate=("careful", "steady"), retry=RetryPolicy(2, 0.5, 20), cooldown=10),
-        "steady": Route(fallback=("local.one", "team/other"), retry=RetryPolicy(0)),
+        "fast": Route(rotate=("careful", "steady"), retries=2, backoff=0.5, max_wait=20, cooldown=10),
+        "steady": Route(fallback=("local.one", "team/other")),
     }
     assert models.retry == RetryPolicy(1, 2.0, 30)
     assert Config().model_settings.retry == RetryPolicy()
@@ -124,7 +119,7 @@ def test_the_manual_has_every_setting_and_is_a_file_once_it_is_uncommented() -> 
     table = tomllib.loads(text)
     for key, setting in settings():
         assert value_at(table, key) is not None, key
-        assert setting.doc.split()[0] in text
+        assert setting.doc.text.split()[0] in text
         if key[-1] != ANY_NAME:
             assert variable_of(key) in text
     assert max(map(len, lines)) <= 120
@@ -137,7 +132,7 @@ def test_what_is_shown_is_a_file_too_and_names_each_place(path: Path, tmp_path: 
     assert "sesame" not in "\n".join(lines)
     for key, origin in found.origins.items():
         node = find(key)
-        if isinstance(node, Setting) and not node.secret:
+        if isinstance(node, Setting) and not node.doc.secret:
             assert value_at(table, key) == plain(value_at(found.config, key))
         assert str(origin) in "\n".join(lines)
     assert any("dusk" in line and line.endswith("# CAESURA_THEME") for line in lines)

@@ -6,20 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from core.config import Config, config_path, load_config
-from core.config_errors import ConfigError
-from core.config_layers import LayerKind
-from core.kept_rules import add_allow_rule
-from core.model import Effort
-from core.permissions import Mode
-from core.rules import Rule
-from core.trust import trust
-from tests.core.config_made import loaded, written
-
-
-@pytest.fixture
-def path(own_home: Path) -> Path:
-    return config_path()
+from core.config.errors import ConfigError
+from core.config.kept_rules import add_allow_rule
+from core.config.layers import LayerKind
+from core.config.load import load_config
+from core.config.schema import Config
+from core.config.trust import trust
+from core.model.provider import Effort
+from core.permissions.policy import Mode
+from core.permissions.rules import Rule
+from tests.support.settings_examples import loaded, written
 
 
 @pytest.fixture

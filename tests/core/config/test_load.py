@@ -12,73 +12,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.config import (
-    KEPT,
-    Config,
-    ConfigError,
-    ContainmentChoice,
-    add_allow_rule,
-    config_folder,
-    load_config,
-)
-from core.permissions import Mode
-from core.rules import Rule, RuleError
+from core.config.errors import ConfigError
+from core.config.kept_rules import KEPT, add_allow_rule
+from core.config.load import load_config
+from core.config.schema import Config, ContainmentChoice
+from core.permissions.rules import Rule, RuleError
+from core.process.containment import Containment
+from tests.support.settings_examples import FULL, written
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-
-FULL = """\
-# what a person wrote
-[permissions]
-mode = "edits"
-allow = ["shell(git status *)", "mcp__docs__*"]
-ask = ["web_fetch"]
-deny = ["read_file(~/.ssh/**)"]
-
-[tools]
-containment = "namespace"
-max_steps = 40
-deadline = 600
-
-[[tools.containment_rules]]
-command = "sudo *"
-containment = "group"
-
-[mcp.servers.docs]
-command = ["docs-server", "--quiet"]
-env = { TOKEN = "sesame" }
-grace = 1.5
-
-[mcp.servers.far]
-url = "https://mcp.example.com/"
-"""
-
-
-@pytest.fixture
-def path(own_home: Path) -> Path:
-    found = config_folder() / "config.toml"
-    assert found.is_relative_to(own_home)
-    return found
-
-
-def written(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
-
-
-def test_every_setting_is_read(path: Path) -> None:
-    loaded = load_config(written(path, FULL), ROOT)
-    assert loaded.error is None
-    config = loaded.config
-    assert config.permissions.mode is Mode.EDITS
-    assert config.permissions.allow == (Rule("shell", "git status *"), Rule("mcp__docs__*", "*"))
-    assert config.permissions.ask == (Rule("web_fetch", "*"),)
-    assert config.permissions.deny == (Rule("read_file", "~/.ssh/**"),)
-    assert (config.tools.max_steps, config.tools.deadline) == (40, 600)
-    assert config.mcp.servers["docs"].command == ("docs-server", "--quiet")
-    assert config.mcp.servers["docs"].env == {"TOKEN": "sesame"}
-    assert config.mcp.servers["docs"].grace == 1.5
-    assert config.mcp.servers["far"].url == "https://mcp.example.com/"
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_containment_is_a_setting_per_rule(path: Path) -> None:
@@ -86,6 +28,7 @@ def test_containment_is_a_setting_per_rule(path: Path) -> None:
     plain, inner = (("ls",),), (("cd", "x"), ("sudo", "id"))
     assert tools.containment_of("ls", plain) is ContainmentChoice.NAMESPACE
     assert tools.containment_of("cd x && sudo id", inner) is ContainmentChoice.GROUP
+    assert [choice.containment for choice in ContainmentChoice] == [None, *Containment]
     assert tools.containment_of("for i in $x; do sudo id; done", None) is ContainmentChoice.GROUP
 
 
@@ -97,29 +40,30 @@ def test_without_a_file_all_is_default(path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ('mode = "edits"', 'mdoe = "edits"', ["line 3", "'permissions.mdoe'", "did you mean 'mode'"]),
-        ('mode = "edits"', 'mode = "edit"', ["line 3", "permissions.mode", "Did you mean 'edits'?"]),
-        ("max_steps = 40", "max_steps = 0", ["line 10", "tools.max_steps"]),
-        ("max_steps = 40", "max_steps = true", ["line 10", "tools.max_steps"]),
-        ("deadline = 600", "deadline = nan", ["line 11", "tools.deadline"]),
-        ("deadline = 600", "colour = 600", ["line 11", "'tools.colour'", "there are containment,"]),
-        ('"web_fetch"', '"shell(git"', ["line 5", "permissions.ask", "is no rule"]),
-        ('containment = "group"', 'contain = "group"', ["line 15", "did you mean 'containment'"]),
-        ("grace = 1.5", 'graze = "1"', ["line 20", "'mcp.servers.docs.graze'", "did you mean 'grace'"]),
-        ("url =", 'command = ["x"]\nurl =', ["line 22", "either a command or a url"]),
-        ("[tools]", "[tool]", ["line 8", "did you mean 'tools'"]),
-        ("[tools]", "[tools", ["line 8", "no valid TOML"]),
-        ("[permissions]", "permissions = 3\n[mcp]\n[x]", ["line 2", "permissions"]),
+        ('mode = "edits"', 'mdoe = "edits"', ["'permissions.mdoe'", "did you mean 'mode'"]),
+        ('mode = "edits"', 'mode = "edit"', ["permissions.mode", "Did you mean 'edits'?"]),
+        ("max_steps = 40", "max_steps = 0", ["tools.max_steps"]),
+        ("max_steps = 40", "max_steps = true", ["tools.max_steps"]),
+        ("deadline = 600", "deadline = nan", ["tools.deadline"]),
+        ("deadline = 600", "colour = 600", ["'tools.colour'", "there are containment,"]),
+        ('"web_fetch"', '"shell(git"', ["permissions.ask", "is no rule"]),
+        ('containment = "group"', 'contain = "group"', ["did you mean 'containment'"]),
+        ("grace = 1.5", 'graze = "1"', ["'mcp.servers.docs.graze'", "did you mean 'grace'"]),
+        ("[mcp.servers.far]", '[mcp.servers.far]\ncommand = ["x"]', ["either a command or a url"]),
+        ("[tools]", "[tool]", ["did you mean 'tools'"]),
+        ("[tools]", "[tools", ["no valid TOML"]),
+        ("[permissions]", "[[permissions]]", ["permissions"]),
     ],
 )
 def test_a_fault_is_named_with_its_place_and_the_nearest_that_is_right(
     path: Path, old: str, new: str, says: list[str]
 ) -> None:
     text = FULL.replace(old, new, 1)
+    line = FULL[: FULL.index(old)].count("\n") + 1
     loaded = load_config(written(path, text), ROOT)
     assert loaded.config == Config()
     assert loaded.error is not None
-    for words in [str(path), *says]:
+    for words in [str(path), f"line {line}", *says]:
         assert words in loaded.error
     assert "sesame" not in loaded.error
     assert path.read_text() == text
@@ -209,8 +153,8 @@ def test_a_link_to_a_file_elsewhere_stays_a_link(path: Path, tmp_path: Path) -> 
 
 def test_caesuras_that_keep_rules_at_once_lose_none(path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from core.config import add_allow_rule\n"
-        "from core.rules import Rule\n"
+        "import sys; from pathlib import Path; from core.config.kept_rules import add_allow_rule\n"
+        "from core.permissions.rules import Rule\n"
         "path, name = Path(sys.argv[1]), sys.argv[2]\n"
         "for i in range(10): add_allow_rule(path, Path('/w'), Rule('shell', f'{name} {i}'))"
     )
@@ -243,13 +187,15 @@ def test_what_is_no_rule_is_refused(text: str) -> None:
         Rule.parse(text)
 
 
-def test_nothing_heavy_is_loaded_until_a_file_is_read() -> None:
+def test_reading_settings_loads_nothing_heavy(path: Path) -> None:
+    written(path, FULL)
     script = (
-        "import sys, core.config, core.permissions, core.questions\n"
-        "print(sorted({'pydantic', 'platformdirs', 'tomli_w'} & set(sys.modules)))"
+        "import sys; from pathlib import Path; from core.config.load import load_config\n"
+        "assert load_config(Path(sys.argv[1]), Path('/')).config.tools.max_steps == 40\n"
+        "print(sorted({'pydantic', 'platformdirs', 'tomli_w', 'tomlkit', 'asyncio'} & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{script}"],
+        [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{script}", path],
         capture_output=True,
         text=True,
         check=True,

@@ -1,4 +1,4 @@
-"""What all sessions read: once, told once, and trusted when the person says so."""
+"""The settings of all sessions: read once, shown once, and trusted when the person says so."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.config import config_path
-from core.errors import CaesuraError
-from core.settings import LISTED, Settings
-from core.trust import is_trusted
-from tests.core.config_made import written
+from core.base.errors import CaesuraError
+from core.base.folders import config_path
+from core.config.load import LISTED
+from core.config.settings import Settings
+from core.config.trust import is_trusted
+from tests.support.settings_examples import written
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +29,7 @@ def settings(folder: Path) -> Settings:
     return Settings(folder, frozenset)
 
 
-def test_nobody_is_told_the_same_twice(folder: Path) -> None:
+def test_a_sentence_is_new_only_once(folder: Path) -> None:
     written(folder / ".caesura.toml", "model = 'theirs'")
     read = settings(folder)
     [notice] = read.news(read.load().notices)
@@ -36,7 +37,7 @@ def test_nobody_is_told_the_same_twice(folder: Path) -> None:
     assert read.news((*read.load().notices, "another", "another")) == ("another",)
 
 
-def test_what_was_saved_is_read_there_and_then_and_by_nobody_who_asks_next(folder: Path) -> None:
+def test_settings_are_read_again_at_once_when_one_is_saved(folder: Path) -> None:
     read = settings(folder)
     read.load()
     read.save(("theme",), "noon")
@@ -60,7 +61,7 @@ def test_trust_says_what_counts_and_is_given_once(folder: Path) -> None:
     assert read.distrust().endswith("is not trusted.")
 
 
-def test_trust_in_what_cannot_be_used_is_said_to_be_of_no_use(folder: Path) -> None:
+def test_trusting_a_file_that_cannot_be_used_says_so(folder: Path) -> None:
     os.mkfifo(folder / ".caesura.toml")
     told = settings(folder).trust()
     assert f"nothing of {folder}/.caesura.toml counts" in told
@@ -74,7 +75,7 @@ def test_a_file_that_has_come_since_the_start_can_be_trusted(folder: Path) -> No
     assert "(model) counts" in read.trust()
 
 
-def test_where_nothing_is_to_be_trusted_that_is_said(folder: Path) -> None:
+def test_there_must_be_a_file_to_trust(folder: Path) -> None:
     for change in (settings(folder).trust, settings(folder).distrust):
         with pytest.raises(CaesuraError, match="nothing to trust"):
             change()

@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.config import Config, ConfigError, config_path
-from core.config_layers import value_at
-from core.config_manual import plain
-from core.config_tree import dotted
-from core.folders import TRUSTED
-from core.trust import distrust, is_trusted, trust
-from tests.core.config_made import FULL, around, loaded, put, samples, written
+from core.base.folders import TRUSTED
+from core.config.errors import ConfigError
+from core.config.layers import value_at
+from core.config.manual import plain
+from core.config.schema import Config
+from core.config.tree import dotted
+from core.config.trust import distrust, is_trusted, trust
+from tests.support.settings_examples import FULL, around, loaded, put, samples, written
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from core.config_tree import Key, Setting
+    from core.config.tree import Key, Setting
 
 HOSTILE = """\
 model = "evil/model"
@@ -53,11 +54,6 @@ command = ["sh", "-c", "touch pwned"]
 [jobs]
 memory = true
 """
-
-
-@pytest.fixture
-def path(own_home: Path) -> Path:
-    return config_path()
 
 
 @pytest.fixture

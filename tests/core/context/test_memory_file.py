@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import core.memory_file
-from core.atomic_files import replace_whole
-from core.folders import data_folder
-from core.memory_file import (
+import core.context.memory_file
+from core.base.atomic_files import replace_whole
+from core.base.folders import data_folder
+from core.context.memory_file import (
     BACKUP,
     MOST_BYTES,
     NAME,
@@ -26,8 +26,8 @@ from core.memory_file import (
     save_memory,
     shorten_memory,
 )
-from core.memory_notes import Changes
-from tests.core.providers import BOUND
+from core.context.memory_notes import Changes
+from tests.support.waiting import GENEROUS_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,7 +88,7 @@ def test_an_edit_in_the_last_moment_is_merged_with(folder: Path) -> None:
         replace_whole(target, content, claim, mode=mode)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(core.memory_file, "replace_whole", meanwhile)
+        patch.setattr(core.context.memory_file, "replace_whole", meanwhile)
         text = merge_memory(folder, Changes(("new",)), read=NOTES, check=nothing)
     assert text == load_memory(folder) == "- by hand\n- twice\n- new\n"
     assert [path.name for path in folder.iterdir()] == [NAME]
@@ -155,5 +155,5 @@ def test_caesuras_that_note_at_once_lose_nothing(folder: Path) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(BOUND)
+        thread.join(GENEROUS_S)
     assert len(load_memory(folder).splitlines()) == 20

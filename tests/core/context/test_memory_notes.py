@@ -8,16 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.config import config_folder, load_config
-from core.memory_notes import (
+from core.base.folders import config_folder
+from core.base.secrets import may_hold_secret
+from core.config.load import load_config
+from core.context.memory_notes import (
     MOST_CHARACTERS,
     Changes,
     NotesError,
-    looks_secret,
     read_changes,
     read_consolidated,
 )
-from core.prompt import MEMORY_CHARACTERS, system_prompt
+from core.context.system_prompt import MEMORY_CHARACTERS, system_prompt
 
 NOTES = "# Mine\n- tests run with make\n  - slowly\n\nI like tabs.\n"
 SECRET = "sk-live-0123456789abcdef"
@@ -96,7 +97,7 @@ def test_notes_do_not_grow_without_end() -> None:
     ],
 )
 def test_what_looks_like_a_key_is_seen(line: str) -> None:
-    assert looks_secret(line)
+    assert may_hold_secret(line)
 
 
 @pytest.mark.parametrize(
@@ -108,10 +109,11 @@ def test_what_looks_like_a_key_is_seen(line: str) -> None:
         "prefers TestInterruptionEverywhere as a name",
         "passwords are never logged",
         "the task-runner is nox; ask-first",
+        "call fw_version_check before gsk_init",
     ],
 )
 def test_what_is_no_key_is_kept(line: str) -> None:
-    assert not looks_secret(line)
+    assert not may_hold_secret(line)
 
 
 @pytest.mark.parametrize(

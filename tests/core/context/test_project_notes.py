@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.project_notes import MOST_BYTES, read_project_notes
-from core.prompt import system_prompt
+from core.context.project_notes import MOST_BYTES, read_project_notes
+from core.context.system_prompt import system_prompt
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from core.cancel import CancelReason, Cause
-from core.context import (
+from core.context.window import (
     OUTPUT_KEPT,
     PROMPT_KEPT,
     Context,
@@ -21,7 +21,9 @@ from core.context import (
     tokens_of,
     visible,
 )
-from core.messages import (
+from core.engine.results import CallOutcome, not_started, stopped
+from core.model.messages import (
+    REMINDER,
     AssistantMessage,
     FinishReason,
     Message,
@@ -37,11 +39,10 @@ from core.messages import (
     UserMessage,
     sendable,
 )
-from core.model import ModelInfo, ToolSpec
-from core.progress import Progress
-from core.records import Compaction
-from core.results import REMINDER, Told, not_started, stopped
-from tests.core.providers import MODEL, assert_accepted
+from core.model.provider import ModelInfo, ToolSpec
+from core.operations.progress import Progress
+from core.storage.records import Compaction
+from tests.support.scripted_models import MODEL, assert_accepted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,7 +147,7 @@ def test_trimming_never_makes_anything_longer(length: int) -> None:
 ALONE = CancelReason(Cause.USER, "x", words="not that one")
 
 
-def stopped_alone() -> Told:
+def stopped_alone() -> CallOutcome:
     progress = Progress()
     progress.say(f"its output quotes: {REMINDER}")
     return stopped(ALONE, 1.0, progress, alone=True, proof=None)
@@ -158,7 +159,7 @@ def stopped_alone() -> Told:
     [stopped_alone(), not_started(ALONE, alone=True, asked=False, proof=None)],
     ids=["stopped", "not started"],
 )
-def test_the_reminder_of_a_stop_is_dropped_with_what_was_compacted(told: Told) -> None:
+def test_the_reminder_of_a_stop_is_dropped_with_what_was_compacted(told: CallOutcome) -> None:
     steps = (called("a", told.text, prompt="go", status=told.status), called("b", "y"))
     (before, _) = results(visible(steps, ()))
     (after, _) = results(visible(steps, (compaction(0, trimmed=1),)))
@@ -211,6 +212,7 @@ def compacted(draw: st.DrawFn) -> tuple[tuple[Step, ...], tuple[Compaction, ...]
     return steps, made
 
 
+@pytest.mark.slow
 @pytest.mark.promise("C1", "C3")
 @given(compacted())
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from core.cancel import CancelReason, Cause
-from core.codec import encode_stored, to_text
-from core.events import Notice, Outcome
-from core.messages import Usage
-from core.model import ModelChoice, ModelInfo
-from core.operations import Registry
-from core.session import Session
-from core.store import Store
-from core.turn import Limits
-from tests.core.providers import ESCAPE, MODEL, USAGE, Conversation, ScriptedProvider, say
-from tests.core.test_dispatch import asks, call
-from tests.core.tools_played import PlayedTool, equipped
+from core.engine.turn import Limits
+from core.model.messages import Usage
+from core.model.provider import ModelChoice, ModelInfo
+from core.operations.events import Notice, Outcome
+from core.operations.registry import Registry
+from core.session.session import Session
+from core.storage.codec import to_text
+from core.storage.store import Store
+from tests.core.engine.test_dispatch import asks, call
+from tests.support.scripted_models import MODEL, USAGE, Conversation, ScriptedProvider, say
+from tests.support.scripted_tools import PlayedTool, equipped
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from core.events import Event, TurnEnded
+    from core.operations.events import Event, TurnEnded
 
 QUIT = CancelReason(Cause.QUIT, "ctrl+q")
 PRICE = 0.01
@@ -54,7 +54,7 @@ class Kept:
     async def written(self) -> tuple[list[str], object]:
         """All that the file holds of it."""
         loaded = await self.store.load(self.session.session_id)
-        return [to_text(encode_stored(step)) for step in loaded.steps], replace(loaded, steps=())
+        return [to_text(step) for step in loaded.steps], replace(loaded, steps=())
 
 
 @pytest.mark.promise("H7", "H1")
@@ -63,15 +63,15 @@ async def test_a_turn_over_budget_makes_no_request_and_touches_nothing(tmp_path:
     provider = ScriptedProvider(say("one"), say("two"))
     kept = Kept(store, provider, Limits(dollars=COST))
     assert (await kept.turn("first")).outcome is Outcome.COMPLETED
-    before = await kept.written(), kept.session.record.turns, kept.session.usage
+    before = await kept.written(), kept.session.record.turns, kept.session.record.usage
     ended = await kept.turn("second")
     assert ended.outcome is Outcome.MAX_BUDGET_REACHED
     assert (ended.returned_prompt, ended.proof) == ("second", None)
     assert "$0.10" in (ended.error or "")
     assert len(provider.requests) == 1
-    assert (await kept.written(), kept.session.record.turns, kept.session.usage) == before
+    assert (await kept.written(), kept.session.record.turns, kept.session.record.usage) == before
     # It is as usable as before: with more to spend the same session goes on.
-    kept.session._limits = Limits(dollars=1.0)
+    kept.session.settings.limits = Limits(dollars=1.0)
     assert (await kept.turn("second")).outcome is Outcome.COMPLETED
     await kept.session.aclose(QUIT)
     await store.aclose()
@@ -96,12 +96,12 @@ async def test_a_turn_that_reaches_its_budget_ends_after_its_step(tmp_path: Path
     ended = await kept.turn("go")
     assert (ended.outcome, ended.returned_prompt) == (Outcome.MAX_BUDGET_REACHED, None)
     steps, _ = await kept.written()
-    assert len(steps) == len(kept.session.history) == 1
-    assert kept.session.usage == USAGE
-    kept.session._limits = Limits()
+    assert len(steps) == len(kept.session.record.plain_steps) == 1
+    assert kept.session.record.usage == USAGE
+    kept.session.settings.limits = Limits()
     kept.session.resume()
     await kept.session.wait_idle()
-    assert len(kept.session.history) == 2
+    assert len(kept.session.record.plain_steps) == 2
     await kept.session.aclose(QUIT)
     await store.aclose()
 
@@ -110,8 +110,7 @@ async def test_a_turn_that_reaches_its_budget_ends_after_its_step(tmp_path: Path
 async def test_a_stop_is_looked_at_before_a_budget() -> None:
     talk = Conversation(say("one"), equipment=equipped(limits=Limits(dollars=0.0)))
     talk.session.submit("go")
-    assert talk.session.stop(ESCAPE)
-    await talk.idle()
+    await talk.stop()
     assert talk.outcomes == [Outcome.CANCELLED]
 
 
@@ -123,4 +122,4 @@ async def test_a_budget_that_cannot_be_kept_is_told_once() -> None:
     (notice,) = [event for event in talk.events if isinstance(event, Notice)]
     assert "cannot be kept" in notice.text
     assert talk.session.record.spending.dollars is None
-    assert talk.session.usage == Usage(2 * USAGE.input_tokens, 2 * USAGE.output_tokens)
+    assert talk.session.record.usage == Usage(2 * USAGE.input_tokens, 2 * USAGE.output_tokens)

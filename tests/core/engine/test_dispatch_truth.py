@@ -10,29 +10,39 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import BaseModel, model_validator
 
-from core.access import Access, AccessKind
-from core.background import BackgroundCommands
+from core.base.errors import CaesuraError
+from core.base.threads import run_in_thread, start_in_thread
 from core.cancel import CancelReason, CancelToken, Cause
-from core.containment import Containment
-from core.errors import CaesuraError
-from core.events import Answer, AnswerKind, BackgroundEnded, CallEnded, Event, Notice, Outcome, StopProof
-from core.messages import ResultStatus, ToolResults, UserMessage
-from core.model import ToolCallDelta
-from core.operations import Registry
-from core.permissions import Mode
-from core.processes import Command, CommandError
-from core.progress import Ended
-from core.results import REMINDER
-from core.threads import run_in_thread, start_in_thread
-from core.turn import Limits
-from tests.core.providers import BOUND, ESCAPE, NO_KEY, Hold, say
-from tests.core.test_dispatch import CLICK, Talk, asks, call, talk, task
-from tests.core.tools_played import AskingTool, Do, PlayedArguments, PlayedTool
+from core.engine.turn import Limits
+from core.model.messages import REMINDER, ResultStatus, ToolResults, UserMessage
+from core.model.provider import ToolCallDelta
+from core.operations.events import (
+    Answer,
+    AnswerKind,
+    BackgroundEnded,
+    CallEnded,
+    Event,
+    Notice,
+    Outcome,
+    StopReport,
+)
+from core.operations.progress import Ended
+from core.operations.registry import Registry
+from core.operations.session_operations import SessionOperations
+from core.permissions.access import Access, AccessKind
+from core.permissions.policy import Mode, Rules
+from core.process.command import Command, CommandError
+from core.process.containment import Containment
+from core.session.background import BackgroundCommands
+from tests.core.engine.test_dispatch import CLICK, Talk, asks, call, talk, task
+from tests.support.scripted_models import ESCAPE, NO_KEY, Hold, say
+from tests.support.scripted_tools import AskingTool, Do, PlayedArguments, PlayedTool
+from tests.support.waiting import GENEROUS_S
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from core.tools.base import ToolContext, ToolOutput
+    from core.engine.tool import ToolContext, ToolOutput
 
 
 class FailsLate(PlayedTool):
@@ -73,7 +83,6 @@ async def test_a_call_that_had_failed_by_itself_has_failed() -> None:
     (told,) = conversation.results.values()
     assert (told.status, told.text) == (ResultStatus.FAILED, "Failed: the file does not exist")
     assert [record.reason for record in conversation.registry.records] == [ESCAPE]
-    conversation.check()
 
 
 @pytest.mark.promise("E6", "T9")
@@ -83,16 +92,14 @@ async def test_the_proof_of_a_turn_is_that_of_its_own_stop() -> None:
     conversation = talk(
         asks(call(0, do=Do.HOLD, say="a"), call(1, "write", do=Do.HOLD, say="b")), tools=(tool, other)
     )
-    conversation.session.submit("go")
-    await conversation.running(tool, "a")
+    await conversation.begin_calls(tool, "a")
     await conversation.running(other, "b")
-    for view in conversation.session.operations():
+    for view in conversation.session.operations.snapshot():
         operation = conversation.registry._live[view.session_id, view.call_id]
         operation.progress.note_ended(Ended(2))
-    conversation.session.stop_call("id-0", CLICK)
+    conversation.session.operations.cancel("id-0", CLICK)
     await conversation.until(lambda: "id-0" in conversation.cards())
-    conversation.session.stop(ESCAPE)
-    await conversation.idle()
+    await conversation.stop()
     (ended,) = conversation.ended
     assert ended.proof is not None
     assert ended.proof.processes == 2
@@ -105,14 +112,12 @@ async def test_what_a_sub_agent_had_started_is_in_the_proof() -> None:
     conversation = talk(
         asks(task("look")), asks(call(0, "read", "deep", do=Do.HOLD, say="d")), tools=(tool,), agents=True
     )
-    conversation.session.submit("go")
-    await conversation.running(tool, "d")
+    await conversation.begin_calls(tool, "d")
     operation = conversation.registry._live[conversation.session.session_id, "deep"]
     operation.progress.note_ended(Ended(2, ((4242, "stubborn"),)))
-    conversation.session.stop(ESCAPE)
-    await conversation.idle()
+    await conversation.stop()
     (ended,) = conversation.ended
-    assert ended.proof == StopProof("escape", None, None, (), 2, ((4242, "stubborn"),))
+    assert ended.proof == StopReport("escape", None, None, (), 2, ((4242, "stubborn"),))
 
 
 @pytest.mark.promise("H5", "T9")
@@ -124,15 +129,14 @@ async def test_nobody_closed_the_program(alone: bool) -> None:
     conversation.session.submit("go")
     if alone:
         await conversation.waiting()
-        stream = conversation.session.operations()[0]
-        conversation.session.stop_call(stream.call_id, CLICK)
+        stream = conversation.session.operations.snapshot()[0]
+        conversation.session.operations.cancel(stream.call_id, CLICK)
     await conversation.idle()
     (told,) = conversation.results.values()
     assert told.status is ResultStatus.NOT_STARTED
     assert "closed" not in told.text
     assert REMINDER not in told.text
     assert all(record.reason.cause is not Cause.QUIT for record in conversation.registry.records)
-    conversation.check()
 
 
 @pytest.mark.promise("S10", "H5")
@@ -154,7 +158,6 @@ async def test_a_broken_tool_breaks_its_own_call_alone(fault: str, caplog: pytes
     assert conversation.statuses == [ResultStatus.FAILED, ResultStatus.COMPLETED]
     assert "failed inside Caesura" in conversation.results["id-0"].text
     assert any(entry.exc_info for entry in caplog.records if entry.levelno == logging.ERROR)
-    conversation.check()
 
 
 @pytest.mark.promise("H5", "E3")
@@ -162,13 +165,12 @@ async def test_a_denial_on_its_way_is_no_call_that_never_ran() -> None:
     conversation = talk(asks(call(0, say="a")), say("done"), tools=(AsksOnItsWay("read"),))
     conversation.session.submit("go")
     ask_id = await conversation.asked()
-    conversation.session.answer(ask_id, Answer(AnswerKind.DENY))
+    conversation.session.questions.answer(ask_id, Answer(AnswerKind.DENY))
     await conversation.idle()
     told = conversation.results["id-0"]
     assert told.status is ResultStatus.DENIED
     assert "it ran until then" in told.text
     assert "sent half of it" in told.text
-    conversation.check()
 
 
 # ---- modes
@@ -186,18 +188,17 @@ async def test_a_mode_that_changes_meanwhile_counts() -> None:
     def slowly(name: str, access: Access) -> Any:
         decision = decide(name, access)
         begun.set()
-        go_on.wait(BOUND)
+        go_on.wait(GENEROUS_S)
         return decision
 
     permissions.decide = slowly  # type: ignore[method-assign, assignment]
     conversation.session.submit("go")
     await conversation.until(begun.is_set)
-    conversation.session.set_mode(Mode.PLAN)
+    conversation.session.settings.set_mode(Mode.PLAN)
     go_on.set()
     await conversation.idle()
     assert tool.begun == []
     assert conversation.statuses == [ResultStatus.DENIED]
-    conversation.check()
 
 
 async def test_what_plan_mode_forbids_is_not_put_into_the_persons_mouth() -> None:
@@ -205,7 +206,7 @@ async def test_what_plan_mode_forbids_is_not_put_into_the_persons_mouth() -> Non
     conversation = talk(asks(call(0, "server", say="a")), say("done"), tools=(tool,))
     conversation.session.submit("go")
     await conversation.asked()
-    conversation.session.set_mode(Mode.PLAN)
+    conversation.session.settings.set_mode(Mode.PLAN)
     await conversation.idle()
     told = conversation.results["id-0"]
     assert told.status is ResultStatus.DENIED
@@ -220,14 +221,14 @@ async def test_what_plan_mode_forbids_is_not_put_into_the_persons_mouth() -> Non
 async def test_settings_that_are_read_with_the_tools_bound_the_first_turn() -> None:
     scripts = [asks(call(0, "read", f"id-{n}", say="a")) for n in range(3)]
     conversation = talk(*scripts, tools=(PlayedTool("read"),))
-    source = conversation.session._tools
+    source = conversation.session.tools
     load = source.load
 
     async def configure(token: CancelToken) -> Any:
-        conversation.session.configure(Mode.ASK, Limits(steps=1))
+        conversation.session.settings.configure(Mode.ASK, Limits(steps=1))
         return await load(token)
 
-    conversation.session._tools = _Configuring(source, configure)  # type: ignore[assignment]
+    conversation.session.tools = _Configuring(source, configure)  # type: ignore[assignment]
     ended = await conversation.turn("go")
     assert ended.outcome is Outcome.MAX_TURNS_REACHED
 
@@ -253,7 +254,7 @@ async def test_a_note_is_in_the_request_and_in_the_history() -> None:
 async def test_threads_that_hang_keep_nobody_from_working() -> None:
     hang = threading.Event()
     hanging = [start_in_thread(hang.wait, name="hangs") for _ in range(40)]
-    async with asyncio.timeout(BOUND):
+    async with asyncio.timeout(GENEROUS_S):
         assert await run_in_thread(lambda: 7, name="works") == 7
     hang.set()
     await asyncio.wait(hanging)
@@ -284,7 +285,7 @@ class Background:
         return await self.commands.launch(command, line)
 
     async def ended(self) -> None:
-        async with asyncio.timeout(BOUND):
+        async with asyncio.timeout(GENEROUS_S):
             while tasks := self.commands.tasks:
                 await asyncio.wait(tasks)
 
@@ -304,7 +305,7 @@ async def test_only_what_the_model_does_not_know_is_told(tmp_path: Path, by: Cau
     background = Background(tmp_path)
     call_id = await background.launch("echo begun; sleep 300")
     assert background.commands.describe(call_id) == "It is still running."
-    background.registry.cancel("s", call_id, CancelReason(by, "test", words="enough"))
+    SessionOperations(background.registry, "s").cancel(call_id, CancelReason(by, "test", words="enough"))
     await background.ended()
     (ended,) = [event for event in background.told if isinstance(event, BackgroundEnded)]
     assert ended.proof is not None
@@ -325,10 +326,10 @@ async def test_a_rule_that_cannot_be_kept_is_said_and_counts_all_the_same() -> N
     def fail(_: object) -> None:
         raise CaesuraError("the disk is full")
 
-    conversation.session.permissions.adopt(allow=(), ask=(), deny=(), keep=fail)
+    conversation.session.permissions.adopt(Rules(), fail)
     conversation.session.submit("go")
     ask_id = await conversation.asked()
-    conversation.session.answer(ask_id, Answer(AnswerKind.ALWAYS))
+    conversation.session.questions.answer(ask_id, Answer(AnswerKind.ALWAYS))
     await conversation.idle()
     assert conversation.statuses == [ResultStatus.COMPLETED]
     assert [event.text for event in conversation.events if isinstance(event, Notice)] == ["the disk is full"]

@@ -6,22 +6,10 @@ import logging
 
 import pytest
 
-import core.step
+import core.engine.step
 from core.cancel import CancelReason, Cause
-from core.events import (
-    Event,
-    Outcome,
-    ReasoningArrived,
-    Status,
-    StepCommitted,
-    StopProof,
-    TextArrived,
-    TurnEnded,
-    TurnStarted,
-    TurnStopping,
-)
-from core.messages import AssistantMessage, FinishReason, Reasoning, Step, Text, UserMessage
-from core.model import (
+from core.model.messages import AssistantMessage, FinishReason, Reasoning, Step, Text, UserMessage
+from core.model.provider import (
     Closing,
     Finished,
     ModelError,
@@ -31,9 +19,24 @@ from core.model import (
     TextDelta,
     ToolCallDelta,
 )
-from core.operations import CancelAnswer, OperationKind, OperationState
-from tests.core.blocks import rounds
-from tests.core.providers import (
+from core.operations.events import (
+    Event,
+    Outcome,
+    ReasoningArrived,
+    Status,
+    StepCommitted,
+    StopReport,
+    TextArrived,
+    TurnEnded,
+    TurnStarted,
+    TurnStopping,
+)
+from core.operations.operation import CancelAnswer, OperationKind, OperationState
+from core.operations.session_operations import SessionOperations
+from core.operations.supervise import Graces
+from tests.support.bound_tasks import rounds
+from tests.support.cancel_sweep import in_thread
+from tests.support.scripted_models import (
     DONE,
     ENDLESS,
     ESCAPE,
@@ -56,7 +59,6 @@ from tests.core.providers import (
     assert_in_order,
     say,
 )
-from tests.core.sweep import in_thread
 
 LATE = (TextDelta("late"), ReasoningDelta("late"), ToolCallDelta(0, "{}", "id", "late"))
 
@@ -85,7 +87,7 @@ async def test_a_turn_tells_its_story_and_is_committed() -> None:
     assert statuses == [Status.IDLE, *[Status.RUNNING] * 6, Status.IDLE]
     parts = (Reasoning("thinking", "signature"), Text(REPLY_TEXT))
     reply = AssistantMessage(parts, MODEL, FinishReason.STOP)
-    assert talk.session.history == (Step((UserMessage("ask"), reply), USAGE),)
+    assert talk.session.record.plain_steps == (Step((UserMessage("ask"), reply), USAGE),)
     assert talk.registry.snapshot() == ()
     assert talk.registry.records == ()
 
@@ -93,8 +95,7 @@ async def test_a_turn_tells_its_story_and_is_committed() -> None:
 @pytest.mark.promise("S1")
 async def test_the_stream_is_listed_while_it_lives() -> None:
     talk = Conversation((PhaseChanged(Phase.STREAMING), TextDelta("a"), Hold()))
-    talk.session.submit("ask")
-    await talk.waiting()
+    await talk.begin("ask")
     (view,) = talk.registry.snapshot(talk.session.session_id)
     assert (view.kind, view.title, view.state, view.phase) == (
         OperationKind.STREAM,
@@ -102,8 +103,7 @@ async def test_the_stream_is_listed_while_it_lives() -> None:
         OperationState.RUNNING,
         Phase.STREAMING,
     )
-    talk.session.stop(ESCAPE)
-    await talk.idle()
+    await talk.stop()
     assert talk.registry.snapshot() == ()
 
 
@@ -127,7 +127,7 @@ async def test_a_stop_in_the_gap_sends_nothing_and_gives_the_prompt_back(listeni
     assert ended.proof is not None
     assert (ended.proof.source, ended.proof.closing, ended.proof.unconfirmed) == ("escape", None, ())
     assert talk.provider.requests == []
-    assert talk.session.history == ()
+    assert talk.session.record.plain_steps == ()
     assert talk.registry.snapshot() == ()
     (record,) = talk.registry.records
     assert (record.reason, record.phase, record.kind) == (
@@ -166,13 +166,12 @@ async def test_whatever_follows_a_stop_is_a_stop(
 ) -> None:
     caplog.set_level(logging.INFO)
     talk = Conversation((*begin, *rest), say("fine"))
-    talk.session.submit("ask")
-    await talk.waiting()
+    await talk.begin("ask")
 
     def stop() -> None:
         if alone:
             (view,) = talk.registry.snapshot()
-            answer = talk.registry.cancel(view.session_id, view.call_id, ESCAPE).answer
+            answer = SessionOperations(talk.registry, view.session_id).cancel(view.call_id, ESCAPE).answer
             assert answer is CancelAnswer.CANCELLED
         else:
             assert talk.session.stop(ESCAPE)
@@ -188,7 +187,7 @@ async def test_whatever_follows_a_stop_is_a_stop(
     assert "late" not in str(talk.events)
     assert (ended.text, ended.returned_prompt) == (("part", None) if begin is SOME else ("", "ask"))
     assert talk.replies == (["part"] if begin is SOME else [])
-    assert all(step.usage is None for step in talk.session.history)
+    assert all(step.usage is None for step in talk.session.record.plain_steps)
     (record,) = talk.registry.records
     phase = Phase.STREAMING if begin is SOME else Phase.WAITING_FOR_HEADERS
     assert (record.reason, record.phase) == (ESCAPE, phase)
@@ -216,8 +215,7 @@ async def test_the_proof_of_a_stop_is_the_providers() -> None:
 
 async def test_a_stop_by_a_deadline_is_told_from_one_by_a_person() -> None:
     talk = Conversation((*SOME, Hold()))
-    talk.session.submit("ask")
-    await talk.waiting()
+    await talk.begin("ask")
     talk.session.stop(CancelReason(Cause.DEADLINE, "60 s"))
     await talk.idle()
     assert talk.outcomes == [Outcome.TIMEOUT]
@@ -227,15 +225,14 @@ async def test_a_stop_by_a_deadline_is_told_from_one_by_a_person() -> None:
 async def test_a_stop_needs_neither_lock_nor_loop() -> None:
     """While the loop stands still and holds the registry's lock: a thread stops the turn and forces it."""
     talk = Conversation((*SOME, Hold()))
-    talk.session.submit("ask")
-    await talk.waiting()
+    await talk.begin("ask")
     answers: list[bool] = []
     told: list[CancelReason] = []
 
     def stop() -> None:
         answers.extend((talk.session.stop(ESCAPE), talk.session.stop(ESCAPE), talk.session.force()))
 
-    turn = talk.session._turn
+    turn = talk.session.turn
     assert turn is not None
     turn.token.on_cancel(told.append)
     with talk.registry.lock:
@@ -256,12 +253,11 @@ async def test_a_stop_needs_neither_lock_nor_loop() -> None:
 async def test_a_straggler_holds_nothing_up_and_changes_nothing(
     end: Finished | ModelError | CancelItself, forced: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(core.step, "GRACE_S", ENDLESS if forced else SHORT)
-    monkeypatch.setattr(core.step, "FORCED_GRACE_S", SHORT if forced else ENDLESS)
+    graces = Graces(ENDLESS, SHORT) if forced else Graces(SHORT, ENDLESS)
+    monkeypatch.setattr(core.engine.step, "GRACES", graces)
     deaf = Deaf()
     talk = Conversation((*SOME, deaf, *LATE, end), say("fine"))
-    talk.session.submit("ask")
-    await talk.waiting()
+    await talk.begin("ask")
     assert talk.session.stop(ESCAPE)
     if forced:
         await rounds()
@@ -270,18 +266,28 @@ async def test_a_straggler_holds_nothing_up_and_changes_nothing(
     await talk.idle()
     (ended,) = talk.ended
     assert (ended.outcome, ended.text) == (Outcome.CANCELLED, "part")
-    assert ended.proof == StopProof("escape", None, None, unconfirmed=(MODEL,))
+    assert ended.proof == StopReport("escape", None, None, unconfirmed=(MODEL,))
     (view,) = talk.registry.snapshot()
     assert view.state is OperationState.STOPPING
     assert not talk.registry.records
 
     assert (await talk.turn("again")).outcome is Outcome.COMPLETED
-    before = (list(talk.events), talk.session.history, talk.session.usage, talk.session.context_used)
-    assert talk.session.usage == USAGE
+    before = (
+        list(talk.events),
+        talk.session.record.plain_steps,
+        talk.session.record.usage,
+        talk.session.record.context_used,
+    )
+    assert talk.session.record.usage == USAGE
     deaf.released.set()
     await talk.until(lambda: not talk.registry.snapshot())
     await rounds()
-    assert (talk.events, talk.session.history, talk.session.usage, talk.session.context_used) == before
+    assert (
+        talk.events,
+        talk.session.record.plain_steps,
+        talk.session.record.usage,
+        talk.session.record.context_used,
+    ) == before
     assert [(record.reason, record.forced) for record in talk.registry.records] == [(ESCAPE, forced)]
     assert_in_order(talk.events)
     assert talk.provider.streaming == 0
@@ -295,11 +301,11 @@ async def test_no_delta_arrives_after_the_outcome(end: Finished | ModelError | H
         await talk.stopped()
     else:
         await talk.turn()
-    before = (list(talk.events), talk.session.history, talk.session.usage)
+    before = (list(talk.events), talk.session.record.plain_steps, talk.session.record.usage)
     for delta in (*LATE, PhaseChanged(Phase.CONNECTING)):
         talk.provider.emits[0](delta)
     await rounds()
-    assert (talk.events, talk.session.history, talk.session.usage) == before
+    assert (talk.events, talk.session.record.plain_steps, talk.session.record.usage) == before
 
 
 # ---- after the commit
@@ -341,11 +347,10 @@ async def test_a_stop_between_the_last_delta_and_the_commit_counts() -> None:
     talk.session.submit("ask")
     await talk.until(lambda: bool(talk.provider.requests) and not talk.registry.snapshot())
     assert talk.session.status is Status.RUNNING
-    assert talk.session.stop(ESCAPE)
-    await talk.idle()
+    await talk.stop()
     (ended,) = talk.ended
     assert (ended.outcome, ended.text) == (Outcome.CANCELLED, REPLY_TEXT)
-    assert talk.session.usage.output_tokens == 0
+    assert talk.session.record.usage.output_tokens == 0
     assert [(record.reason, record.state) for record in talk.registry.records] == [
         (ESCAPE, OperationState.READY)
     ]

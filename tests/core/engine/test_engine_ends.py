@@ -7,34 +7,35 @@ import gc
 import logging
 import weakref
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-import core.step
-from core.access import Workspace
-from core.approval import Desk
+import core.engine.step
 from core.cancel import CancelToken, Cause
-from core.compaction import AsItIs
-from core.engine import run_turn
-from core.equipment import NoTools
-from core.events import (
+from core.context.compaction import NoCompaction
+from core.engine.approval import CallPolicy
+from core.engine.engine import run_turn
+from core.engine.questions import Questions
+from core.engine.turn import Turn, TurnServices
+from core.model.provider import Finished, ModelChoice, ModelError
+from core.operations.backoffs import BackoffRegistry
+from core.operations.events import (
     Event,
     Outcome,
     TextArrived,
     TurnEnded,
     TurnStarted,
 )
-from core.history import History
-from core.journal import Unsaved
-from core.messages import Step, UserMessage
-from core.model import Finished, ModelChoice, ModelError
-from core.operations import Registry
-from core.permissions import Permissions
-from core.questions import Questions
-from core.turn import Surroundings, Turn
-from core.waits import Waits
-from tests.core.blocks import rounds
-from tests.core.providers import (
+from core.operations.registry import Registry
+from core.operations.supervise import Graces
+from core.permissions.access import Workspace
+from core.permissions.policy import Permissions
+from core.session.history import History
+from core.storage.journal import NullJournal
+from tests.support.bound_tasks import rounds
+from tests.support.no_tools import NoTools
+from tests.support.scripted_models import (
     DONE,
     ESCAPE,
     MODEL,
@@ -53,6 +54,9 @@ from tests.core.providers import (
     assert_in_order,
     say,
 )
+
+if TYPE_CHECKING:
+    from core.model.messages import Step
 
 WORKSPACE = Workspace(Path.cwd())
 
@@ -85,26 +89,26 @@ async def test_a_failure_is_told_once_and_the_session_goes_on(
 async def test_a_commit_that_fails_is_no_completed_turn(partial: bool) -> None:
     """A store may fail. The turn then says so, and that before anything is taken for saved."""
     events: list[Event] = []
-    turn = Turn(1, UserMessage("ask"), CancelToken("turn"))
+    turn = Turn(1, "ask", CancelToken("turn"))
 
     class Full(History):
         def commit(self, turn_id: int, step: Step) -> None:
             raise OSError(f"cannot save {turn_id}")
 
-    record = Full(ModelChoice(MODEL), Unsaved(), lambda _: None)
+    record = Full(ModelChoice(MODEL), NullJournal(), lambda _: None)
     record.begin(turn)
-    around = Surroundings(
+    around = TurnServices(
         "s",
         ScriptedProvider((*SOME, NO_KEY if partial else DONE)),
         Registry(),
         MODEL,
         record,
-        lambda _: AsItIs(),
+        lambda _, __: NoCompaction(),
         events.append,
         set(),
-        Waits(),
+        BackoffRegistry(),
         NoTools(),
-        Desk(WORKSPACE, Permissions(WORKSPACE), Questions()),
+        CallPolicy(WORKSPACE, Permissions(WORKSPACE), Questions()),
     )
     await run_turn(turn, around)
     ended = events[-1]
@@ -122,8 +126,7 @@ async def test_a_commit_that_fails_is_no_completed_turn(partial: bool) -> None:
 @pytest.mark.parametrize("begin", [NOTHING, SOME], ids=["nothing", "some"])
 async def test_outer_cancellation_passes_through_and_is_not_the_users(begin: Script) -> None:
     talk = Conversation((*begin, Hold()), say("fine"))
-    talk.session.submit("ask")
-    await talk.waiting()
+    await talk.begin("ask")
     task = talk.task()
     task.cancel()
     await asyncio.wait([task])
@@ -160,10 +163,10 @@ async def test_nothing_of_a_turn_outlives_it(
     end: Finished | ModelError | Hold | Deaf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A session of thousands of turns keeps none of their tokens and tasks."""
-    monkeypatch.setattr(core.step, "GRACE_S", SHORT)
+    monkeypatch.setattr(core.engine.step, "GRACES", Graces(SHORT, 0.5))
     talk, before = Conversation((*SOME, end, DONE)), asyncio.all_tasks()
     talk.session.submit("ask")
-    turn = talk.session._turn
+    turn = talk.session.turn
     assert turn is not None
     alive = weakref.WeakSet[object]((turn.token, talk.task()))
     del turn
@@ -252,7 +255,7 @@ async def test_all_listeners_hear_the_same_story_though_one_acts_on_it() -> None
             case TextArrived(2):
                 talk.session.stop(ESCAPE)
             case TurnEnded(2):
-                talk.session.send_queued()
+                talk.session.queue.unpause()
             case _:
                 pass
 

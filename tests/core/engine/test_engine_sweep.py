@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 import pytest
 
-from core.events import Outcome, ReasoningArrived, Status, TextArrived, TurnEnded
-from core.messages import AssistantMessage, Step, Usage, UserMessage
-from core.model import FailureKind, ModelError
-from tests.core.providers import (
+from core.model.messages import AssistantMessage, Step, Usage, UserMessage
+from core.model.provider import FailureKind, ModelError
+from core.operations.events import Outcome, ReasoningArrived, Status, TextArrived, TurnEnded
+from tests.support.cancel_sweep import Ended, Trial, in_thread, sweep
+from tests.support.scripted_models import (
     ESCAPE,
     QUIT,
     REPLY,
@@ -23,7 +24,6 @@ from tests.core.providers import (
     assert_in_order,
     say,
 )
-from tests.core.sweep import Ended, Trial, in_thread, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,20 +57,22 @@ class Visit:
     async def run(self) -> None:
         script = (*REPLY[:-1], FAILED) if self.fails else REPLY
         self.talk = Conversation(script)
-        self.entry = self.talk.session.history, self.talk.session.usage
+        self.entry = self.talk.session.record.plain_steps, self.talk.session.record.usage
         self.talk.session.submit("ask")
         await self.talk.session.wait_idle()
-        self.after = self.talk.session.history, self.talk.session.usage
+        self.after = self.talk.session.record.plain_steps, self.talk.session.record.usage
 
     def stop(self, _: asyncio.Task[Any]) -> None:
-        session, registry = self.talk.session, self.talk.registry
+        session = self.talk.session
         match self.by:
             case By.LOOP:
                 self.asked = session.stop(ESCAPE)
             case By.THREAD:
                 in_thread(lambda: self.note(session.stop(ESCAPE)))
             case By.CALL:
-                self.asked = registry.cancel_all(session.session_id, ESCAPE) == 1
+                operations = session.operations
+                calls = [view.call_id for view in operations.snapshot()]
+                self.asked = any(operations.cancel(call, ESCAPE).answer == "cancelled" for call in calls)
             case By.TWICE:
                 self.asked = session.stop(ESCAPE)
                 assert session.force() is self.asked

@@ -1,47 +1,19 @@
-"""The doctor's own measure of stops, over the real model process and the built-in demo model."""
+"""What the doctor's measure of stops makes of the ends that a provider reports."""
 
 from __future__ import annotations
 
-import asyncio
 import math
 from typing import TYPE_CHECKING
 
 import pytest
 
-from core.cancel import Cancelled, CancelReason, CancelToken, Cause
-from core.messages import UserMessage
-from core.model import Closed, Closing, Delta, ModelRequest, TextDelta
-from providers.demo import DemoServer
-from providers.stop_check import measure_stops
-from tests.providers.harness import until
+from core.cancel import Cancelled, CancelToken
+from core.frontends.doctor.stop_check import measure_stops
+from core.model.messages import UserMessage
+from core.model.provider import Closed, Closing, Delta, ModelRequest, TextDelta
 
 if TYPE_CHECKING:
-    from core.model import Emit, Finished, ModelInfo
-    from providers.process import ModelProcess
-
-
-def long_reply(demo: DemoServer) -> ModelRequest:
-    return ModelRequest(demo.model, (UserMessage("long"),), api_base=demo.url)
-
-
-@pytest.mark.promise("P1", "P2")
-async def test_replies_of_the_demo_model_are_stopped_in_mid_stream(model: ModelProcess) -> None:
-    with DemoServer() as demo:
-        seconds = await measure_stops(model, long_reply(demo), 5, CancelToken("doctor"))
-        await until(lambda: len(demo.hang_ups) == 5)
-    assert len(seconds) == 5
-    assert all(0 < one < math.inf for one in seconds)
-
-
-@pytest.mark.promise("T3")
-async def test_the_measuring_itself_can_be_stopped(model: ModelProcess) -> None:
-    token = CancelToken("doctor")
-    with DemoServer() as demo:
-        task = asyncio.create_task(measure_stops(model, long_reply(demo), 10_000, token))
-        await until(lambda: len(demo.hang_ups) > 2)
-        token.cancel(CancelReason(Cause.USER, "esc"))
-        with pytest.raises(Cancelled):
-            await task
+    from core.model.provider import Emit, Finished, ModelInfo
 
 
 class Unsure:

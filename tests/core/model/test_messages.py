@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.messages import (
+from core.model.messages import (
     STOPPED_NOTE,
     AssistantMessage,
     FinishReason,
@@ -19,7 +19,7 @@ from core.messages import (
     UserMessage,
     sendable,
 )
-from tests.core.providers import MODEL, assert_accepted
+from tests.support.scripted_models import MODEL, assert_accepted
 
 
 def reply(*parts: Part, interrupted: bool = False) -> AssistantMessage:

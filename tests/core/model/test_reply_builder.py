@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from core.messages import AssistantMessage, FinishReason, Part, Reasoning, Text, ToolCall
-from core.model import ReasoningDelta, TextDelta, ToolCallDelta
-from core.reply import Reply
+from core.model.messages import AssistantMessage, FinishReason, Part, Reasoning, Text, ToolCall
+from core.model.provider import ReasoningDelta, TextDelta, ToolCallDelta
+from core.model.reply_builder import Reply
 
 Deltas = list[TextDelta | ReasoningDelta | ToolCallDelta]
 
@@ -67,8 +67,8 @@ def test_calls_are_told_apart_and_named_in_order() -> None:
         ToolCallDelta(1, "", "b", "write"),
         ToolCallDelta(3, "{}"),
     )
-    assert [reply.call_name(index) for index in reply.call_indexes] == ["read", "write"]
-    assert reply.given_id(3) == "a"
+    assert [call.name for call in reply.calls.values()] == ["read", "write"]
+    assert reply.calls[3].given_id == "a"
     message = reply.message(finish=FinishReason.TOOL_CALLS, call_ids={3: "a", 1: "b_2"})
     assert message.calls == (ToolCall("a", "read", "{}"), ToolCall("b_2", "write", ""))
 

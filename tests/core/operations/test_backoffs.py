@@ -1,6 +1,6 @@
 """R2 and S4 in a session: a back-off is shown, ended by a key or by a stop, and belongs to its call.
 
-The waits are those of `providers.routing`, over a model that ends through its token only.
+The waits are those of `providers.routing.router`, over a model that ends through its token only.
 """
 
 from __future__ import annotations
@@ -10,17 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.events import (
-    BackOffEnded,
-    BackOffStarted,
-    CallEnded,
-    CompactionEnded,
-    ModelFailedOver,
-    Outcome,
-    StepCommitted,
-)
-from core.messages import FinishReason, ResultStatus
-from core.model import (
+from core.model.messages import FinishReason, ResultStatus
+from core.model.provider import (
     Catalog,
     Closing,
     Emit,
@@ -34,10 +25,19 @@ from core.model import (
     Phase,
     ToolCallDelta,
 )
-from core.model_settings import ModelSettings, RetryPolicy, Route
-from core.operations import CancelAnswer, OperationKind
-from providers.routing import Router
-from tests.core.providers import (
+from core.model.settings import ModelSettings, RetryPolicy, Route
+from core.operations.events import (
+    BackOffEnded,
+    BackOffStarted,
+    CallEnded,
+    CompactionEnded,
+    ModelFailedOver,
+    Outcome,
+    StepCommitted,
+)
+from core.operations.operation import CancelAnswer, OperationKind
+from providers.routing.router import Router
+from tests.support.scripted_models import (
     DONE,
     ESCAPE,
     MODEL,
@@ -47,7 +47,7 @@ from tests.core.providers import (
     assert_in_order,
     say,
 )
-from tests.core.tools_played import equipped
+from tests.support.scripted_tools import equipped
 
 if TYPE_CHECKING:
     from core.cancel import CancelToken
@@ -90,7 +90,7 @@ PATIENT = ModelSettings(retry=RetryPolicy(retries=2, backoff=1_000, max_wait=2_0
 
 
 def waiting(talk: Conversation) -> bool:
-    return talk.session.back_off is not None
+    return talk.session.backoffs.soonest is not None
 
 
 @pytest.mark.promise("R2")
@@ -100,16 +100,16 @@ async def test_a_wait_is_told_with_its_end_and_a_key_has_the_next_attempt_made_n
     await talk.until(lambda: waiting(talk))
     (started,) = [event for event in talk.events if isinstance(event, BackOffStarted)]
     assert (started.seconds, started.attempt, started.attempts) == (2_000, 2, 3)
-    (operation,) = talk.session.operations()
+    (operation,) = talk.session.operations.snapshot()
     assert (operation.call_id, operation.phase) == (started.call_id, Phase.BACK_OFF)
-    assert talk.session.retry_now()
+    assert talk.session.backoffs.skip_all()
     await talk.idle()
     assert talk.outcomes == [Outcome.COMPLETED]
     assert [event for event in talk.events if isinstance(event, BackOffEnded)] == [
         BackOffEnded(1, started.call_id)
     ]
     assert len(talk.provider.requests) == 2
-    assert not talk.session.retry_now()
+    assert not talk.session.backoffs.skip_all()
     assert_in_order(talk.events)
 
 
@@ -118,12 +118,11 @@ async def test_a_stop_ends_the_wait_and_no_attempt_follows() -> None:
     talk = Conversation(provider=Routed((OVERLOADED,), say("here"), settings=PATIENT))
     talk.session.submit("ask")
     await talk.until(lambda: waiting(talk))
-    assert talk.session.stop(ESCAPE)
-    await talk.idle()
+    await talk.stop()
     assert talk.outcomes == [Outcome.CANCELLED]
     assert talk.ended[-1].returned_prompt == "ask"
     assert len(talk.provider.requests) == 1
-    assert talk.session.back_off is None
+    assert talk.session.backoffs.soonest is None
     (record,) = talk.registry.records
     assert record.phase is Phase.BACK_OFF
     # Something had been sent; only nothing was under way.
@@ -140,8 +139,8 @@ async def test_a_call_in_its_own_back_off_is_stopped_alone() -> None:
     talk = Conversation(provider=provider, equipment=equipped(agents=True))
     talk.session.submit("ask")
     await talk.until(lambda: waiting(talk))
-    (call,) = [view for view in talk.session.operations() if view.kind is OperationKind.CALL]
-    assert talk.session.stop_call(call.call_id, ESCAPE).answer is CancelAnswer.CANCELLED
+    (call,) = [view for view in talk.session.operations.snapshot() if view.kind is OperationKind.CALL]
+    assert talk.session.operations.cancel(call.call_id, ESCAPE).answer is CancelAnswer.CANCELLED
     await talk.idle()
     assert talk.outcomes == [Outcome.COMPLETED]
     (ended,) = [event for event in talk.events if isinstance(event, CallEnded)]
@@ -157,11 +156,11 @@ async def test_a_reply_of_another_member_is_told_kept_and_paid_as_that_members()
     settings = ModelSettings(routes={MODEL: Route(fallback=("a/a", "b/b"))})
     provider = Routed((OVERLOADED,), (*say("from b")[:-1], DONE), settings=settings)
     talk = Conversation(provider=provider)
-    await talk.session.describe_model()
+    await talk.session.model.describe()
     assert (await talk.turn()).outcome is Outcome.COMPLETED
     (over,) = [event for event in talk.events if isinstance(event, ModelFailedOver)]
     assert (over.failed, over.model) == ("a/a", "b/b")
-    assert talk.session.history[-1].model == "b/b"
+    assert talk.session.record.plain_steps[-1].model == "b/b"
     assert [event.model for event in talk.events if isinstance(event, StepCommitted)] == ["b/b"]
     assert talk.session.record.spending.dollars == pytest.approx(USAGE.input_tokens * 1.0)
 
@@ -181,29 +180,28 @@ async def compacting(*scripts: tuple[object, ...]) -> Conversation:
 async def test_the_wait_of_a_compaction_is_told_and_skipped_like_any_other() -> None:
     talk = await compacting(say("## Goal\n", "a short one"))
     (started,) = [event for event in talk.events if isinstance(event, BackOffStarted)]
-    (operation,) = talk.session.operations()
+    (operation,) = talk.session.operations.snapshot()
     assert (started.turn_id, started.call_id, started.seconds) == (None, operation.call_id, 2_000)
-    assert talk.session.retry_now()
+    assert talk.session.backoffs.skip_all()
     await talk.idle()
     assert BackOffEnded(None, started.call_id) in talk.events
     (ended,) = [event for event in talk.events if isinstance(event, CompactionEnded)]
     assert (ended.number, ended.summary) == (1, "## Goal\na short one")
-    assert talk.session.back_off is None
+    assert talk.session.backoffs.soonest is None
     assert len(talk.provider.requests) == 4
 
 
 @pytest.mark.promise("R2", "C1", "C2")
 async def test_a_stop_in_the_wait_of_a_compaction_changes_nothing_and_asks_no_more() -> None:
     talk = await compacting()
-    before = talk.session.history
-    assert talk.session.stop(ESCAPE)
-    await talk.idle()
+    before = talk.session.record.plain_steps
+    await talk.stop()
     (ended,) = [event for event in talk.events if isinstance(event, CompactionEnded)]
     assert ended.number is None
     assert ended.proof is not None
     assert ended.proof.closing is Closing.NOT_OPEN
     assert any(isinstance(event, BackOffEnded) for event in talk.events)
-    assert (talk.session.back_off, talk.session.history) == (None, before)
+    assert (talk.session.backoffs.soonest, talk.session.record.plain_steps) == (None, before)
     assert len(talk.provider.requests) == 3
 
 
@@ -211,15 +209,15 @@ async def test_a_stop_in_the_wait_of_a_compaction_changes_nothing_and_asks_no_mo
 async def test_a_job_costs_what_its_own_model_does_also_after_a_switch() -> None:
     settings = ModelSettings(routes={MODEL: Route(fallback=("a/a", "b/b"))})
     session = Conversation(provider=Routed(settings=settings)).session
-    await session.describe_model()
+    await session.model.describe()
     spend = session.record.spend_job
     spend(USAGE, MODEL, "b/b")
     assert session.record.spending.dollars == pytest.approx(USAGE.input_tokens * 1.0)
     spend(USAGE, MODEL, "a/a")
     assert session.record.spending.dollars == pytest.approx(USAGE.input_tokens * 3.0)
     # A job of the model before: what that costs is not known any more, and never the price of the new one.
-    session.use_model(ModelChoice("b/b"))
+    session.model.use(ModelChoice("b/b"))
     await asyncio.gather(*session.model.tasks)
-    assert session.info.input_price == 1.0
+    assert session.record.info.input_price == 1.0
     spend(USAGE, MODEL, "a/a")
     assert session.record.spending.dollars is None

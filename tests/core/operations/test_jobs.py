@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-import core.jobs
+import core.operations.jobs
 from core.cancel import CancelReason, CancelToken, Cause
-from core.jobs import Asking, JobKind, Jobs
-from core.messages import FinishReason, Usage, UserMessage
-from core.model import Finished, ModelRequest, Phase, TextDelta, ToolCallDelta
-from core.operations import CancelAnswer, OperationKind, OperationState, Registry
-from core.supervision import Graces
-from tests.core.blocks import rounds
-from tests.core.providers import (
-    BOUND,
+from core.model.messages import FinishReason, Usage, UserMessage
+from core.model.provider import Finished, ModelRequest, Phase, TextDelta, ToolCallDelta
+from core.operations.jobs import JobContext, JobKind, Jobs
+from core.operations.operation import CancelAnswer, OperationKind, OperationState
+from core.operations.registry import Registry
+from core.operations.session_operations import SessionOperations
+from core.operations.supervise import Graces
+from tests.support.bound_tasks import rounds
+from tests.support.scripted_models import (
     DONE,
     ENDLESS,
     ESCAPE,
@@ -40,12 +41,13 @@ from tests.core.providers import (
     Swallow,
     say,
 )
+from tests.support.waiting import GENEROUS_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from core.model import Emit
-    from core.operations import OperationView
+    from core.model.provider import Emit
+    from core.operations.operation import OperationView
 
 REQUEST = ModelRequest(MODEL, (UserMessage("name it"),))
 STOP = CancelReason(Cause.USER, "panel")
@@ -55,7 +57,7 @@ CALL = ToolCallDelta(0, "{}", "id", "shell")
 HUNG: Script = (*SOME, Hold())
 
 
-class Desk:
+class CallPolicy:
     """The jobs of one session, what they brought, and what they cost."""
 
     def __init__(self, *scripts: Script, graces: Graces = SLOW, registry: Registry | None = None) -> None:
@@ -77,8 +79,8 @@ class Desk:
             graces=graces,
         )
 
-    async def ask(self, asking: Asking) -> None:
-        self.answers.append(await asking.ask(REQUEST))
+    async def ask(self, asking: JobContext) -> None:
+        self.answers.append(await asking.complete(REQUEST))
 
     def start(self, kind: JobKind = JobKind.TITLE) -> bool:
         return self.jobs.start(kind, self.ask, detail=MODEL)
@@ -87,18 +89,18 @@ class Desk:
         return self.registry.snapshot("s")
 
     async def waiting(self) -> None:
-        async with asyncio.timeout(BOUND):
+        async with asyncio.timeout(GENEROUS_S):
             await self.provider.waiting.wait()
 
     async def until(self, state: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + BOUND
+        deadline = time.monotonic() + GENEROUS_S
         while not state():
             assert time.monotonic() < deadline
             await asyncio.sleep(0)
 
     async def ended(self) -> None:
         """Wait until no job is left, and see that nothing of it is."""
-        async with asyncio.timeout(BOUND):
+        async with asyncio.timeout(GENEROUS_S):
             while tasks := self.jobs.tasks:
                 await asyncio.wait(tasks)
         await rounds()
@@ -109,7 +111,7 @@ class Desk:
 
 @pytest.mark.promise("C4", "S9", "H6")
 async def test_a_job_is_listed_while_it_runs_brings_its_answer_and_leaves_nothing() -> None:
-    desk = Desk(REPLY)
+    desk = CallPolicy(REPLY)
     assert desk.start()
     (view,) = desk.views()
     assert (view.kind, view.title, view.detail) == (OperationKind.JOB, "title", MODEL)
@@ -127,7 +129,7 @@ async def test_a_job_is_listed_while_it_runs_brings_its_answer_and_leaves_nothin
 async def test_esc_stops_the_turn_and_no_job_which_its_own_control_does() -> None:
     registry = Registry()
     talk = Conversation(HUNG, registry=registry)
-    desk = Desk(HUNG, registry=registry)
+    desk = CallPolicy(HUNG, registry=registry)
     session = talk.session
     desk.jobs = Jobs(
         session.session_id,
@@ -143,9 +145,9 @@ async def test_esc_stops_the_turn_and_no_job_which_its_own_control_does() -> Non
     await talk.stopped()
     assert session.force() is False
     await rounds()
-    (view,) = session.operations()
+    (view,) = session.operations.snapshot()
     assert (view.kind, view.state) == (OperationKind.JOB, OperationState.RUNNING)
-    result = await session.stop_call_and_wait(view.call_id, STOP, wait=BOUND)
+    result = await session.operations.cancel_and_wait(view.call_id, STOP, wait=GENEROUS_S)
     assert result.answer is CancelAnswer.CANCELLED
     await desk.ended()
     assert desk.answers == []
@@ -168,19 +170,19 @@ class TokenProvider(ScriptedProvider):
 
 @pytest.mark.promise("C4")
 async def test_the_provider_has_the_token_of_the_job() -> None:
-    desk = Desk()
+    desk = CallPolicy()
     desk.provider = TokenProvider()
     desk.jobs = desk.make()
     desk.start()
     await desk.waiting()
-    desk.registry.cancel("s", desk.views()[0].call_id, STOP)
+    SessionOperations(desk.registry, "s").cancel(desk.views()[0].call_id, STOP)
     await desk.ended()
     assert [record.state for record in desk.registry.records] == [OperationState.CANCELLED]
 
 
 @pytest.mark.promise("C4", "T7")
 async def test_jobs_wait_for_each_other_and_each_can_be_stopped_before_it_begins() -> None:
-    desk = Desk(HUNG, REPLY)
+    desk = CallPolicy(HUNG, REPLY)
     desk.start(JobKind.MEMORY)
     await desk.waiting()
     desk.start(JobKind.TITLE)
@@ -188,10 +190,10 @@ async def test_jobs_wait_for_each_other_and_each_can_be_stopped_before_it_begins
     running, waiting = desk.views()
     assert (running.state, waiting.state) == (OperationState.RUNNING, OperationState.SCHEDULED)
     assert len(desk.provider.requests) == 1
-    await desk.registry.cancel_and_wait("s", waiting.call_id, STOP, wait=BOUND)
+    await SessionOperations(desk.registry, "s").cancel_and_wait(waiting.call_id, STOP, wait=GENEROUS_S)
     assert desk.views() == (running,)
     desk.start(JobKind.TITLE)
-    desk.registry.cancel("s", running.call_id, STOP)
+    SessionOperations(desk.registry, "s").cancel(running.call_id, STOP)
     await desk.ended()
     assert desk.answers == [REPLY_TEXT]
 
@@ -204,7 +206,7 @@ async def test_a_newer_title_replaces_all_before_it_and_a_newer_memory_what_wait
 ) -> None:
     open_end = Deaf()
     script = (TextDelta("first"), open_end, DONE) if kind is JobKind.MEMORY else HUNG
-    desk = Desk(script, say("third"))
+    desk = CallPolicy(script, say("third"))
     desk.start(kind)
     await desk.waiting()
     desk.start(kind)
@@ -218,7 +220,7 @@ async def test_a_newer_title_replaces_all_before_it_and_a_newer_memory_what_wait
 @pytest.mark.promise("C4", "U10")
 @pytest.mark.parametrize("script", [HUNG, (*SOME, Swallow(), DONE), (Break(ValueError("torn")),)])
 async def test_quitting_ends_the_running_and_the_waiting_and_none_starts_after_it(script: Script) -> None:
-    desk = Desk(script)
+    desk = CallPolicy(script)
     desk.start(JobKind.MEMORY)
     await desk.waiting()
     desk.start(JobKind.TITLE)
@@ -235,14 +237,14 @@ async def test_quitting_ends_the_running_and_the_waiting_and_none_starts_after_i
 @pytest.mark.parametrize("reason", [STOP, QUIT], ids=["its own stop", "quit"])
 async def test_a_deaf_provider_holds_neither_the_end_nor_the_next_job(reason: CancelReason) -> None:
     deaf = Deaf()
-    desk = Desk((*SOME, deaf, TextDelta("late"), DONE), REPLY, graces=QUICK)
+    desk = CallPolicy((*SOME, deaf, TextDelta("late"), DONE), REPLY, graces=QUICK)
     desk.start(JobKind.MEMORY)
     await desk.waiting()
     (view,) = desk.views()
     if reason is QUIT:
         desk.jobs.token.cancel(reason)
     else:
-        desk.registry.cancel("s", view.call_id, reason)
+        SessionOperations(desk.registry, "s").cancel(view.call_id, reason)
         assert desk.start(JobKind.TITLE)
     await desk.until(lambda: not desk.jobs.tasks)
     assert desk.answers == ([] if reason is QUIT else [REPLY_TEXT])
@@ -274,7 +276,7 @@ async def test_what_fails_is_a_line_in_the_log_and_the_next_job_runs(
     script: Script, told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    desk = Desk(script, REPLY)
+    desk = CallPolicy(script, REPLY)
     desk.start(JobKind.MEMORY)
     desk.start(JobKind.TITLE)
     await desk.ended()
@@ -288,8 +290,8 @@ async def test_a_model_that_cannot_stop_talking_is_stopped(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    monkeypatch.setattr(core.jobs, "MOST_CHARACTERS", 10)
-    desk = Desk((TextDelta("12345"), TextDelta("123456"), Hold()))
+    monkeypatch.setattr(core.operations.jobs, "MOST_CHARACTERS", 10)
+    desk = CallPolicy((TextDelta("12345"), TextDelta("123456"), Hold()))
     desk.start()
     await desk.ended()
     assert desk.answers == []
@@ -298,15 +300,15 @@ async def test_a_model_that_cannot_stop_talking_is_stopped(
 
 
 async def test_a_job_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(core.jobs, "DEADLINE_S", SHORT)
-    desk = Desk(HUNG)
+    monkeypatch.setattr(core.operations.jobs, "DEADLINE_S", SHORT)
+    desk = CallPolicy(HUNG)
     desk.start()
     await desk.ended()
     assert [record.reason.cause for record in desk.registry.records] == [Cause.DEADLINE]
 
 
 async def test_none_is_started_where_they_are_off() -> None:
-    desk = Desk(REPLY)
+    desk = CallPolicy(REPLY)
     desk.jobs = desk.make(enabled=False)
     assert desk.start() is False
     assert desk.views() == ()
@@ -316,10 +318,10 @@ async def test_none_is_started_where_they_are_off() -> None:
 @pytest.mark.promise("T5", "S9")
 @pytest.mark.parametrize("steps", range(9))
 def test_the_end_of_the_event_loop_leaves_nothing(steps: int, caplog: pytest.LogCaptureFixture) -> None:
-    desks: list[Desk] = []
+    desks: list[CallPolicy] = []
 
     async def main() -> None:
-        desk = Desk(REPLY)
+        desk = CallPolicy(REPLY)
         desks.append(desk)
         desk.start(JobKind.MEMORY)
         desk.start(JobKind.TITLE)
@@ -333,5 +335,5 @@ def test_the_end_of_the_event_loop_leaves_nothing(steps: int, caplog: pytest.Log
 
 
 async def test_the_token_of_the_jobs_is_nobodys_child() -> None:
-    token: CancelToken = Desk(REPLY).jobs.token
+    token: CancelToken = CallPolicy(REPLY).jobs.token
     assert token.parent is None

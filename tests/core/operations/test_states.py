@@ -8,32 +8,16 @@ import logging
 
 import pytest
 
-from core.cancel import Cancelled, CancelReason, CancelToken, Cause
-from core.errors import CaesuraError
-from core.model import Phase
-from core.operations import (
-    Operation,
-    OperationError,
-    OperationKind,
-    OperationState,
-    Registry,
-)
-from tests.core.blocks import USER
+from core.base.errors import CaesuraError
+from core.cancel import Cancelled, CancelToken
+from core.model.provider import Phase
+from core.operations.operation import OperationError, OperationKind, OperationState
+from core.operations.registry import Registry
+from core.operations.session_operations import SessionOperations
+from tests.core.operations.test_registry import AGAIN, ENDS, ids, opened
+from tests.support.bound_tasks import USER
 
-AGAIN = CancelReason(Cause.SIGNAL, "SIGTERM")
 LIVE = [state for state in OperationState if state.live]
-ENDS = [state for state in OperationState if not state.live]
-
-
-def opened(
-    registry: Registry, call_id: str = "", *, session_id: str = "s", parent: CancelToken | None = None
-) -> Operation:
-    parent = parent or CancelToken("turn")
-    return registry.open(session_id, OperationKind.CALL, "shell", parent, call_id=call_id)
-
-
-def ids(registry: Registry) -> list[tuple[str, str]]:
-    return [(view.session_id, view.call_id) for view in registry.snapshot()]
 
 
 # ---- states
@@ -42,8 +26,7 @@ def ids(registry: Registry) -> list[tuple[str, str]]:
 @pytest.mark.promise("S10")
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("second", list(OperationState))
-def test_an_operation_ends_once(end: OperationState, second: OperationState) -> None:
-    registry = Registry()
+def test_an_operation_ends_once(registry: Registry, end: OperationState, second: OperationState) -> None:
     operation = opened(registry, "a")
     operation.end(end)
     with pytest.raises(OperationError, match="cannot end"):
@@ -53,8 +36,7 @@ def test_an_operation_ends_once(end: OperationState, second: OperationState) -> 
 
 @pytest.mark.promise("S10")
 @pytest.mark.parametrize("state", LIVE)
-def test_a_live_state_is_no_end(state: OperationState) -> None:
-    registry = Registry()
+def test_a_live_state_is_no_end(registry: Registry, state: OperationState) -> None:
     operation = opened(registry, "a")
     with pytest.raises(OperationError, match="cannot end"):
         operation.end(state)
@@ -62,8 +44,7 @@ def test_a_live_state_is_no_end(state: OperationState) -> None:
 
 
 @pytest.mark.promise("S10")
-def test_the_states_on_the_way() -> None:
-    registry = Registry()
+def test_the_states_on_the_way(registry: Registry) -> None:
     operation = opened(registry, "a")
     states = [operation.state]
     operation.start(Phase.IN_CALL)
@@ -81,8 +62,7 @@ def test_the_states_on_the_way() -> None:
 
 
 @pytest.mark.promise("S10", "T3")
-def test_a_stopped_operation_does_not_start() -> None:
-    registry = Registry()
+def test_a_stopped_operation_does_not_start(registry: Registry) -> None:
     parent = CancelToken("turn")
     before = opened(registry, "a", parent=parent)
     parent.cancel(USER)
@@ -155,8 +135,8 @@ def test_a_stop_leaves_one_record_of_who_what_and_where(
     with contextlib.suppress(Cancelled), opened(registry, "a", parent=turn) as operation:
         operation.start(phase)
         turn.cancel(USER)
-        registry.cancel("s", "a", AGAIN)
-        operation.enter(Phase.IN_CALL)
+        SessionOperations(registry, "s").cancel("a", AGAIN)
+        operation.phase = Phase.IN_CALL
         operation.token.check()
     (record,) = registry.records
     assert (record.session_id, record.call_id, record.kind, record.title) == (
@@ -178,8 +158,7 @@ def test_a_stop_leaves_one_record_of_who_what_and_where(
 
 
 @pytest.mark.promise("T9")
-def test_without_a_stop_there_is_no_record_and_there_is_a_limit() -> None:
-    registry = Registry()
+def test_without_a_stop_there_is_no_record_and_there_is_a_limit(registry: Registry) -> None:
     with opened(registry):
         pass
     assert not registry.records
@@ -192,8 +171,9 @@ def test_without_a_stop_there_is_no_record_and_there_is_a_limit() -> None:
 
 @pytest.mark.promise("T9")
 @pytest.mark.parametrize("forced", [False, True])
-def test_a_stop_in_the_instant_after_the_end_is_recorded_by_who_still_waited(forced: bool) -> None:
-    registry = Registry()
+def test_a_stop_in_the_instant_after_the_end_is_recorded_by_who_still_waited(
+    registry: Registry, forced: bool
+) -> None:
     with opened(registry) as operation:
         operation.settle()
     operation.settle()

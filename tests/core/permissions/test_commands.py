@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from core.access import AccessKind, Workspace
-from core.permissions import Decision, Mode, Verdict
-from tests.core.test_permissions import decide
+from core.permissions.access import AccessKind, Workspace
+from core.permissions.policy import Decision, Mode, Verdict
+from tests.core.permissions.test_policy import decide
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import FrameType
 
 ALLOW, ASK, DENY = Verdict.ALLOW, Verdict.ASK, Verdict.DENY
 
@@ -108,6 +110,32 @@ def test_a_rule_that_denies_or_asks_needs_one_part(workspace: Workspace, line: s
 def test_a_rule_that_denies_leaves_other_commands_alone(workspace: Workspace) -> None:
     for line in ("git rm x", "echo rm x", "echo 'make; rm x'", "rmdir x"):
         assert run(workspace, line, mode=Mode.AUTO, deny=("shell(rm *)",)).verdict is ALLOW
+
+
+def test_more_rules_make_a_long_line_hardly_slower(workspace: Workspace) -> None:
+    """The work is counted in calls of functions: a thread that compares rules cannot be stopped."""
+    calls = 0
+
+    def count(_: FrameType, event: str, __: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    def work(line: str, rules: tuple[str, ...]) -> int:
+        nonlocal calls
+        calls = 0
+        sys.setprofile(count)
+        try:
+            decision = run(workspace, line, mode=Mode.AUTO, deny=rules)
+        finally:
+            sys.setprofile(None)
+        assert decision.verdict is ASK
+        return calls
+
+    rules = ("shell(sudo *)", "shell(rm *)", "shell(git push *)", "shell(curl *)", "shell(dd *)", "shell(at)")
+    lines = "\n".join(f"env w{number} {number} x y z" for number in range(5_000))
+    few = work(lines, rules[:1])
+    many = work(lines + "\n", rules)
+    assert many < few * 1.1
 
 
 @pytest.mark.parametrize(

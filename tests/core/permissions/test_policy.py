@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import pwd
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
-from core.access import Access, AccessKind, Workspace
-from core.permissions import Decision, Mode, Permissions, Rule, Verdict
+from core.permissions.access import Access, AccessKind, Workspace
+from core.permissions.policy import Decision, Mode, Permissions, Rule, Rules, Verdict
+from core.tools.files import ReadFileArguments
 
 ALLOW, ASK, DENY = Verdict.ALLOW, Verdict.ASK, Verdict.DENY
 
@@ -20,6 +23,26 @@ TOOLS = {
     AccessKind.SERVER: "mcp__docs__lookup",
     AccessKind.AGENT: "agent",
 }
+
+
+def test_a_path_is_made_without_a_name_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def look_up(name: object) -> None:
+        raise AssertionError(f"{name} was looked up")
+
+    monkeypatch.setattr(pwd, "getpwnam", look_up)
+    monkeypatch.setattr(pwd, "getpwuid", look_up)
+    workspace = Workspace(tmp_path)
+    assert workspace.path("~") == Path(os.environ["HOME"])
+    assert workspace.path("~/a") == Path(os.environ["HOME"], "a")
+    assert workspace.path("~root/a") == tmp_path / "~root/a"
+    with pytest.raises(ValidationError, match="~root is not looked up"):
+        ReadFileArguments(path="~root/a")
+
+
+def test_a_rule_that_denies_finds_its_command_behind_thousands_of_others(workspace: Workspace) -> None:
+    permissions = Permissions(workspace, mode=Mode.AUTO, rules=Rules(deny=(Rule("shell", "foo bar *"),)))
+    for line in ("env " * 5_000 + "foo bar baz", "x; " * 5_000 + "foo bar baz"):
+        assert permissions.decide("shell", Access(AccessKind.COMMAND, line)).verdict is DENY
 
 
 @pytest.fixture
@@ -55,7 +78,7 @@ def decide(
     folder: str = ".",
     tool: str = "",
 ) -> Decision:
-    permissions = Permissions(workspace, mode=mode, allow=rules(*allow), ask=rules(*ask), deny=rules(*deny))
+    permissions = Permissions(workspace, mode=mode, rules=Rules(rules(*allow), rules(*ask), rules(*deny)))
     paths: tuple[Path, ...] = ()
     if kind in {AccessKind.READ, AccessKind.EDIT}:
         paths = (workspace.path(subject),)

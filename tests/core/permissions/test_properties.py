@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.access import Access, AccessKind, Workspace
-from core.permissions import Mode, Permissions, Rule, Verdict
-from core.rules import allows, forbids
+from core.permissions.access import Access, AccessKind, Workspace
+from core.permissions.policy import Mode, Permissions, Rule, Rules, Verdict
+from core.permissions.rules import allows, forbids
 
 if TYPE_CHECKING:
-    from core.rules import Subject
+    from core.permissions.rules import Subject
 
 quick = settings(deadline=None, max_examples=200)
 
@@ -71,7 +71,7 @@ def test_deny_outranks_ask_and_ask_outranks_allow(
     def verdict(
         *, allow: tuple[Rule, ...] = (), ask: tuple[Rule, ...] = (), deny: tuple[Rule, ...] = ()
     ) -> Verdict:
-        permissions = Permissions(Workspace(root), mode=mode, allow=allow, ask=ask, deny=deny)
+        permissions = Permissions(Workspace(root), mode=mode, rules=Rules(allow, ask, deny))
         return permissions.decide(tool, asked).verdict
 
     plan_denies = verdict() is Verdict.DENY
@@ -102,7 +102,7 @@ def test_no_path_outside_is_ever_allowed_without_a_rule_that_names_it(
     root: Path, allow: tuple[Rule, ...], mode: Mode, kind: AccessKind, path: str
 ) -> None:
     # None of the patterns here is absolute, so none of them names anything outside.
-    permissions = Permissions(Workspace(root), mode=mode, allow=allow)
+    permissions = Permissions(Workspace(root), mode=mode, rules=Rules(allow))
     decision = permissions.decide(f"{kind}_file", access(root, kind, path))
     if decision.verdict is Verdict.ALLOW:
         real = real_by_hand(root / path)
@@ -134,7 +134,7 @@ def real_by_hand(path: Path) -> Path | None:
 def test_what_a_rule_allows_it_would_also_forbid(
     root: Path, rule: tuple[Rule, ...], kind: AccessKind, path: str
 ) -> None:
-    from core.permissions import _subject
+    from core.permissions.policy import _subject
 
     subject: Subject = _subject(f"{kind}_file", access(root, kind, path), Workspace(root))
     if allows(rule, subject):
@@ -155,7 +155,7 @@ def test_nothing_that_a_model_or_a_person_writes_makes_it_raise(
 ) -> None:
     subject, *patterns = (prefix + text for text in texts)
     allow, ask, deny = ((Rule("*", pattern),) for pattern in patterns)
-    permissions = Permissions(Workspace(root), mode=mode, allow=allow, ask=ask, deny=deny)
+    permissions = Permissions(Workspace(root), mode=mode, rules=Rules(allow, ask, deny))
     paths = () if kind is AccessKind.NETWORK else (root / subject,)
     decision = permissions.decide(f"{kind}_file", Access(kind, subject, paths))
     if decision.offered is not None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.tools.shell_syntax import commands, is_dangerous, is_read_only
+from core.permissions.shell_analysis import commands, is_dangerous, is_read_only
 
 
 @pytest.mark.parametrize(
@@ -106,10 +106,17 @@ def test_the_parts_of_a_line(line: str, parts: tuple[tuple[str, ...], ...] | Non
         "caesura --model x config set permissions.allow '[\"shell\"]'", "caesura config set model show",
         "caesura config unset permissions.deny", "caesura keys test openai --api-base http://x",
         "caesura --api-base http://x run y", "caesura run --api http://x y", "/opt/bin/caesura config trust",
-        "python -m tui.cli config trust", "python3 -P -m tui.cli keys set openai",
-        "uv run caesura config edit",
+        "python -m tui.cli.main config trust", "python3 -P -m tui.cli.main keys set openai",
+        "uv run caesura config edit", "python -m caesura config trust", "python3.12 -Pm caesura config trust",
+        "python -mcaesura keys set openai", "python -m tui.cli config trust",
+        "env python -m caesura keys set x",
+        "uv run python -m caesura config edit", "python caesura.py config trust",
+        "python3 -X utf8 /opt/x/caesura.py keys set openai", "X=1 python -m caesura run x",
+        "python -c \"from caesura import main; main(['config', 'trust'])\"",
+        "python -c 'import caesura; caesura.main()'",
+        "python -c 'import runpy; runpy.run_module(\"caesura\")'",
         "python -c \"open('.caesura.toml', 'w')\"", "caesura sessions delete 1a2b",
-        "python -c \"from tui.cli import main; main(['config', 'trust'])\"",
+        "python -c \"from tui.cli.main import main; main(['config', 'trust'])\"",
         "CAESURA_PERMISSIONS_MODE=auto caesura run x", "OPENAI_BASE_URL=http://x caesura run x",
         "env XDG_CONFIG_HOME=. caesura run x", "export CAESURA_PERMISSIONS_MODE=auto; caesura run x",
         "bash -c 'caesura config trust'", "echo \"$(caesura config trust)\"",
@@ -131,7 +138,9 @@ def test_what_is_dangerous(line: str) -> None:
         "chmod +x a.sh", "bash script.sh", "bash -c 'make'", "for a in *; do echo $a; done",
         "\"$VENV/bin/python\" x",
         "caesura config get model", "caesura keys list", "caesura sessions", "caesura run hello",
-        "caesura config", "caesura --mode edits config check", "python -m tui.cli config get model",
+        "caesura config", "caesura --mode edits config check", "python -m tui.cli.main config get model",
+        "python -m caesura config get model", "python caesura.py sessions", "git commit -am caesura",
+        "X=1 git commit -m caesura", "python -m pytest caesura config set",
         "grep caesura config set", "caesura doctor", "caesura sessions show 1a2b",
         "git log caesura config set", "X=1 make",
         "curl -o x http://y", "cp a b", "echo $((1+2))", "python <<'E'\nprint(1)\nE",
@@ -146,6 +155,28 @@ def test_any_line_is_survived_and_what_only_reads_has_known_parts(line: str) -> 
     is_dangerous(line)
     if is_read_only(line):
         assert all(part[0] in {"[", "<", "ls"} for part in commands(line) or ())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "env " * 3_000 + "x",
+        "env " * 100 + "bash " * 1_000 + "-c x",
+        "cat > x <<'E'\n" + "the quick brown; fox\n" * 5_000 + "E",
+        "bash -c '" + "x " * 20_000 + "'",
+        "find x" + " -exec a {} \\;" * 5_000,
+        "a;" * 16_000,
+    ],
+    ids=["env", "shells", "heredoc", "script", "find", "commands"],
+)
+def test_a_line_that_takes_too_long_to_check_asks(line: str) -> None:
+    assert is_dangerous(line) == "it is too long to be checked"
+    assert not is_read_only(line)
+
+
+def test_the_parts_of_a_very_long_line_are_not_known() -> None:
+    assert commands("x " * 10_000) is not None
+    assert commands("x " * 20_000) is None
 
 
 @pytest.mark.parametrize(

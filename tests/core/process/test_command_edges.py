@@ -1,35 +1,38 @@
-"""The edges of running a command: it cannot start, is stopped at any await, its keeper dies, no leaks."""
+"""The edges of running a command: it cannot start, is stopped at any await, its supervisor dies, no leaks."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 from pathlib import Path
 
 import pytest
 
-from core import keeper_link, processes
 from core.cancel import Cancelled, CancelReason, Cause
-from core.containment import Containment
-from core.process_table import descendants, look_up
-from core.processes import (
+from core.process import command as processes
+from core.process import supervisor_client
+from core.process.command import (
     Command,
     CommandError,
     Survivor,
-    available_containment,
     child_environment,
     kill_survivor,
     run_command,
 )
-from tests.core.commands import Kind, Run, shell, until
-from tests.core.sweep import Ended, Trial, in_thread, sweep
-from tests.e2e.zoo import remains
+from core.process.containment import Containment, available_containment
+from core.process.process_table import descendants, look_up
+from tests.support.cancel_sweep import Ended, Trial, in_thread, sweep
+from tests.support.commands import Kind, Run, shell
+from tests.support.stubborn_processes import remains
+from tests.support.waiting import until
 
 REASON = CancelReason(Cause.USER, "test")
 
@@ -47,7 +50,8 @@ async def test_a_token_that_is_cancelled_starts_nothing(tmp_path: Path) -> None:
     with pytest.raises(Cancelled):
         await cancel_and_run()
     assert os.listdir(tmp_path) == []  # noqa: PTH208
-    assert (run.view.started_at, run.view.end, run.view.processes) == (None, None, 0)
+    assert not run.view.started.is_set()
+    assert (run.view.end, run.view.processes) == (None, 0)
 
 
 @pytest.mark.promise("T3", "X1")
@@ -96,6 +100,19 @@ async def test_no_descriptors_left_is_said_in_a_sentence() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
+async def test_a_supervisor_that_is_gone_before_its_socket_is_closed_is_no_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def shutdown(_: socket.socket, how: int) -> None:
+        raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+
+    # As on macOS.
+    monkeypatch.setattr(socket.socket, "shutdown", shutdown)
+    run = shell("echo said; exit 3")
+    end = await run.run()
+    assert (end.exit_code, end.confirmed, run.view.output.text()) == (3, True, "said\n")
+
+
 async def test_a_command_is_found_by_path_and_by_folder(tmp_path: Path) -> None:
     script = tmp_path / "bin" / "mine"
     script.parent.mkdir()
@@ -135,11 +152,11 @@ async def test_no_key_reaches_a_command(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("PLAIN", "sk-secret")
     environment = child_environment(dict(os.environ), {"PLAIN"})
     assert environment["PAGER"] == "cat"
-    # Its own and that of everyone it can see in its namespace, its keeper included.
+    # Its own and that of everyone it can see in its namespace, its supervisor included.
     run = shell("env; cat /proc/[0-9]*/environ", Containment.NAMESPACE)
     run.environment = environment
-    await run.run()
-    if run.view.containment is Containment.NAMESPACE:
+    end = await run.run()
+    if end.containment is Containment.NAMESPACE:
         assert "sk-secret" not in run.view.output.text()
     assert "sk-secret" not in environment.values()
 
@@ -203,17 +220,17 @@ async def test_a_cancel_from_outside_during_the_grace_leaves_nothing() -> None:
 
 @pytest.mark.promise("X1", "X7")
 @pytest.mark.parametrize("kind", list(Kind))
-async def test_the_end_of_the_keeper_is_the_end_of_the_command(
+async def test_the_end_of_the_supervisor_is_the_end_of_the_command(
     kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not kind.available:
         pytest.skip(f"{kind} makes no namespaces here")
-    monkeypatch.setattr("core.keeper_link.namespace_prefix", lambda: kind.prefix)
+    monkeypatch.setattr("core.process.supervisor_client.namespace_prefix", lambda: kind.prefix)
     run = shell("trap '' TERM; (setsid sleep 300 &); echo READY; sleep 300", kind.containment).start()
     await run.up()
     pids = set(run.living)
-    for keeper in _keepers():
-        os.kill(keeper, signal.SIGKILL)
+    for supervisor in _supervisors():
+        os.kill(supervisor, signal.SIGKILL)
     end = await run.task
     assert (end.confirmed, end.exit_code, end.alive) == (False, None, ())
     assert run.living == {}
@@ -222,15 +239,15 @@ async def test_the_end_of_the_keeper_is_the_end_of_the_command(
 
 @pytest.mark.promise("X1")
 @pytest.mark.parametrize("containment", list(Containment))
-async def test_a_keeper_that_is_silent_is_not_waited_for(
+async def test_a_supervisor_that_is_silent_is_not_waited_for(
     containment: Containment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "END_WITHIN_S", 0.1)
     run = shell("(setsid sleep 300 &); echo READY; sleep 300", containment).start()
     await run.up()
     pids = set(run.living)
-    for keeper in _keepers():
-        os.kill(keeper, signal.SIGSTOP)
+    for supervisor in _supervisors():
+        os.kill(supervisor, signal.SIGSTOP)
     run.stop()
     end = await run.stopped()
     assert (end.confirmed, end.alive) == (False, ())
@@ -243,9 +260,10 @@ async def test_a_keeper_that_is_silent_is_not_waited_for(
 async def test_who_may_not_be_killed_is_named_and_can_be_killed_by_who_may(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As with `sudo` in a group: what runs as somebody else is not for this keeper to kill."""
+    """As with `sudo` in a group: what runs as somebody else is not for this supervisor to kill."""
     monkeypatch.setattr(
-        "core.keeper_link.namespace_prefix", lambda: (shutil.which("setpriv"), "--bounding-set=-kill", "--")
+        "core.process.supervisor_client.namespace_prefix",
+        lambda: (shutil.which("setpriv"), "--bounding-set=-kill", "--"),
     )
     run = shell("setpriv --reuid 65534 --clear-groups sleep 300 & sleep 300 & echo READY; wait").start()
     await run.up()
@@ -303,7 +321,7 @@ async def test_many_runs_leak_nothing() -> None:
 
 
 def assert_ended(pids: set[int]) -> None:
-    """Nothing of it runs. Whose keeper is gone is an orphan: its zombie is for the machine's init to reap."""
+    """Nothing of it runs. Without its supervisor a zombie waits for the machine's init to reap it."""
     assert set(remains(pids).values()) <= {"Z"}
 
 
@@ -311,9 +329,9 @@ def _open_files() -> list[str]:
     return sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208
 
 
-def _keepers() -> list[int]:
-    """Every keeper below us: it is the one that runs our code."""
-    wanted = keeper_link._BOOT.encode()
+def _supervisors() -> list[int]:
+    """Every supervisor below us: it is the one that runs our code."""
+    wanted = supervisor_client._BOOT.encode()
     return [
         process.pid
         for process in descendants(os.getpid())

@@ -1,4 +1,4 @@
-"""Every animal of the zoo, ended in every way, whatever holds it together; nothing of it is left."""
+"""Stubborn process trees are ended in every way, in every containment; nothing of them is left."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from core.cancel import Cause
-from core.keeper import GRACE_S
-from core.processes import CommandEnd, OutputRing
-from tests.core.commands import GENEROUS_S, Kind, Run, shell, until
-from tests.core.sweep import in_thread
-from tests.e2e.zoo import CLEANED, READY, ZOO, Animal, living, remains
+from core.process.command import CommandEnd, OutputRing
+from core.process.supervisor import GRACE_S
+from tests.support.cancel_sweep import in_thread
+from tests.support.commands import Kind, Run, shell
+from tests.support.stubborn_processes import CLEANED, READY, STUBBORN_TREES, StubbornTree, living, remains
+from tests.support.waiting import GENEROUS_S, until
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(params=list(Kind))
@@ -26,60 +27,71 @@ def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Kin
     chosen = Kind(request.param)
     if not chosen.available:
         pytest.skip(f"{chosen} makes no namespaces here")
-    monkeypatch.setattr("core.keeper_link.namespace_prefix", lambda: chosen.prefix)
+    monkeypatch.setattr("core.process.supervisor_client.namespace_prefix", lambda: chosen.prefix)
     return chosen
 
 
-def assert_gone(run: Run, end: CommandEnd, pids: set[int], kind: Kind) -> None:
+async def assert_gone(run: Run, end: CommandEnd, pids: set[int], kind: Kind) -> None:
     assert run.living == {}
-    assert remains(pids) == {}
+    # At most zombies that the init process has inherited and has yet to reap: none is ours, none is alive.
+    assert all(_is_left_to_init(pid) for pid in remains(pids))
+    await until(lambda: not remains(pids), what="no zombie is left")
     assert (end.alive, end.confirmed, end.containment) == ((), True, kind.containment)
     assert READY in run.view.output.text()
 
 
-async def start_zoo(kind: Kind, animals: list[Animal]) -> tuple[list[Run], set[int]]:
-    runs = [Run(animal.argv, kind.containment).start() for animal in animals]
-    for run, animal in zip(runs, animals, strict=True):
+def _is_left_to_init(pid: int) -> bool:
+    try:
+        state, parent, *_ = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        # Reaped since.
+        return True
+    return (state, parent) == ("Z", "1")
+
+
+async def start_trees(kind: Kind, trees: list[StubbornTree]) -> tuple[list[Run], set[int]]:
+    runs = [Run(tree.argv, kind.containment).start() for tree in trees]
+    for run, tree in zip(runs, trees, strict=True):
         await run.up()
         # A shell says it is ready when it has forked, which may be before its child has become anything.
-        await until(lambda run=run, animal=animal: len(run.living) >= animal.processes)  # type: ignore[misc]
+        await until(lambda run=run, tree=tree: len(run.living) >= tree.processes)  # type: ignore[misc]
     return runs, {pid for run in runs for pid in run.living}
 
 
 @pytest.mark.promise("X1", "X2")
-@pytest.mark.parametrize("animal", [animal for animal in ZOO if not animal.dawdles], ids=lambda a: a.name)
-async def test_a_stop_ends_the_whole_tree(kind: Kind, animal: Animal) -> None:
-    (run,), pids = await start_zoo(kind, [animal])
+@pytest.mark.parametrize("tree", [tree for tree in STUBBORN_TREES if not tree.dawdles], ids=lambda a: a.name)
+async def test_a_stop_ends_the_whole_tree(kind: Kind, tree: StubbornTree) -> None:
+    (run,), pids = await start_trees(kind, [tree])
     run.stop()
     end = await run.stopped()
-    assert_gone(run, end, pids, kind)
-    assert end.ended >= animal.processes
+    await assert_gone(run, end, pids, kind)
+    assert end.ended >= tree.processes
     # Nobody was waited for in vain: not for who ignores the signal, is stopped, or forked just then.
     assert run.token.reason is not None
     assert end.at - run.token.reason.at < GRACE_S
-    assert (CLEANED in run.view.output.text(), end.exit_code == 7) == (animal.cleans, animal.cleans)
+    assert (CLEANED in run.view.output.text(), end.exit_code == 7) == (tree.cleans, tree.cleans)
 
 
 @pytest.mark.promise("X1")
 async def test_a_deadline_ends_all_of_them(kind: Kind) -> None:
-    animals = [animal for animal in ZOO if not animal.dawdles]
-    runs, pids = await start_zoo(kind, animals)
+    trees = [tree for tree in STUBBORN_TREES if not tree.dawdles]
+    runs, pids = await start_trees(kind, trees)
     for run in runs:
         run.stop(Cause.DEADLINE)
     ends = [await run.stopped() for run in runs]
     for run, end in zip(runs, ends, strict=True):
-        assert_gone(run, end, pids, kind)
+        await assert_gone(run, end, pids, kind)
 
 
 @pytest.mark.promise("S11", "X1")
 async def test_a_second_stop_gives_no_grace(kind: Kind) -> None:
-    runs, pids = await start_zoo(kind, list(ZOO))
+    runs, pids = await start_trees(kind, list(STUBBORN_TREES))
     for run in runs:
         run.stop()
         run.token.force()
     ends = [await run.stopped() for run in runs]
     for run, end in zip(runs, ends, strict=True):
-        assert_gone(run, end, pids, kind)
+        await assert_gone(run, end, pids, kind)
     # The one that dawdles would have taken all its grace.
     assert ends[-1].exit_code == -9
     assert runs[-1].token.reason is not None
@@ -89,12 +101,12 @@ async def test_a_second_stop_gives_no_grace(kind: Kind) -> None:
 @pytest.mark.promise("X7")
 async def test_a_kill_of_the_program_ends_all_of_them(kind: Kind) -> None:
     mark = uuid.uuid4().hex
-    argv = [sys.executable, "-m", "tests.e2e.doomed_runner", kind, mark]
+    argv = [sys.executable, "-m", "tests.support.killed_runner", kind, mark]
     with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE) as program:  # noqa: ASYNC220
         assert program.stdout is not None
         said = await asyncio.to_thread(program.stdout.readline)
         assert said.decode().strip() == READY
-        await until(lambda: len(living(mark)) >= sum(animal.processes for animal in ZOO))
+        await until(lambda: len(living(mark)) >= sum(tree.processes for tree in STUBBORN_TREES))
         pids = set(living(mark))
         program.kill()
     await until(lambda: not living(mark) and not remains(pids))
@@ -122,7 +134,7 @@ async def test_what_a_command_leaves_behind_ends_with_it(kind: Kind) -> None:
 
 
 @pytest.mark.promise("X1")
-async def test_a_command_that_kills_its_own_group_does_not_kill_its_keeper(kind: Kind) -> None:
+async def test_a_command_that_kills_its_own_group_does_not_kill_its_supervisor(kind: Kind) -> None:
     run = shell("setsid sleep 300 & echo READY; kill -KILL 0", kind.containment).start()
     end = await run.task
     assert (end.exit_code, end.confirmed, end.alive, run.living) == (-9, True, (), {})
@@ -157,7 +169,7 @@ async def test_a_flood_stays_small_and_is_stopped() -> None:
     assert ring.total - ring.dropped < 200_000
     assert len(ring.text()) < 200_000
     assert "bytes left out" in ring.text()
-    assert run.view.tail(3) == "\n".join(run.view.output.text().splitlines()[-3:])
+    assert run.view.output.tail(3) == "\n".join(run.view.output.text().splitlines()[-3:])
 
 
 @pytest.mark.promise("X6")
@@ -178,10 +190,9 @@ async def test_the_view_counts_while_it_runs(kind: Kind) -> None:
     assert run.view.processes == 0
     await run.up()
     await until(lambda: run.view.processes == 3)
-    assert run.view.started_at is not None
-    assert run.view.containment is kind.containment
+    assert run.view.started.is_set()
     run.stop()
-    await run.stopped()
+    assert (await run.stopped()).containment is kind.containment
     assert run.view.processes == 0
 
 

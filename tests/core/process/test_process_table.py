@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
-from core import process_table
-from core.process_table import descendants, ears, look_up, marked, relatives
+from core.process import process_table
+from core.process.process_table import descendants, look_up, marked, relatives, signal_disposition
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+
+
+BLOCKS_SIGTERM = """
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+print("READY", flush=True)
+input()
+"""
 
 
 @contextmanager
@@ -33,13 +42,6 @@ def tree(script: str, **environment: str) -> Iterator[int]:
         os.killpg(shell.pid, signal.SIGKILL)
 
 
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "the state did not come"
-        time.sleep(0.002)
-
-
 @pytest.fixture(params=["children", "proc", "ps"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(process_table, "_HAS_CHILDREN", request.param == "children")
@@ -51,7 +53,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.promise("X1")
 def test_every_way_finds_the_same_descendants(way: str) -> None:
     with tree("bash -c 'sleep 300 & sleep 300' & echo READY; wait") as shell:
-        until(lambda: [p.name for p in descendants(shell)] == ["bash", "sleep", "sleep"])
+        wait_until(lambda: [p.name for p in descendants(shell)] == ["bash", "sleep", "sleep"])
         first, *others = descendants(shell)
         assert (first.parent, first.group) == (shell, shell)
         assert {other.parent for other in others} == {first.pid}
@@ -66,15 +68,15 @@ def test_every_way_finds_the_same_descendants(way: str) -> None:
 @linux
 def test_relatives_are_found_when_their_parent_is_gone(way: str) -> None:
     with tree("( (sleep 300; true) & ); echo READY; read -r") as shell:
-        until(lambda: "sleep" not in [process.name for process in descendants(shell)])
-        until(lambda: "sleep" in [process.name for process in relatives(shell, {shell})])
+        wait_until(lambda: "sleep" not in [process.name for process in descendants(shell)])
+        wait_until(lambda: "sleep" in [process.name for process in relatives(shell, {shell})])
         assert shell not in [process.pid for process in relatives(shell, {shell})]
 
 
 @linux
 def test_a_mark_finds_who_has_left_the_tree() -> None:
     with tree("setsid sleep 300 & disown; echo READY; read -r", MARK_OF_TEST="it") as shell:
-        until(lambda: "sleep" in [process.name for process in marked("MARK_OF_TEST=it")])
+        wait_until(lambda: "sleep" in [process.name for process in marked("MARK_OF_TEST=it")])
         found = marked("MARK_OF_TEST=it")
         assert shell in [process.pid for process in found]
         assert marked("MARK_OF_TEST=i") == []
@@ -85,29 +87,27 @@ def test_a_mark_finds_who_has_left_the_tree() -> None:
 
 @linux
 @pytest.mark.parametrize(
-    ("script", "deaf", "held"),
+    ("script", "ignored", "blocked"),
     [
         ("echo READY; read -r", False, False),
         ("trap 'true' TERM; echo READY; read -r", False, False),
         ("trap '' TERM; echo READY; read -r", True, False),
     ],
 )
-def test_who_is_deaf_to_a_soft_signal_is_known(script: str, deaf: bool, held: bool) -> None:
+def test_how_a_process_reacts_to_a_soft_signal_is_known(script: str, ignored: bool, blocked: bool) -> None:
     with tree(script) as shell:
-        standing = ears(shell)
-        assert (standing.deaf, standing.held, standing.pending) == (deaf, held, False)
+        standing = signal_disposition(shell)
+        assert (standing.ignored, standing.blocked, standing.pending) == (ignored, blocked, False)
 
 
 @linux
-def test_who_holds_a_signal_back_is_known() -> None:
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    try:
-        assert (ears(os.getpid()).held, ears(os.getpid()).pending) == (True, False)
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert ears(os.getpid()).pending
-        assert signal.sigwait({signal.SIGTERM}) == signal.SIGTERM
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+def test_a_blocked_and_pending_signal_is_known() -> None:
+    script = f"exec {shlex.quote(sys.executable)} -I -S -c {shlex.quote(BLOCKS_SIGTERM)}"
+    with tree(script) as child:
+        before = signal_disposition(child)
+        assert (before.blocked, before.pending) == (True, False)
+        os.kill(child, signal.SIGTERM)
+        assert signal_disposition(child).pending
 
 
 def test_nobody_is_nobody() -> None:
@@ -115,4 +115,4 @@ def test_nobody_is_nobody() -> None:
     process.wait()
     assert look_up(process.pid) is None
     assert descendants(process.pid) == []
-    assert not ears(process.pid).deaf
+    assert not signal_disposition(process.pid).ignored

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Self
 
-from core.events import AnswerKind, Outcome
-from core.messages import ResultStatus, Usage
-from core.session import CONTINUE_PROMPT
+from core.model.messages import ResultStatus, Usage
+from core.operations.events import AnswerKind, Outcome
+from core.session.continuation import CONTINUE_PROMPT
 
 NOTHING = Usage(0, 0)
 _MARK = re.compile(r"%\w+%")

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from core.cancel import CancelReason, Cause
-from core.events import Outcome, Titled
-from core.messages import UserMessage
-from core.operations import CancelAnswer, OperationKind
-from core.store import Store
-from tests.core.providers import ESCAPE, MODEL, QUIT, USAGE, Conversation, Hold, ScriptedProvider, say
-from tests.core.tools_played import equipped
+from core.model.messages import UserMessage
+from core.operations.events import Outcome, Titled
+from core.operations.operation import CancelAnswer, OperationKind
+from core.storage.store import Store
+from tests.support.scripted_models import (
+    ESCAPE,
+    MODEL,
+    QUIT,
+    USAGE,
+    Conversation,
+    Hold,
+    ScriptedProvider,
+    say,
+)
+from tests.support.scripted_tools import equipped
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from core.cancel import CancelToken
-    from core.model import Emit, Finished, ModelRequest
+    from core.model.provider import Emit, Finished, ModelRequest
 
 CLICK = CancelReason(Cause.USER, "click")
 
@@ -44,15 +53,15 @@ def talk_with(provider: ScriptedProvider) -> Conversation:
 
 
 def jobs_of(talk: Conversation) -> list[str]:
-    return [view.call_id for view in talk.session.operations() if view.kind is OperationKind.JOB]
+    return [view.call_id for view in talk.session.operations.snapshot() if view.kind is OperationKind.JOB]
 
 
 async def test_who_wants_no_titles_has_none_asked_for() -> None:
     namer = Namer(say("A fine title"), say("hello"))
     talk = talk_with(namer)
-    talk.session.upkeep.asks_for_titles = False
+    talk.session.after_turn.asks_for_titles = False
     await talk.turn("name me")
-    assert talk.session.upkeep.title == "name me"
+    assert talk.session.after_turn.title == "name me"
     assert jobs_of(talk) == []
     assert namer.title.requests == []
 
@@ -61,12 +70,12 @@ async def test_who_wants_no_titles_has_none_asked_for() -> None:
 async def test_a_title_comes_from_a_job_and_counts_with_what_was_used() -> None:
     talk = talk_with(Namer(say("A fine title"), say("hello")))
     assert (await talk.turn("name me")).outcome is Outcome.COMPLETED
-    assert talk.session.upkeep.title == "name me"
-    await talk.until(lambda: talk.session.upkeep.title == "A fine title")
+    assert talk.session.after_turn.title == "name me"
+    await talk.until(lambda: talk.session.after_turn.title == "A fine title")
     assert [event.title for event in talk.events if isinstance(event, Titled)] == ["A fine title"]
     await talk.until(lambda: not jobs_of(talk))
-    assert talk.session.usage == USAGE + USAGE
-    assert len(talk.session.history) == 1
+    assert talk.session.record.usage == USAGE + USAGE
+    assert len(talk.session.record.plain_steps) == 1
 
 
 @pytest.mark.promise("C4")
@@ -79,9 +88,9 @@ async def test_esc_passes_a_job_by_and_its_own_stop_ends_it() -> None:
     assert not talk.session.stop(ESCAPE)
     assert (await talk.stopped("two")).outcome is Outcome.CANCELLED
     assert jobs_of(talk) == [job]
-    assert talk.session.stop_call(job, CLICK).answer is CancelAnswer.CANCELLED
+    assert talk.session.operations.cancel(job, CLICK).answer is CancelAnswer.CANCELLED
     await talk.until(lambda: not jobs_of(talk))
-    assert talk.session.upkeep.title == "one"
+    assert talk.session.after_turn.title == "one"
 
 
 @pytest.mark.promise("C4", "Q2", "S9")
@@ -107,5 +116,5 @@ async def test_a_turn_that_is_taken_back_leaves_no_title() -> None:
     talk = talk_with(Namer(say("A title"), (Hold(),)))
     ended = await talk.stopped("one")
     assert ended.returned_prompt == "one"
-    assert talk.session.upkeep.title == ""
+    assert talk.session.after_turn.title == ""
     assert jobs_of(talk) == []

@@ -12,22 +12,23 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from core.equipment import talk_only
-from core.errors import CaesuraError
-from core.model import ModelChoice
-from core.operations import Registry
-from core.records import Compaction
-from core.session import Session
-from core.sessions import LEAST_ID, Archive, Format, NotOneSession, Sessions, id_length
-from tests.core.providers import ScriptedProvider
-from tests.core.stored import ROOT, converse, made, opened_store, step
+from core.base.errors import CaesuraError
+from core.model.provider import ModelChoice
+from core.operations.registry import Registry
+from core.session.archive import LEAST_ID, Archive, Format, NotOneSession, Sessions, id_length
+from core.session.session import Session
+from core.storage.journal import NewTitle
+from core.storage.records import Compaction
+from tests.support.no_tools import no_tools
+from tests.support.scripted_models import ScriptedProvider
+from tests.support.stored_sessions import ROOT, converse, made, opened_store, step
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from core.journal import Opened
-    from core.store import Store
-    from tui.shelf import SessionShelf
+    from core.storage.journal import OpenedSession
+    from core.storage.store import Store
+    from tui.lists.base.sources import SessionSource
 
 HOSTILE = (
     "../../../etc/passwd",
@@ -67,7 +68,7 @@ async def kept(tmp_path: Path) -> AsyncIterator[Kept]:
         yield Kept(store, Archive(store, folder))
 
 
-def takes_shelf(archive: Archive, sessions: Sessions) -> tuple[SessionShelf, ...]:
+def takes_shelf(archive: Archive, sessions: Sessions) -> tuple[SessionSource, ...]:
     """For the type checker: both are what the lists of the screen want."""
     return archive, sessions
 
@@ -79,7 +80,7 @@ async def test_a_session_is_found_by_the_beginning_of_its_id(kept: Kept) -> None
     for session_id in ("abcd0001", "abcd0002", "abcd0002ff", "beef"):
         journal = kept.store.create(session_id, "/w", "m")
         await converse(journal, "a")
-        journal.keep_title(f"Title\nof \x1b[1m{session_id}")
+        journal.add(NewTitle(f"Title\nof \x1b[1m{session_id}"))
         await journal.aclose()
     for beginning, found in (("b", "beef"), ("abcd0001", "abcd0001"), ("abcd0002", "abcd0002")):
         assert (await kept.archive.find(beginning)).session_id == found
@@ -169,7 +170,7 @@ async def test_a_place_that_takes_no_file_is_told(kept: Kept, tmp_path: Path) ->
 
 def test_a_disk_that_is_full_keeps_no_half_of_an_export(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from core.sessions import _write_new; "
+        "import sys; from pathlib import Path; from core.session.archive import _write_new; "
         "_write_new(Path(sys.argv[1]), 'x' * 100_000)"
     )
     most = 50_000
@@ -270,7 +271,7 @@ async def test_an_import_is_whole_or_nothing(tmp_path: Path) -> None:
 async def test_a_fork_of_a_compacted_session_can_be_imported(kept: Kept) -> None:
     journal = kept.store.create("s1", "/w", "m")
     await converse(journal, "a", "b", "c")
-    journal.keep_compaction(Compaction(1, 1, "so far", 3.0, trimmed=2, made_after=3))
+    journal.add(Compaction(1, 1, "so far", 3.0, trimmed=2, made_after=3))
     await journal.aclose()
     copy = await kept.archive.fork("s1", 1)
     path = kept.archive.workspace / await kept.archive.export(copy, suffix=Format.JSON)
@@ -282,8 +283,8 @@ async def test_a_fork_of_a_compacted_session_can_be_imported(kept: Kept) -> None
 
 
 async def test_a_session_that_another_has_open_is_opened_to_be_read(kept: Kept) -> None:
-    def make(opened: Opened | None) -> Session:
-        return Session(ScriptedProvider(), Registry(), ModelChoice("m"), talk_only(), opened)
+    def make(opened: OpenedSession | None) -> Session:
+        return Session(ScriptedProvider(), Registry(), ModelChoice("m"), no_tools(), opened)
 
     sessions = Sessions(kept.store, make, kept.archive.workspace)
     assert await sessions.recent() == ()

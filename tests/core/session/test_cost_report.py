@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from core.cost_report import MOST_TURNS, NAME_CHARACTERS, cost_report
-from core.costs import Spending
-from core.messages import AssistantMessage, Step, Text, Usage
-from core.records import Compaction, StoredStep
-from core.values import dataclass
+from core.base.values import Value
+from core.model.costs import Spend
+from core.model.messages import AssistantMessage, Step, Text, Usage
+from core.session.cost_report import MOST_TURNS, NAME_CHARACTERS, cost_report
+from core.storage.records import Compaction, StoredStep
 
 MODEL = "openai/gpt-5.1"
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Value):
     steps: tuple[StoredStep, ...] = ()
     compactions: tuple[Compaction, ...] = ()
-    pending: Spending = Spending()
+    pending: Spend = Spend()
 
     @property
-    def spending(self) -> Spending:
+    def spending(self) -> Spend:
         spent = self.pending
         for used in self.steps:
             spent = spent.plus(used.usage, used.cost)
@@ -54,7 +53,7 @@ def test_every_request_counts_once_by_turn_and_by_model() -> None:
             step(2, Usage(100, 5), 0.001, model="groq/llama", beside=Usage(900, 15)),
         ),
         (Compaction(1, 2, "summary", 0.0, Usage(5_000, 300), 0.02),),
-        Spending(Usage(50, 5), 0.0),
+        Spend(Usage(50, 5), 0.0),
     )
     report = cost_report(record, 1.0)
     assert cells(report, "1 ") == ["1", "2", "25,000", "8,000", "512", "$0.0300"]

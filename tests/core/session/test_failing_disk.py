@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from core.events import Outcome
-from core.store import Store
-from tests.core.lost import (
+from core.operations.events import Outcome
+from core.storage.store import Store
+from tests.support.cancel_sweep import Moment, Point, stop_at
+from tests.support.long_turn import (
     PROMPT,
     Kept,
     LongTurn,
@@ -22,7 +23,7 @@ from tests.core.lost import (
     reopen,
     sent,
 )
-from tests.core.lost_found import (
+from tests.support.long_turn_found import (
     Found,
     OtherProcess,
     assert_compacted,
@@ -32,8 +33,7 @@ from tests.core.lost_found import (
     assert_told,
     assert_whole,
 )
-from tests.core.providers import ESCAPE, USAGE, say
-from tests.core.sweep import Moment, Point, stop_at
+from tests.support.scripted_models import ESCAPE, USAGE, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -194,6 +194,7 @@ def test_a_disk_fails_at_every_write_and_what_was_not_saved_is_saved_later(
     assert n > 8
 
 
+@pytest.mark.slow
 @pytest.mark.promise("H1", "H2", "H3", "H4", "H6", "C1", "U4", "S9")
 @pytest.mark.parametrize("first", [1, 4])
 def test_a_turn_is_stopped_at_every_await_while_its_disk_is_full(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
-from core.events import CallNamed, ModelDescribed, ModelSwitched, Outcome
-from core.messages import FinishReason
-from core.model import Effort, Finished, ModelChoice, Parameters, TextDelta, ToolCallDelta
-from core.operations import OperationKind
-from tests.core.providers import ESCAPE, MODEL, USAGE, Conversation, Hold, say
-from tests.core.tools_played import equipped
+from core.model.messages import FinishReason
+from core.model.provider import Effort, Finished, ModelChoice, Parameters, TextDelta, ToolCallDelta
+from core.operations.events import CallNamed, ModelDescribed, ModelSwitched, Outcome
+from core.operations.operation import OperationKind
+from tests.support.scripted_models import MODEL, USAGE, Conversation, Hold, say
+from tests.support.scripted_tools import equipped
 
 OTHER = "other/model"
 
@@ -17,27 +17,27 @@ OTHER = "other/model"
 async def test_an_idle_session_asks_the_other_model_next() -> None:
     talk = Conversation(say("one"), say("two"))
     await talk.turn()
-    talk.session.use_model(ModelChoice(OTHER))
+    talk.session.model.use(ModelChoice(OTHER))
     await talk.turn()
     assert [request.model for request in talk.provider.requests] == [MODEL, OTHER]
     assert ModelSwitched(OTHER, None) in talk.events
     await talk.until(
-        lambda: talk.session.info.model == OTHER and talk.session.info.context_window is not None
+        lambda: (
+            talk.session.record.info.model == OTHER and talk.session.record.info.context_window is not None
+        )
     )
     assert any(isinstance(event, ModelDescribed) for event in talk.events)
 
 
 async def test_a_running_turn_ends_with_the_model_it_has_begun_with() -> None:
     talk = Conversation((TextDelta("part"), Hold()), say("two"))
-    talk.session.submit("ask")
-    await talk.waiting()
-    talk.session.use_model(ModelChoice(OTHER))
-    talk.session.use_effort(Effort.HIGH)
-    assert (talk.session.choice.model, talk.session.record.choice.model) == (OTHER, MODEL)
+    await talk.begin("ask")
+    talk.session.model.use(ModelChoice(OTHER))
+    talk.session.model.use_effort(Effort.HIGH)
+    assert (talk.session.model.choice.model, talk.session.record.choice.model) == (OTHER, MODEL)
 
-    assert talk.session.stop(ESCAPE)
-    await talk.idle()
-    assert talk.session.history[0].model == MODEL
+    await talk.stop()
+    assert talk.session.record.plain_steps[0].model == MODEL
     assert (await talk.turn()).outcome is Outcome.COMPLETED
     assert talk.provider.requests[-1].model == OTHER
     assert talk.provider.requests[-1].parameters == Parameters(Effort.HIGH)
@@ -45,11 +45,10 @@ async def test_a_running_turn_ends_with_the_model_it_has_begun_with() -> None:
 
 async def test_what_the_model_is_told_first_outlives_a_switch() -> None:
     talk = Conversation((TextDelta("part"), Hold()), say("two"))
-    talk.session.submit("ask")
-    await talk.waiting()
-    talk.session.use_model(ModelChoice(OTHER))
-    talk.session.use_notes("be brief", (), noting=False)
-    assert talk.session.choice == replace(ModelChoice(OTHER), system="be brief")
+    await talk.begin("ask")
+    talk.session.model.use(ModelChoice(OTHER))
+    talk.session.settings.use_notes("be brief", ())
+    assert talk.session.model.choice == replace(ModelChoice(OTHER), system="be brief")
 
 
 async def test_a_sub_agent_of_a_running_turn_is_asked_and_named_as_its_turn_is() -> None:
@@ -59,12 +58,11 @@ async def test_a_sub_agent_of_a_running_turn_is_asked_and_named_as_its_turn_is()
     )
     talk = Conversation(call, (TextDelta("part"), Hold()), equipment=equipped(agents=True))
     talk.session.subscribe(
-        lambda event: talk.session.use_model(ModelChoice(OTHER)) if isinstance(event, CallNamed) else None
+        lambda event: talk.session.model.use(ModelChoice(OTHER)) if isinstance(event, CallNamed) else None
     )
     talk.session.submit("ask")
     await talk.until(lambda: len(talk.provider.requests) == 2)
     assert [request.model for request in talk.provider.requests] == [MODEL, MODEL]
-    streams = [view.title for view in talk.session.operations() if view.kind is OperationKind.STREAM]
+    streams = [view.title for view in talk.session.operations.snapshot() if view.kind is OperationKind.STREAM]
     assert streams == [MODEL]
-    assert talk.session.stop(ESCAPE)
-    await talk.idle()
+    await talk.stop()

@@ -1,6 +1,7 @@
 """A session in a file, over random histories of people, models, ends and crashes: nothing is lost (H, C, E8).
 
-What must be is said by `tests.core.conversation_model`. A model and tools that do what the test orders make
+What must be is said by `tests.core.session.conversation_model`. A model and tools that do what the test
+orders make
 every wait one for a state: after each rule the session has come to where it can go no further by itself.
 A crash is a copy of the files as they are, opened by somebody new.
 """
@@ -13,7 +14,6 @@ import re
 import shutil
 import sys
 import tempfile
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,10 +23,30 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from core.access import AccessKind
-from core.compaction_plan import Action
-from core.equipment import Equipment, NoTools
-from core.events import (
+from core.engine.tool import ToolError, ToolOutput
+from core.model.messages import (
+    STOPPED_NOTE,
+    AssistantMessage,
+    FinishReason,
+    Reasoning,
+    ResultStatus,
+    ToolResults,
+    Usage,
+    UserMessage,
+    sendable,
+)
+from core.model.provider import (
+    FailureKind,
+    Finished,
+    ModelChoice,
+    ModelError,
+    ModelInfo,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+)
+from core.operations.events import (
+    Action,
     Answer,
     AnswerKind,
     CallEnded,
@@ -39,36 +59,16 @@ from core.events import (
     Status,
     TurnEnded,
 )
-from core.messages import (
-    STOPPED_NOTE,
-    AssistantMessage,
-    FinishReason,
-    Reasoning,
-    ResultStatus,
-    ToolResults,
-    Usage,
-    UserMessage,
-    sendable,
-)
-from core.model import (
-    FailureKind,
-    Finished,
-    ModelChoice,
-    ModelError,
-    ModelInfo,
-    ReasoningDelta,
-    TextDelta,
-    ToolCallDelta,
-)
-from core.operations import CancelAnswer, OperationKind, Registry
-from core.permissions import Permissions
-from core.session import Session
-from core.steering import SessionError
-from core.store import Store
-from core.tools.base import ToolError, ToolOutput
+from core.operations.operation import CancelAnswer, OperationKind
+from core.operations.registry import Registry
+from core.permissions.access import AccessKind
+from core.permissions.policy import Permissions
+from core.session.dependencies import SessionDependencies, ToolHost
+from core.session.queue import SessionError
+from core.session.session import Session
+from core.storage.store import Store
 from core.tools.schema import spec_of
-from tests.core.blocks import rounds
-from tests.core.conversation_model import (
+from tests.core.session.conversation_model import (
     ASKING,
     CHANGING,
     NOTHING,
@@ -83,8 +83,9 @@ from tests.core.conversation_model import (
     PieceKind,
     marks,
 )
-from tests.core.providers import (
-    BOUND,
+from tests.support.bound_tasks import rounds
+from tests.support.no_tools import NoTools
+from tests.support.scripted_models import (
     ESCAPE,
     MODEL,
     QUIT,
@@ -92,16 +93,17 @@ from tests.core.providers import (
     assert_accepted,
     assert_in_order,
 )
-from tests.core.tools_played import WORKSPACE, PlayedArguments, PlayedTool
+from tests.support.scripted_tools import WORKSPACE, PlayedArguments, PlayedTool
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from core.cancel import CancelToken
-    from core.journal import Opened
-    from core.messages import Message, Step
-    from core.model import Emit, ModelRequest
-    from core.tools.base import ToolContext
+    from core.engine.tool import ToolContext
+    from core.model.messages import Message, Step
+    from core.model.provider import Emit, ModelRequest
+    from core.storage.journal import OpenedSession
 
 WINDOW = 4_000
 """Tokens of the model; `FULL` and `NEARLY` are what its provider may say that a request has used of them."""
@@ -179,17 +181,17 @@ class DrivenTool(PlayedTool):
 class Life:
     """A session from its opening to its close, and all that was heard of it."""
 
-    def __init__(self, store: Store, opened: Opened | None = None) -> None:
+    def __init__(self, store: Store, opened: OpenedSession | None = None) -> None:
         self.store = store
         self.provider = DrivenModel()
         self.registry = Registry()
         self.tools = {name: DrivenTool(name) for name in TOOLS}
 
-        def make_tools(_: Session) -> NoTools:
+        def make_tools(_: ToolHost) -> NoTools:
             table: dict[str, Any] = dict(self.tools)
             return NoTools(tuple(spec_of(tool) for tool in table.values()), table)
 
-        equipment = Equipment(
+        equipment = SessionDependencies(
             Permissions(WORKSPACE),
             make_tools,
             make_journal=lambda session_id: store.create(session_id, "/workspace", MODEL),
@@ -226,7 +228,7 @@ class NothingLostMachine(RuleBasedStateMachine):
         super().__init__()
         self.patch = pytest.MonkeyPatch()
         # What is handed to the file meanwhile is a rule of its own here, and no matter of time.
-        self.patch.setattr("core.history.DRAFT_S", 3_600.0)
+        self.patch.setattr("core.session.history.DRAFT_S", 3_600.0)
         shared = Path("/dev/shm")
         self.root = Path(tempfile.mkdtemp(prefix="caesura-", dir=shared if shared.is_dir() else None))
         self.runner = asyncio.Runner()
@@ -267,7 +269,7 @@ class NothingLostMachine(RuleBasedStateMachine):
         self.life, self.model = life, model
         self.lives.append(life)
         self.expected_compactions = 0
-        self.run(life.session.describe_model())
+        self.run(life.session.model.describe())
         self.settle()
 
     @initialize()
@@ -324,7 +326,7 @@ class NothingLostMachine(RuleBasedStateMachine):
             or life.each(CompactionEnded) < self.expected_compactions
         ):
             return False
-        if self.session.status is Status.IDLE and self.session._task is None:
+        if self.session.status is Status.IDLE and self.session._running is None:
             return True
         if life.provider.waits:
             return True
@@ -335,7 +337,7 @@ class NothingLostMachine(RuleBasedStateMachine):
             case CallState.WAITING:
                 return True
             case CallState.ASKING:
-                return any(question.call_id == call.call_id for question in self.session.questions)
+                return any(question.call_id == call.call_id for question in self.session.questions.open)
             case CallState.RUNNING:
                 gate = self.life.tools[call.name].gates.get(call.mark)
                 return gate is not None and not gate.done()
@@ -477,7 +479,7 @@ class NothingLostMachine(RuleBasedStateMachine):
             self.stop_row()
             return
         prompt = self.prompt()
-        question = next(iter(self.session.questions), None)
+        question = next(iter(self.session.questions.open), None)
 
         def act() -> None:
             if then == "finish" and self.model.doing is Doing.STREAMING:
@@ -493,7 +495,7 @@ class NothingLostMachine(RuleBasedStateMachine):
                     self.session.submit(prompt)
                     self.model.queue.add(prompt)
                 case "answer" if question is not None:
-                    assert not self.session.answer(question.ask_id, Answer(AnswerKind.ONCE))
+                    assert not self.session.questions.answer(question.ask_id, Answer(AnswerKind.ONCE))
                 case "resume":
                     with pytest.raises(SessionError):
                         self.session.resume()
@@ -523,9 +525,9 @@ class NothingLostMachine(RuleBasedStateMachine):
         answers = []
 
         def act() -> None:
-            answers.append(self.session.stop_call(call.call_id, ESCAPE).answer)
+            answers.append(self.session.operations.cancel(call.call_id, ESCAPE).answer)
             if again:
-                answers.append(self.session.stop_call(call.call_id, ESCAPE).answer)
+                answers.append(self.session.operations.cancel(call.call_id, ESCAPE).answer)
 
         self.call(act)
         if call.state is CallState.ENDED:
@@ -538,24 +540,24 @@ class NothingLostMachine(RuleBasedStateMachine):
     def stop_row(self) -> None:
         """The row of a request or of a compaction, instead of the turn."""
         kinds = (OperationKind.STREAM, OperationKind.COMPACTION)
-        (row,) = [row for row in self.session.operations() if row.kind in kinds]
-        self.call(lambda: self.session.stop_call(row.call_id, ESCAPE))
+        (row,) = [row for row in self.session.operations.snapshot() if row.kind in kinds]
+        self.call(lambda: self.session.operations.cancel(row.call_id, ESCAPE))
         if row.kind is OperationKind.STREAM:
             self.model.end(Outcome.CANCELLED)
         else:
             self.expected_compactions = self.life.each(CompactionEnded) + 1
         self.settle()
 
-    @precondition(lambda self: self.session.questions)
+    @precondition(lambda self: self.session.questions.open)
     @rule(which=st.integers(0, 7), kind=st.sampled_from([*AnswerKind, AnswerKind.DENY]), worded=st.booleans())
     def answer(self, which: int, kind: AnswerKind, worded: bool) -> None:
         self.answer_one(which, kind, worded=worded)
 
     def answer_one(self, which: int, kind: AnswerKind, *, worded: bool = False) -> None:
-        question = self.session.questions[which % len(self.session.questions)]
+        question = self.session.questions.open[which % len(self.session.questions.open)]
         (call,) = [call for call in self.model.calls if call.call_id == question.call_id]
         words = self.mark("w") if worded else ""
-        assert self.call(lambda: self.session.answer(question.ask_id, Answer(kind, words)))
+        assert self.call(lambda: self.session.questions.answer(question.ask_id, Answer(kind, words)))
         self.model.answer(call, kind, *marks(words))
         self.settle()
 
@@ -581,31 +583,31 @@ class NothingLostMachine(RuleBasedStateMachine):
         ),
     )
     def change_queue(self, which: int, how: str) -> None:
-        steering, queue = self.session.steering, self.model.queue
+        waiting, queue = self.session.queue, self.model.queue
         match how:
             case "hold":
                 prompt = self.prompt()
-                self.call(lambda: self.session.hold(prompt))
+                self.call(lambda: self.session.queue.hold(prompt))
                 queue.add(prompt)
                 queue.pause()
             case "urgent":
                 self.stop_and_send()
             case "undo" if queue.undo:
-                assert self.call(steering.restore_queued)
+                assert self.call(waiting.undo)
                 queue.put_back()
                 if self.model.doing is Doing.IDLE:
                     queue.pause()
             case "send":
-                sent = self.call(self.session.send_queued)
+                sent = self.call(self.session.queue.unpause)
                 if self.model.doing is Doing.IDLE:
                     queue.paused = False
                     assert sent is self.model.begin_next()
                 else:
                     assert not sent
             case "take":
-                assert self.call(self.session.take_queue) == queue.take_all()
+                assert self.call(self.session.queue.take_all) == queue.take_all()
             case "end":
-                self.call(steering.end_edit)
+                self.call(waiting.end_edit)
                 queue.edited = None
                 self.model.begin_next()
             case _ if queue.prompts:
@@ -615,23 +617,23 @@ class NothingLostMachine(RuleBasedStateMachine):
         self.settle()
 
     def change_queued(self, at: int, how: str) -> None:
-        steering, queue = self.session.steering, self.model.queue
-        number, queue_id = queue.prompts[at].number, steering.queue[at].queue_id
+        waiting, queue = self.session.queue, self.model.queue
+        number, queue_id = queue.prompts[at].number, waiting.prompts[at].queue_id
         match how:
             case "begin":
-                assert self.call(lambda: steering.begin_edit(queue_id))
+                assert self.call(lambda: waiting.begin_edit(queue_id))
                 queue.edited = number
             case "edit":
                 text = self.prompt()
-                assert self.call(lambda: steering.edit_queued(queue_id, text))
+                assert self.call(lambda: waiting.edit(queue_id, text))
                 queue.edit(number, text)
                 self.model.begin_next()
             case "remove":
-                assert self.call(lambda: steering.remove_queued(queue_id))
+                assert self.call(lambda: waiting.remove(queue_id))
                 queue.remove(number)
                 self.model.begin_next()
             case "now":
-                assert self.call(lambda: steering.send_queued_now(queue_id, ESCAPE))
+                assert self.call(lambda: waiting.send_now(queue_id, ESCAPE))
                 queue.make_urgent(number)
                 if self.model.doing is Doing.IDLE:
                     self.model.begin_next()
@@ -644,7 +646,7 @@ class NothingLostMachine(RuleBasedStateMachine):
     def stop_and_send(self) -> None:
         prompt = self.prompt()
         idle = self.model.doing is Doing.IDLE
-        self.call(lambda: self.session.steering.stop_and_send(prompt, ESCAPE))
+        self.call(lambda: self.session.queue.stop_and_send(prompt, ESCAPE))
         if idle:
             self.model.begin(prompt)
         else:
@@ -750,7 +752,7 @@ class NothingLostMachine(RuleBasedStateMachine):
         """The person allows all of it."""
         step = len(self.model.steps)
         while self.model.doing is Doing.CALLING and len(self.model.steps) == step:
-            if self.session.questions:
+            if self.session.questions.open:
                 self.answer_one(0, AnswerKind.ONCE)
             else:
                 self.let_return(0, fails=fails)
@@ -772,7 +774,7 @@ class NothingLostMachine(RuleBasedStateMachine):
         def act() -> None:
             assert not self.session.force()
             assert not self.session.stop(ESCAPE)
-            assert not self.session.answer("none", Answer(AnswerKind.ONCE))
+            assert not self.session.questions.answer("none", Answer(AnswerKind.ONCE))
             for emit in self.life.provider.emits[-2:]:
                 emit(TextDelta("%late%"))
                 emit(ToolCallDelta(0, "{}", "late", "read"))
@@ -935,13 +937,13 @@ class NothingLostMachine(RuleBasedStateMachine):
     @invariant()
     def check(self) -> None:
         session, model = self.session, self.model
-        assert steps_of(session.history) == expected_steps(model)
+        assert steps_of(session.record.plain_steps) == expected_steps(model)
         assert turns_of(session.record.turns) == model.turns
         assert compactions_of(session.record.compactions) == [
             (each.number, each.upto, each.summary, each.undone) for each in model.compactions
         ]
-        assert session.usage == model.usage
-        assert session.returned_prompt == model.returned
+        assert session.record.usage == model.usage
+        assert session.continuation.returned_prompt == model.returned
         ids = [call.call_id for step in model.steps for call in step.calls]
         assert len(ids) == len(set(ids)), "an id came twice in one conversation"
         self.check_queue()
@@ -949,11 +951,11 @@ class NothingLostMachine(RuleBasedStateMachine):
         assert self.life.provider.refusals == []
 
     def check_queue(self) -> None:
-        steering, queue = self.session.steering, self.model.queue
-        waits = [(prompt.text, prompt.urgent) for prompt in steering.queue]
+        waiting, queue = self.session.queue, self.model.queue
+        waits = [(prompt.text, prompt.urgent) for prompt in waiting.prompts]
         assert waits == [(prompt.text, prompt.urgent) for prompt in queue.prompts]
-        assert steering.queue_paused is queue.paused
-        edited = [at for at, prompt in enumerate(steering.queue) if prompt.queue_id == steering.queue_edited]
+        assert waiting.paused is queue.paused
+        edited = [at for at, prompt in enumerate(waiting.prompts) if prompt.queue_id == waiting.edited]
         assert edited == ([] if queue.edited is None else [queue.place(queue.edited)])
 
     def check_operations(self) -> None:
@@ -964,7 +966,7 @@ class NothingLostMachine(RuleBasedStateMachine):
         idle = model.doing is Doing.IDLE
         assert self.session.status is (Status.IDLE if idle else Status.RUNNING)
         asking = {call.call_id for call in model.calls_in(CallState.ASKING)}
-        assert {question.call_id for question in self.session.questions} == asking
+        assert {question.call_id for question in self.session.questions.open} == asking
         live = {call.call_id for call in model.calls if call.state is not CallState.ENDED}
         rows = self.life.registry.snapshot()
         assert {row.call_id for row in rows if row.kind is OperationKind.CALL} == live
@@ -1001,24 +1003,12 @@ class NothingLostMachine(RuleBasedStateMachine):
             assert loaded.steps == record.steps
             assert loaded.turns == record.turns
             assert loaded.compactions == record.compactions
-            assert loaded.queue == self.session.queued
+            assert loaded.queue == self.session.queue.texts
             written = self.model.usage
             assert loaded.info.usage + self.model.beside == written
             assert loaded.info.steps == len(record.steps)
 
         self.run(look())
-
-
-async def until(state: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + BOUND
-    # The first rounds are for the event loop alone, the others let threads have their turn.
-    for _ in range(20):
-        if state():
-            return
-        await asyncio.sleep(0)
-    while not state():
-        assert time.monotonic() < deadline, "it hangs"
-        await asyncio.sleep(POLL_S)
 
 
 def held_in(messages: Sequence[Message]) -> list[str]:
@@ -1086,3 +1076,4 @@ NothingLostMachine.TestCase.settings = settings(
 TestNothingLostMachine = pytest.mark.promise(
     "H1", "H2", "H3", "H4", "H5", "H6", "H8", "H9", "E8", "C1", "C2", "C3", "S9", "U4", "U6", "U8"
 )(NothingLostMachine.TestCase)
+TestNothingLostMachine = pytest.mark.slow(TestNothingLostMachine)

@@ -7,16 +7,34 @@ import logging
 
 import pytest
 
-import core.step
+import core.engine.step
 from core.cancel import CancelReason, Cause
-from core.events import Event, ModelDescribed, Outcome, QueueChanged, Status, TurnEnded, TurnStarted
-from core.messages import STOPPED_NOTE, AssistantMessage, FinishReason, Reasoning, Text, Usage, UserMessage
-from core.model import FailureKind, ModelError, ReasoningDelta, TextDelta
-from core.operations import CancelAnswer, Registry
-from core.session import CONTINUE_PROMPT
-from core.steering import SessionError
-from tests.core.blocks import rounds
-from tests.core.providers import (
+from core.model.messages import (
+    STOPPED_NOTE,
+    AssistantMessage,
+    FinishReason,
+    Reasoning,
+    Text,
+    Usage,
+    UserMessage,
+)
+from core.model.provider import FailureKind, ModelError, ReasoningDelta, TextDelta
+from core.operations.events import (
+    Event,
+    ModelDescribed,
+    Outcome,
+    QueueChanged,
+    Status,
+    TurnEnded,
+    TurnStarted,
+)
+from core.operations.operation import CancelAnswer
+from core.operations.registry import Registry
+from core.operations.supervise import Graces
+from core.session.continuation import CONTINUE_PROMPT
+from core.session.queue import SessionError
+from tests.support.bound_tasks import rounds
+from tests.support.scripted_models import (
     DONE,
     ESCAPE,
     MODEL,
@@ -41,7 +59,7 @@ def prompts(talk: Conversation) -> list[tuple[str, bool]]:
 
 
 def figures(talk: Conversation) -> tuple[Usage, int | None]:
-    return talk.session.usage, talk.session.context_used
+    return talk.session.record.usage, talk.session.record.context_used
 
 
 def partial(text: str) -> AssistantMessage:
@@ -73,8 +91,7 @@ async def test_several_turns_in_a_row_can_each_be_stopped() -> None:
     talk.session.subscribe(lambda _: heard.append(talk.session.status))
     for number in range(1, 4):
         reason = CancelReason(Cause.USER, f"stop {number}")
-        talk.session.submit("ask")
-        await talk.waiting()
+        await talk.begin("ask")
         began = talk.session.started_at
         assert talk.session.stop(reason)
         assert not talk.session.stop(ESCAPE)
@@ -95,16 +112,15 @@ async def test_another_panes_turn_keeps_running() -> None:
     registry = Registry()
     one, two = (Conversation(STOPPED, say("fine"), registry=registry) for _ in range(2))
     for talk in (one, two):
-        talk.session.submit("ask")
-        await talk.waiting()
+        await talk.begin("ask")
     assert len(registry.snapshot()) == 2
     one.session.stop(ESCAPE)
     await one.idle()
     assert one.outcomes == [Outcome.CANCELLED]
     assert (two.session.status, two.ended) == (Status.RUNNING, [])
     (view,) = registry.snapshot()
-    assert registry.cancel(one.session.session_id, view.call_id, ESCAPE).answer is CancelAnswer.NOT_FOUND
-    assert registry.cancel_all(two.session.session_id, QUIT) == 1
+    assert one.session.operations.cancel(view.call_id, ESCAPE).answer is CancelAnswer.NOT_FOUND
+    assert two.session.operations.cancel(view.call_id, QUIT).answer is CancelAnswer.CANCELLED
     await two.idle()
     assert two.outcomes == [Outcome.CANCELLED]
 
@@ -122,9 +138,21 @@ async def test_nothing_shown_leaves_all_as_it_was(script: Script) -> None:
     talk = Conversation(say("first"), script, say("third"))
     await talk.turn("one")
     session = talk.session
-    before = (session.history, session.usage, session.context_used, session.queued, session.queue_paused)
+    before = (
+        session.record.plain_steps,
+        session.record.usage,
+        session.record.context_used,
+        session.queue.texts,
+        session.queue.paused,
+    )
     ended = await talk.stopped("two")
-    after = (session.history, session.usage, session.context_used, session.queued, session.queue_paused)
+    after = (
+        session.record.plain_steps,
+        session.record.usage,
+        session.record.context_used,
+        session.queue.texts,
+        session.queue.paused,
+    )
     assert after == before
     assert after[0][0] is before[0][0]
     assert (ended.returned_prompt, ended.text) == ("two", "")
@@ -161,7 +189,7 @@ async def test_something_shown_is_kept_marked_and_sent() -> None:
     )
     for request in talk.provider.requests:
         assert_accepted(request.messages)
-    assert [step.usage for step in talk.session.history] == [None, None, None, USAGE]
+    assert [step.usage for step in talk.session.record.plain_steps] == [None, None, None, USAGE]
 
 
 @pytest.mark.promise("H6")
@@ -183,7 +211,7 @@ async def test_usage_is_the_providers_and_counted_once() -> None:
     assert figures(talk) == (usage, 110)
     await talk.turn()
     assert figures(talk) == (usage + USAGE, 10)
-    assert [step.usage for step in talk.session.history] == [usage, None, None, USAGE]
+    assert [step.usage for step in talk.session.record.plain_steps] == [usage, None, None, USAGE]
 
 
 # ---- taking up a stopped turn
@@ -214,8 +242,7 @@ async def test_a_turn_that_had_shown_something_goes_on_from_there() -> None:
         talk.session.resume()
         if len(talk.provider.requests) < 3:
             await talk.waiting()
-            talk.session.stop(ESCAPE)
-            await talk.idle()
+            await talk.stop()
     await talk.idle()
     assert prompts(talk) == [("ask", False), *[(CONTINUE_PROMPT, True)] * 3]
     # Nobody wrote the prompt of a resumption, so it goes into nobody's composer.
@@ -260,11 +287,11 @@ async def test_what_cannot_be_taken_up() -> None:
 async def test_a_second_prompt_waits_for_the_first() -> None:
     talk = Conversation((TextDelta("one"), DONE), say("two"), say("three"))
     talk.session.submit("1")
-    turn = talk.session._turn
+    turn = talk.session.turn
     talk.session.submit("2")
     talk.session.submit("3")
-    assert talk.session._turn is turn
-    assert talk.session.queued == ("2", "3")
+    assert talk.session.turn is turn
+    assert talk.session.queue.texts == ("2", "3")
     await talk.idle()
     assert prompts(talk) == [("1", False), ("2", False), ("3", False)]
     assert talk.messages[1::2] == [whole("one"), whole("two"), whole("three")]
@@ -288,30 +315,28 @@ async def test_a_queue_waits_for_the_user_after_a_stop(end: Hold | ModelError) -
         await talk.waiting()
         talk.session.stop(ESCAPE)
     await talk.idle()
-    assert (talk.session.queued, talk.session.queue_paused) == (("2", "3"), True)
+    assert (talk.session.queue.texts, talk.session.queue.paused) == (("2", "3"), True)
     assert talk.events[-1] == QueueChanged(("2", "3"), paused=True)
 
     await talk.turn("other")
-    assert (talk.session.queued, talk.session.queue_paused) == (("2", "3"), True)
-    assert talk.session.send_queued()
-    assert not talk.session.send_queued()
+    assert (talk.session.queue.texts, talk.session.queue.paused) == (("2", "3"), True)
+    assert talk.session.queue.unpause()
+    assert not talk.session.queue.unpause()
     await talk.idle()
     assert [prompt for prompt, _ in prompts(talk)] == ["1", "other", "2", "3"]
-    assert (talk.session.queued, talk.session.queue_paused) == ((), False)
-    assert not talk.session.send_queued()
+    assert (talk.session.queue.texts, talk.session.queue.paused) == ((), False)
+    assert not talk.session.queue.unpause()
     assert_in_order(talk.events)
 
 
 async def test_a_queue_can_be_taken_back() -> None:
     talk = Conversation(STOPPED, say("fine"))
     talk.session.submit("1")
-    talk.session.submit("2")
-    await talk.waiting()
-    talk.session.stop(ESCAPE)
-    await talk.idle()
-    assert talk.session.take_queue() == ("2",)
+    await talk.begin("2")
+    await talk.stop()
+    assert talk.session.queue.take_all() == ("2",)
     assert talk.events[-1] == QueueChanged((), paused=False)
-    assert talk.session.take_queue() == ()
+    assert talk.session.queue.take_all() == ()
     await talk.turn("3")
     assert [prompt for prompt, _ in prompts(talk)] == ["1", "3"]
 
@@ -341,21 +366,20 @@ async def test_closing_stops_the_turn_and_waits_for_it() -> None:
 
     talk.session.subscribe(again)
     talk.session.submit("1")
-    talk.session.submit("2")
-    await talk.waiting()
+    await talk.begin("2")
     await talk.session.aclose(QUIT)
     assert talk.session.status is Status.IDLE
     (ended,) = talk.ended
     assert ended.proof is not None
     assert ended.proof.source == "ctrl+c"
-    assert talk.session.queued == ("2",)
+    assert talk.session.queue.texts == ("2",)
     assert talk.registry.snapshot() == ()
     assert len(refused) == 1
     with pytest.raises(SessionError, match="closed"):
         talk.session.submit("3")
     with pytest.raises(SessionError, match="closed"):
         talk.session.resume()
-    assert not talk.session.send_queued()
+    assert not talk.session.queue.unpause()
     await talk.session.aclose(QUIT)
     assert len(talk.provider.requests) == 1
     assert_in_order(talk.events)
@@ -363,11 +387,9 @@ async def test_closing_stops_the_turn_and_waits_for_it() -> None:
 
 @pytest.mark.promise("U4", "U10")
 async def test_closing_does_not_wait_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(core.step, "GRACE_S", 3_600.0)
-    monkeypatch.setattr(core.step, "FORCED_GRACE_S", 0.001)
+    monkeypatch.setattr(core.engine.step, "GRACES", Graces(3_600.0, 0.001))
     talk = Conversation((TextDelta("part"), Deaf()))
-    talk.session.submit("ask")
-    await talk.waiting()
+    await talk.begin("ask")
     await talk.session.aclose(QUIT, grace_s=0.001)
     (ended,) = talk.ended
     assert ended.proof is not None
@@ -398,11 +420,11 @@ async def test_a_listener_can_leave_even_while_it_is_told(caplog: pytest.LogCapt
 
 async def test_the_model_is_described() -> None:
     talk = Conversation(say("fine"))
-    windows = [talk.session.info.context_window]
-    await talk.session.describe_model()
-    windows.append(talk.session.info.context_window)
+    windows = [talk.session.record.info.context_window]
+    await talk.session.model.describe()
+    windows.append(talk.session.record.info.context_window)
     assert windows == [None, 1_000]
-    assert talk.events == [ModelDescribed(talk.session.info)]
+    assert talk.events == [ModelDescribed(talk.session.record.info)]
 
 
 async def test_waiting_for_idle_waits_for_the_queue_too() -> None:

@@ -11,13 +11,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from core.events import Outcome, Status, TurnStarted
-from core.messages import AssistantMessage, FinishReason, Usage, UserMessage
-from core.model import FailureKind, Finished, ModelError, TextDelta
-from core.session import CONTINUE_PROMPT
-from core.steering import SessionError
-from tests.core.blocks import rounds
-from tests.core.providers import (
+from core.model.messages import AssistantMessage, FinishReason, Usage, UserMessage
+from core.model.provider import FailureKind, Finished, ModelError, TextDelta
+from core.operations.events import Outcome, Status, TurnStarted
+from core.session.continuation import CONTINUE_PROMPT
+from core.session.queue import SessionError
+from tests.support.bound_tasks import rounds
+from tests.support.cancel_sweep import in_thread
+from tests.support.scripted_models import (
     ESCAPE,
     MODEL,
     USAGE,
@@ -26,7 +27,6 @@ from tests.core.providers import (
     assert_accepted,
     assert_in_order,
 )
-from tests.core.sweep import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,7 +161,7 @@ class SessionMachine(RuleBasedStateMachine):
     @rule(settled=st.booleans())
     def send_queued(self, settled: bool) -> None:
         answers: list[bool] = []
-        self.call(lambda: answers.append(self.talk.session.send_queued()))
+        self.call(lambda: answers.append(self.talk.session.queue.unpause()))
         assert answers == [self.running is None and bool(self.queue)]
         if answers[0]:
             self.paused = False
@@ -171,7 +171,7 @@ class SessionMachine(RuleBasedStateMachine):
     @rule()
     def take_queue(self) -> None:
         taken: list[tuple[str, ...]] = []
-        self.call(lambda: taken.append(self.talk.session.take_queue()))
+        self.call(lambda: taken.append(self.talk.session.queue.take_all()))
         assert taken == [tuple(self.queue)]
         self.queue, self.paused = [], False
         self.settle(settled=False)
@@ -204,12 +204,12 @@ class SessionMachine(RuleBasedStateMachine):
         session = self.talk.session
         history = [
             (prompt.text, reply.text, reply.interrupted)
-            for prompt, reply in (step.messages for step in session.history)
+            for prompt, reply in (step.messages for step in session.record.plain_steps)
             if isinstance(reply, AssistantMessage)
         ]
         assert history == self.kept
-        assert (session.queued, session.queue_paused) == (tuple(self.queue), self.paused)
-        assert session.usage == self.usage
+        assert (session.queue.texts, session.queue.paused) == (tuple(self.queue), self.paused)
+        assert session.record.usage == self.usage
         assert self.talk.outcomes == self.ended
         started = [
             (event.prompt, event.continued) for event in self.talk.events if isinstance(event, TurnStarted)

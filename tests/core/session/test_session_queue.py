@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from core.cancel import CancelReason, Cause
-from core.events import Outcome, QueueChanged, Status, TurnStarted
-from core.model import TextDelta
-from core.session import SessionError
-from tests.core.providers import ESCAPE, Conversation, Hold, assert_in_order, say
+from core.model.provider import TextDelta
+from core.operations.events import Outcome, QueueChanged, Status, TurnStarted
+from core.session.queue import SessionError
+from tests.support.scripted_models import Conversation, Hold, assert_in_order, say
 
 CTRL_S = CancelReason(Cause.USER, "Ctrl+S")
 PART = (TextDelta("part"), Hold())
@@ -20,21 +20,20 @@ def started(talk: Conversation) -> list[str]:
 
 def waits(talk: Conversation) -> tuple[list[str], bool]:
     """What waits, and whether for the person."""
-    return list(talk.session.queued), talk.session.queue_paused
+    return list(talk.session.queue.texts), talk.session.queue.paused
 
 
 @pytest.mark.promise("E8")
 async def test_stop_and_send_goes_before_the_queue_and_pauses_it() -> None:
     talk = Conversation(PART, say("now"), say("two"))
     talk.session.submit("1")
-    talk.session.submit("2")
-    await talk.waiting()
-    talk.session.steering.stop_and_send("now", CTRL_S)
+    await talk.begin("2")
+    talk.session.queue.stop_and_send("now", CTRL_S)
     assert talk.session.status is Status.STOPPING
     # Seen by whoever looks, and kept if the program dies now.
     assert waits(talk) == (["now", "2"], True)
     # A second one neither forces nor is lost.
-    talk.session.steering.stop_and_send("then", CTRL_S)
+    talk.session.queue.stop_and_send("then", CTRL_S)
     await talk.idle()
     assert started(talk)[:2] == ["1", "now"]
     assert talk.ended[0].outcome is Outcome.CANCELLED
@@ -54,15 +53,15 @@ async def test_a_stop_that_comes_too_late_still_sends_it_next() -> None:
         # Committed, and not over: from here on no stop changes the outcome.
         if type(event).__name__ == "StepCommitted" and not sent:
             sent.append("now")
-            talk.session.steering.stop_and_send("now", CTRL_S)
+            talk.session.queue.stop_and_send("now", CTRL_S)
 
     talk.session.subscribe(at_the_end)
     talk.session.submit("1")
     talk.session.submit("2")
     await talk.idle()
     assert started(talk) == ["1", "now"]
-    assert talk.session.queue_paused
-    assert talk.session.send_queued()
+    assert talk.session.queue.paused
+    assert talk.session.queue.unpause()
     await talk.idle()
     assert started(talk) == ["1", "now", "2"]
 
@@ -71,8 +70,8 @@ async def test_a_stop_that_comes_too_late_still_sends_it_next() -> None:
 async def test_idle_it_is_sent_at_once_and_an_empty_one_refused() -> None:
     talk = Conversation(say("fine"))
     with pytest.raises(SessionError, match="empty"):
-        talk.session.steering.stop_and_send(" ", CTRL_S)
-    talk.session.steering.stop_and_send("1", CTRL_S)
+        talk.session.queue.stop_and_send(" ", CTRL_S)
+    talk.session.queue.stop_and_send("1", CTRL_S)
     await talk.idle()
     assert [ended.outcome for ended in talk.ended] == [Outcome.COMPLETED]
 
@@ -83,10 +82,9 @@ async def test_one_of_a_paused_queue_is_sent_and_no_other() -> None:
     for text in "123":
         talk.session.submit(text)
     await talk.waiting()
-    talk.session.stop(ESCAPE)
-    await talk.idle()
-    assert not talk.session.steering.send_queued_now(9, CTRL_S)
-    assert talk.session.steering.send_queued_now(talk.session.steering.queue[1].queue_id, CTRL_S)
+    await talk.stop()
+    assert not talk.session.queue.send_now(9, CTRL_S)
+    assert talk.session.queue.send_now(talk.session.queue.prompts[1].queue_id, CTRL_S)
     await talk.idle()
     assert started(talk) == ["1", "3"]
     assert waits(talk) == (["2"], True)
@@ -98,15 +96,15 @@ async def test_a_turn_that_ends_does_not_send_what_is_being_edited(kept: bool) -
     talk = Conversation(say("one"), say("two"), say("three"))
     for text in "123":
         talk.session.submit(text)
-    edited = talk.session.steering.queue[0].queue_id
-    assert talk.session.steering.begin_edit(edited)
+    edited = talk.session.queue.prompts[0].queue_id
+    assert talk.session.queue.begin_edit(edited)
     await talk.idle()
     assert started(talk) == ["1"]
     assert waits(talk) == (["2", "3"], False)
     if kept:
-        assert talk.session.steering.edit_queued(edited, "2!")
+        assert talk.session.queue.edit(edited, "2!")
     else:
-        talk.session.steering.end_edit()
+        talk.session.queue.end_edit()
     await talk.idle()
     assert started(talk) == ["1", "2!" if kept else "2", "3"]
 
@@ -116,12 +114,12 @@ async def test_what_was_removed_comes_back_and_waits_where_nothing_runs() -> Non
     talk = Conversation(say("one"))
     talk.session.submit("1")
     talk.session.submit("2")
-    (prompt,) = talk.session.steering.queue
-    assert talk.session.steering.remove_queued(prompt.queue_id)
-    assert not talk.session.steering.remove_queued(prompt.queue_id)
+    (prompt,) = talk.session.queue.prompts
+    assert talk.session.queue.remove(prompt.queue_id)
+    assert not talk.session.queue.remove(prompt.queue_id)
     await talk.idle()
-    assert [back.text for back in talk.session.steering.restore_queued()] == ["2"]
-    assert talk.session.steering.restore_queued() == ()
+    assert [back.text for back in talk.session.queue.undo()] == ["2"]
+    assert talk.session.queue.undo() == ()
     await talk.idle()
     assert started(talk) == ["1"]
     assert talk.events[-1] == QueueChanged(("2",), paused=True)
@@ -131,9 +129,8 @@ async def test_what_was_removed_comes_back_and_waits_where_nothing_runs() -> Non
 async def test_a_close_while_stopping_keeps_what_was_to_be_sent_next() -> None:
     talk = Conversation(PART)
     talk.session.submit("1")
-    talk.session.submit("2")
-    await talk.waiting()
-    talk.session.steering.stop_and_send("now", CTRL_S)
+    await talk.begin("2")
+    talk.session.queue.stop_and_send("now", CTRL_S)
     await talk.session.aclose(CancelReason(Cause.QUIT, "ctrl+q"))
     assert started(talk) == ["1"]
-    assert talk.session.queued == ("now", "2")
+    assert talk.session.queue.texts == ("now", "2")

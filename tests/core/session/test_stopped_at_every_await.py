@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 import pytest
 
-from core.events import CompactionEnded, Outcome
-from core.messages import ToolResults
-from core.model import Phase
-from core.records import NOTHING_USED
-from core.store import Store
-from core.supervision import END_OF_PROGRAM
-from tests.core.lost import (
+from core.cancel import END_OF_PROGRAM
+from core.model.messages import ToolResults
+from core.model.provider import Phase
+from core.operations.events import CompactionEnded, Outcome
+from core.storage.records import NOTHING_USED
+from core.storage.store import Store
+from tests.support.cancel_sweep import Ended, Moment, Point, in_thread, stop_at
+from tests.support.long_turn import (
     BEFORE_USED,
     FILE,
     PROMPT,
@@ -33,7 +34,7 @@ from tests.core.lost import (
     reopen,
     sent,
 )
-from tests.core.lost_found import (
+from tests.support.long_turn_found import (
     Found,
     OtherProcess,
     assert_compacted,
@@ -43,14 +44,13 @@ from tests.core.lost_found import (
     assert_told,
     assert_whole,
 )
-from tests.core.providers import ESCAPE, QUIT, say
-from tests.core.sweep import Ended, Moment, Point, in_thread, stop_at
+from tests.support.scripted_models import ESCAPE, QUIT, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from core.records import StoredStep
+    from core.storage.records import StoredStep
 
 LIMIT = 500
 STOPPED_IN = {
@@ -187,7 +187,7 @@ class Visit:
         (end,) = self.kept.ended
         assert self.template is None
         assert (end.outcome, end.returned_prompt) == (Outcome.CANCELLED, PROMPT)
-        assert self.kept.session.history == ()
+        assert self.kept.session.record.plain_steps == ()
         assert self.kept.provider.requests == []
 
     def check_file(self, found: Found) -> None:
@@ -232,9 +232,9 @@ class Visit:
         try:
             assert kept.session.record.steps == found.steps
             assert kept.session.record.turns == found.turns
-            assert kept.session.usage == found.usage
+            assert kept.session.record.usage == found.usage
             unfinished = found.turns[-1].outcome is not Outcome.COMPLETED
-            assert kept.session.returned_prompt == (None if found.turns[-1].kept else PROMPT)
+            assert kept.session.continuation.returned_prompt == (None if found.turns[-1].kept else PROMPT)
             resumed = unfinished and self.point.n % 2 == 0
             end = await kept.turn(None if resumed else "again")
             assert (end.outcome, end.text) == (Outcome.COMPLETED, "fine")

@@ -9,11 +9,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from core.jobs import JobKind, Jobs
-from core.messages import Usage, UserMessage
-from core.operations import Registry
-from core.sanitize import printable
-from core.titles import (
+from core.base.sanitize import printable
+from core.model.messages import Usage, UserMessage
+from core.operations.jobs import JobKind, Jobs
+from core.operations.registry import Registry
+from core.session.titles import (
     MOST_CELLS,
     PROMPT_CHARACTERS,
     REPLY_CHARACTERS,
@@ -21,7 +21,8 @@ from core.titles import (
     first_title,
     title_work,
 )
-from tests.core.providers import BOUND, MODEL, NO_KEY, SOME, Script, ScriptedProvider, say
+from tests.support.scripted_models import MODEL, NO_KEY, SOME, Script, ScriptedProvider, say
+from tests.support.waiting import GENEROUS_S
 
 ANYTHING = st.text(st.characters(exclude_categories=()), max_size=200)
 WIDE = st.text(st.sampled_from("aé ␛漢字한🙂❤\ufe0f\u200d👩‍🚀\u0301\u202e\x1b\n\t\"'“”#*.…0"), max_size=200)
@@ -86,7 +87,7 @@ async def test_a_model_is_asked_once_and_shortly_and_without_an_answer_nothing_i
     jobs = Jobs("s", provider, registry, set(), spend=lambda usage, asked, answered: spent.append(usage))
     work = title_work(MODEL, "http://here", "sort " * 10_000, "done " * 10_000, kept.append)
     assert jobs.start(JobKind.TITLE, work)
-    async with asyncio.timeout(BOUND):
+    async with asyncio.timeout(GENEROUS_S):
         await asyncio.wait(jobs.tasks)
     assert kept == titles
     assert registry.snapshot() == ()

@@ -1,12 +1,10 @@
-"""Records of sessions, made by hypothesis: any text, half surrogates and NUL among it, any number."""
+"""Strategies for records of sessions, with any text, including lone surrogates and NUL, and any number."""
 
 from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from core.events import Outcome, Shown, ShownKind, StopProof
-from core.journal import CallBegun, CallIdentified
-from core.messages import (
+from core.model.messages import (
     AssistantMessage,
     FinishReason,
     Reasoning,
@@ -19,8 +17,10 @@ from core.messages import (
     Usage,
     UserMessage,
 )
-from core.model import Closing, ReasoningDelta, TextDelta, ToolCallDelta
-from core.records import CallCard, Compaction, PreImage, StoredStep, TurnRecord
+from core.model.provider import Closing, ReasoningDelta, TextDelta, ToolCallDelta
+from core.operations.events import Outcome, Shown, ShownKind, StopReport
+from core.storage.journal import CallBegun, CallIdentified
+from core.storage.records import CallCard, Compaction, PreImage, StoredStep, TurnRecord
 
 
 def _as_stored(text: str) -> str:
@@ -56,7 +56,7 @@ messages = (
     | st.builds(ToolResults, _tuples(_results))
 )
 proofs = st.builds(
-    StopProof,
+    StopReport,
     texts,
     st.none() | _seconds,
     st.none() | st.sampled_from(Closing),

@@ -1,4 +1,4 @@
-"""One file: who may read it, what becomes of a damaged one, and what is said when it cannot be used."""
+"""The session file: its permissions, damaged files, and the errors when it cannot be used."""
 
 from __future__ import annotations
 
@@ -13,29 +13,30 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core import database as database_module
-from core.database import FileDamaged, IndexDamaged, StoreError, UnusableFile, open_database
-from core.store_schema import SCHEMA, Schema
+from core.storage import database as database_module
+from core.storage.database import FileDamaged, IndexDamaged, StoreError, UnusableFile, open_database
+from core.storage.schema import SCHEMA, Schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from sqlite3 import Connection
 
-    from core.database import Database
+    from core.storage.database import Database
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 ADD = "INSERT INTO sessions (id, workspace, model, created_at, updated_at) VALUES (?, x'', '', 0, 0)"
 
 
 class Opener:
-    """Opens the file at `path` again and again, and notes what the person was told."""
+    """Opens the file at `path` several times and collects the messages for the user."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.told: list[str] = []
+        self.messages: list[str] = []
         self._open: list[Database] = []
 
-    def open(self, *, schema: Schema = SCHEMA, on_write: Callable[[], None] | None = None) -> Database:
-        database = open_database(self.path, tell=self.told.append, schema=schema, on_write=on_write)
+    def open(self, *, schema: Schema = SCHEMA) -> Database:
+        database = open_database(self.path, notify=self.messages.append, schema=schema)
         self._open.append(database)
         return database
 
@@ -117,7 +118,7 @@ def test_an_older_file_is_brought_up_to_date_with_all_that_is_in_it(opener: Open
         assert database.read(lambda connection: connection.execute("SELECT * FROM two").fetchall()) == [(7,)]
         assert pragma(database, "user_version") == 2
         opener.close()
-    assert opener.told == []
+    assert opener.messages == []
 
 
 def test_a_migration_that_fails_leaves_the_file_as_it_was(opener: Opener) -> None:
@@ -201,7 +202,7 @@ def test_a_damaged_file_is_set_aside_and_never_overwritten(
     database = opener.open()
     (aside,) = opener.aside()
     assert aside.read_bytes() == damaged
-    assert [str(aside) in sentence for sentence in opener.told] == [True]
+    assert [str(aside) in sentence for sentence in opener.messages] == [True]
     add(database, "new")
     assert ids(database) == ["new"]
     opener.close()
@@ -220,22 +221,22 @@ def test_damage_in_the_middle_is_found_when_it_is_read(opener: Opener) -> None:
     database = opener.open()
     with pytest.raises(FileDamaged):
         ids(database)
-    database.set_aside(opener.told.append)
+    database.set_aside(opener.messages.append)
     (aside,) = opener.aside()
     assert aside.read_bytes() == content
-    assert str(aside) in opener.told[0]
+    assert str(aside) in opener.messages[0]
     assert ids(opener.open()) == []
 
 
 @pytest.mark.promise("H8")
 def test_who_comes_late_does_not_set_the_new_file_aside(opener: Opener) -> None:
     first, second = opener.open(), opener.open()
-    first.set_aside(opener.told.append)
+    first.set_aside(opener.messages.append)
     add(opener.open(), "new")
     assert not second.usable
-    second.set_aside(opener.told.append)
+    second.set_aside(opener.messages.append)
     assert ids(opener.open()) == ["new"]
-    assert len(opener.told) == 1
+    assert len(opener.messages) == 1
 
 
 @pytest.mark.promise("H8")
@@ -262,14 +263,14 @@ def test_a_log_whose_file_is_gone_is_kept(opener: Opener, left: str) -> None:
     assert ids(opener.open()) == []
     (aside,) = opener.path.parent.glob("*.damaged-*-wal")
     assert aside.read_bytes() == log
-    assert len(opener.told) == 1
+    assert len(opener.messages) == 1
 
 
 def test_an_empty_file_becomes_ours(opener: Opener) -> None:
     opener.path.parent.mkdir()
     opener.path.touch()
     assert ids(opener.open()) == []
-    assert opener.told == []
+    assert opener.messages == []
 
 
 def test_a_file_without_its_tables_is_damaged(opener: Opener) -> None:
@@ -328,9 +329,9 @@ def test_a_full_disk_is_said_and_what_comes_after_it_is_whole(opener: Opener) ->
 LIMITED = """
 import resource, signal, sys
 from pathlib import Path
-from core.database import open_database, StoreError
+from core.storage.database import open_database, StoreError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-database = open_database(Path(sys.argv[1]), tell=print)
+database = open_database(Path(sys.argv[1]), notify=print)
 resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.RLIM_INFINITY))
 done = 0
 try:
@@ -366,17 +367,13 @@ def test_a_write_that_the_system_refuses_loses_nothing_before_it(opener: Opener)
         (errno.EIO, "Check the disk"),
     ],
 )
-def test_a_disk_that_fails_is_told_by_what_can_be_done(opener: Opener, number: int, words: str) -> None:
-    failing = True
+def test_the_error_of_a_failing_disk_says_what_can_be_done(opener: Opener, number: int, words: str) -> None:
+    def fail(_: Connection) -> None:
+        raise OSError(number, os.strerror(number))
 
-    def on_write() -> None:
-        if failing:
-            raise OSError(number, os.strerror(number))
-
-    database = opener.open(on_write=on_write)
+    database = opener.open()
     with pytest.raises(StoreError, match=words):
-        add(database, "a")
-    failing = False
+        database.write(fail)
     add(database, "b")
     assert ids(database) == ["b"]
 
@@ -384,7 +381,7 @@ def test_a_disk_that_fails_is_told_by_what_can_be_done(opener: Opener, number: i
 @pytest.mark.skipif(not Path("/proc/version").is_file(), reason="there is no folder that nobody can write")
 def test_a_folder_that_cannot_be_made_is_said() -> None:
     with pytest.raises(StoreError, match=r"/proc/caesura/caesura.db cannot be .*"):
-        open_database(Path("/proc/caesura/caesura.db"), tell=print)
+        open_database(Path("/proc/caesura/caesura.db"), notify=print)
 
 
 def test_a_file_that_stays_locked_is_said(opener: Opener, monkeypatch: pytest.MonkeyPatch) -> None:

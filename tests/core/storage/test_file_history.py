@@ -1,4 +1,4 @@
-"""Files put back: exactly as they were, or left byte for byte as somebody else has made them."""
+"""Files are restored exactly, or left exactly as somebody else has changed them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-import core.file_history
-from core.access import Workspace
+import core.storage.file_history
 from core.cancel import Cancelled, CancelReason, CancelToken, Cause
-from core.file_history import (
+from core.permissions.access import Workspace
+from core.storage.file_history import (
+    DESPITE,
     KEPT_BYTES,
     ConflictKind,
     FileRestore,
@@ -31,8 +32,8 @@ from core.file_history import (
     put_back,
     restore,
 )
-from core.journal import NotSaved
-from core.records import PreImage
+from core.storage.journal import NotSaved
+from core.storage.records import PreImage
 from core.tools.edits import EditFile, WriteFile
 from tests.core.tools.calls import USER, Call, files_below
 
@@ -93,7 +94,10 @@ async def test_files_go_back_to_before_the_first_edit(folder: Folder) -> None:
     await Call(EditFile(), root, kept=folder.kept).run(path="script", old="tw", new="zer")
     assert (root / "script").read_text() == "zero"
     planned = folder.plan()
-    assert [(each.created, each.conflict) for each in planned.values()] == [(False, None), (True, None)]
+    assert [(each.before is None, each.conflict) for each in planned.values()] == [
+        (False, None),
+        (True, None),
+    ]
     done = folder.put_back()
     assert done["script"].status is RestoreStatus.PUT_BACK
     assert done["deep/er/new"].status is RestoreStatus.REMOVED
@@ -177,7 +181,7 @@ async def test_a_conflict_is_shown_and_left_unless_it_is_chosen(folder: Folder, 
     assert (done.status, done.sentence) == (RestoreStatus.LEFT, f"Left as it is: {planned.why}")
     assert [(path, path.lstat()) for path in sorted(folder.root.rglob("*"))] == before
     chosen = folder.put_back("f")["f"]
-    if kind.final:
+    if kind not in DESPITE:
         assert chosen == done
         assert [(path, path.lstat()) for path in sorted(folder.root.rglob("*"))] == before
     else:
@@ -322,7 +326,7 @@ async def test_a_put_back_is_kept_first_and_can_be_undone(folder: Folder) -> Non
 async def test_what_cannot_be_kept_is_not_replaced(
     folder: Folder, monkeypatch: pytest.MonkeyPatch, *, slow: bool
 ) -> None:
-    monkeypatch.setattr(core.file_history, "KEEP_ALL_S", 0.01)
+    monkeypatch.setattr(core.storage.file_history, "KEEP_ALL_S", 0.01)
     await folder.write("f", "ours")
     await folder.write("g", "ours")
     (folder.root / "g").write_text("theirs")
@@ -353,8 +357,8 @@ async def test_a_stop_leaves_the_rest(folder: Folder) -> None:
 async def test_an_edit_goes_on_if_the_file_cannot_be_kept_and_it_is_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(core.file_history, "KEEP_S", 0.01)
-    preimage, told = PreImage(1, "/w/f", b"old", "00"), list[str]()
+    monkeypatch.setattr(core.storage.file_history, "KEEP_S", 0.01)
+    preimage, messages = PreImage(1, "/w/f", b"old", "00"), list[str]()
 
     async def forever(_: PreImage) -> None:
         await asyncio.Event().wait()
@@ -365,12 +369,12 @@ async def test_an_edit_goes_on_if_the_file_cannot_be_kept_and_it_is_said(
     async def keep(_: PreImage) -> None:
         return None
 
-    await keep_in_time(preimage, keep, told.append)
-    assert told == []
-    await keep_in_time(preimage, forever, told.append)
-    await keep_in_time(preimage, refuse, told.append)
+    await keep_in_time(preimage, keep, messages.append)
+    assert messages == []
+    await keep_in_time(preimage, forever, messages.append)
+    await keep_in_time(preimage, refuse, messages.append)
     start = "/w/f may not be put back later to how it was before this edit: "
-    assert told == [f"{start}it could not be saved within 0.01 s.", f"{start}The disk is full."]
+    assert messages == [f"{start}it could not be saved within 0.01 s.", f"{start}The disk is full."]
 
 
 # -- any sequence of edits, ours and others' --
@@ -468,6 +472,7 @@ def check(root: Path, name: str, model: Model, planned: FileRestore | None) -> N
     assert not path.is_symlink()
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from((*OURS, "write", *FOREIGN))), max_size=14))
 def test_any_edits_are_put_back_or_left(steps: list[tuple[str, str]]) -> None:

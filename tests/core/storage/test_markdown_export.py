@@ -1,14 +1,14 @@
-"""An export as Markdown is readable, and what a message holds stays within its place."""
+"""An export as Markdown is readable, and no message changes how the text after it is displayed."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
+from msgspec.structs import replace
 
-from core.messages import (
+from core.base.sanitize import printable
+from core.model.messages import (
     AssistantMessage,
     FinishReason,
     Reasoning,
@@ -20,10 +20,9 @@ from core.messages import (
     ToolResults,
     UserMessage,
 )
-from core.records import StoredStep
-from core.sanitize import printable
-from core.transfer_markdown import ReasoningChoice, to_markdown
-from tests.core.test_transfer import AT, SESSION
+from core.storage.markdown_export import ReasoningChoice, to_markdown
+from core.storage.records import StoredStep
+from tests.core.storage.test_json_export import AT, SESSION
 
 MARKDOWN = """\
 # Sort \\*it\\*

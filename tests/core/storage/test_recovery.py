@@ -1,4 +1,4 @@
-"""What a crash left of a step becomes a step that a provider accepts, and that tells the truth."""
+"""A draft that a crash left becomes a correct step that a provider accepts."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.journal import CallBegun, CallIdentified, Draft, Piece
-from core.messages import AssistantMessage, ResultStatus, ToolResult, ToolResults, UserMessage
-from core.model import ReasoningDelta, TextDelta, ToolCallDelta
-from core.records import TurnRecord
-from core.recovery import recover
+from core.model.messages import AssistantMessage, ResultStatus, ToolResult, ToolResults, UserMessage
+from core.model.provider import ReasoningDelta, TextDelta, ToolCallDelta
+from core.storage.journal import CallBegun, CallIdentified, Draft, DraftEntry
+from core.storage.records import TurnRecord
+from core.storage.recovery import recover
 
 TURN = TurnRecord(3, "ask", 0.0)
 COMMAND = '{"command": "make\\ntest", "deadline": 9}'
 MESSAGE = UserMessage("a note\n\nask")
 
 
-def draft(*pieces: Piece) -> Draft:
+def draft(*pieces: DraftEntry) -> Draft:
     return Draft(TURN, MESSAGE, pieces)
 
 
@@ -46,7 +46,7 @@ def test_a_later_step_does_not_repeat_the_prompt() -> None:
 
 
 @pytest.mark.promise("H4", "H5", "H8")
-def test_each_call_is_told_as_it_was_when_the_program_died() -> None:
+def test_each_result_says_whether_the_call_had_begun_before_the_crash() -> None:
     done = ToolResult("a", "shell", ResultStatus.COMPLETED, "Exit code 0.")
     pieces = [TextDelta("I run three.")]
     for index, call_id in enumerate("abc"):
@@ -111,7 +111,7 @@ PIECES = st.one_of(
 
 @pytest.mark.promise("H4", "H8")
 @given(st.lists(PIECES, max_size=12))
-def test_whatever_was_written_it_has_one_result_for_each_call(pieces: list[Piece]) -> None:
+def test_whatever_was_written_it_has_one_result_for_each_call(pieces: list[DraftEntry]) -> None:
     found = recover(draft(*pieces), "m", first=True)
     if found is None:
         return

@@ -1,25 +1,26 @@
-"""What is found of a session, and that whatever is searched for is no error."""
+"""Which texts of a session are found, and that no search text is an error."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from core.messages import Step, UserMessage
-from tests.core import records_made
-from tests.core.stored import made, opened_store, step, turn
+from core.model.messages import Step, UserMessage
+from core.storage.journal import BegunTurn
+from tests.core.storage import random_records as records_made
+from tests.support.stored_sessions import made, opened_store, step, turn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from core.store import Store
+    from core.storage.store import Store
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -56,8 +57,8 @@ async def test_notes_that_the_model_got_with_a_prompt_are_not_found(path: Path) 
     async with opened_store(path) as store:
         journal = store.create("s1", "/w", "m")
         message = UserMessage("[secret note]\n\nthe prompt")
-        journal.begin(replace(turn(1), prompt="the prompt"), message)
-        journal.commit(replace(step(0), step=Step((message,))))
+        journal.add(BegunTurn(replace(turn(1), prompt="the prompt"), message))
+        journal.add(replace(step(0), step=Step((message,))))
         await journal.flush()
         assert await store.search("secret") == ()
         assert [hit.snippet for hit in await store.search("the prompt")] == ["the prompt"]

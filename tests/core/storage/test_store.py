@@ -1,4 +1,4 @@
-"""Sessions in their file: they come back as they were, and one at a time writes to each."""
+"""Sessions are read back unchanged, and each has one writer at a time."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import os
 import sqlite3
 import sys
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from core.events import Outcome
-from core.journal import CallBegun, Draft
-from core.messages import Usage, UserMessage
-from core.model import TextDelta
-from core.records import Compaction, LoadedSession, PreImage, SessionInfo, StoredStep, TurnRecord
-from core.store import NoSuchSession, SessionInUse, new_id
-from core.store_schema import SCHEMA
-from tests.core import records_made
-from tests.core.stored import converse, ended, made, opened_store, sound, step, turn
+from core.model.messages import Usage, UserMessage
+from core.model.provider import TextDelta
+from core.operations.events import Outcome
+from core.storage.journal import BegunTurn, CallBegun, Draft, DraftEntries, EndedTurn, NewTitle, QueuedPrompts
+from core.storage.records import Compaction, LoadedSession, PreImage, SessionInfo, StoredStep, TurnRecord
+from core.storage.schema import SCHEMA
+from core.storage.store import NoSuchSession, SessionInUse, new_id
+from tests.core.storage import random_records as records_made
+from tests.support.stored_sessions import converse, ended, made, opened_store, sound, step, turn
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "data" / "caesura.db"
 
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.promise("H3")
@@ -44,10 +44,10 @@ async def test_a_session_comes_back_as_it_was(path: Path) -> None:
     async with opened_store(path) as store:
         journal = store.create("s1", "/home/\udcff", "openai/gpt-4o")
         await converse(journal, "a", "b")
-        journal.keep_title("A title")
-        journal.keep_queue(("next", "then\ud800"), paused=True)
-        journal.keep_compaction(first := Compaction(1, 1, "sum", 3.0, Usage(10, 20), 0.25))
-        journal.keep_compaction(undone := replace(first, undone=True))
+        journal.add(NewTitle("A title"))
+        journal.add(QueuedPrompts(("next", "then\ud800"), paused=True))
+        journal.add(first := Compaction(1, 1, "sum", 3.0, Usage(10, 20), 0.25))
+        journal.add(undone := replace(first, undone=True))
         await journal.flush()
         await journal.aclose()
     async with opened_store(path) as store:
@@ -72,22 +72,34 @@ async def test_a_session_comes_back_as_it_was(path: Path) -> None:
 async def test_a_cost_that_is_not_known_is_never_made_up(path: Path) -> None:
     async with opened_store(path) as store:
         journal = store.create("s1", "/w", "m")
-        journal.begin(turn(1), UserMessage("x"))
-        journal.commit(replace(step(0), beside=Usage(100, 200)))
-        journal.keep_compaction(Compaction(1, 0, "", 3.0, trimmed=1))
+        journal.add(BegunTurn(turn(1), UserMessage("x")))
+        journal.add(replace(step(0), subagent_usage=Usage(100, 200)))
+        journal.add(Compaction(1, 0, "", 3.0, Usage(0, 0), 0.0, trimmed=1))
         await journal.flush()
         assert (await store.load("s1")).info.cost == 0.5
         assert (await store.load("s1")).info.usage == Usage(101, 202, 3, 4)
-        journal.commit(step(1, cost=None))
+        journal.add(step(1, cost=None))
         await journal.flush()
         assert (await store.load("s1")).info.cost is None
+
+
+@pytest.mark.promise("H6")
+async def test_a_summary_whose_usage_is_unknown_makes_the_cost_unknown(path: Path) -> None:
+    async with opened_store(path) as store:
+        journal = store.create("s1", "/w", "m")
+        journal.add(BegunTurn(turn(1), UserMessage("x")))
+        journal.add(step(0))
+        journal.add(Compaction(1, 1, "summary", 3.0))
+        await journal.flush()
+        assert (await store.load("s1")).info.cost is None
+        assert (await store.load("s1")).info.usage == Usage(1, 2, 3, 4)
 
 
 async def test_a_session_without_a_turn_leaves_no_trace(path: Path) -> None:
     async with opened_store(path) as store:
         journal = store.create("s1", "/w", "m")
-        journal.keep_title("nothing yet")
-        journal.keep_queue(("later",), paused=False)
+        journal.add(NewTitle("nothing yet"))
+        journal.add(QueuedPrompts(("later",), paused=False))
         await journal.flush()
         assert await store.sessions() == ()
         await journal.aclose()
@@ -97,7 +109,7 @@ async def test_a_session_without_a_turn_leaves_no_trace(path: Path) -> None:
 
 async def test_nothing_is_opened_before_it_is_needed(path: Path) -> None:
     script = (
-        "import asyncio, sys; from pathlib import Path; from core.store import Store\n"
+        "import asyncio, sys; from pathlib import Path; from core.storage.store import Store\n"
         "async def main():\n"
         "    store = Store(Path(sys.argv[1]))\n"
         "    await store.create('a', '/', 'm').flush()\n"
@@ -114,19 +126,19 @@ async def test_a_running_turn_is_kept_as_a_draft_until_its_step_is_over(path: Pa
     message = UserMessage("notes\n\nprompt 0")
     async with opened_store(path) as store:
         journal = store.create("s1", "/w", "m")
-        journal.begin(turn(1), message)
-        journal.draft((TextDelta("so "), TextDelta("far")))
+        journal.add(BegunTurn(turn(1), message))
+        journal.add(DraftEntries((TextDelta("so "), TextDelta("far"))))
         await journal.flush()
-        journal.draft((CallBegun("c1"),))
+        journal.add(DraftEntries((CallBegun("c1"),)))
         await journal.aclose()
         opened = await store.open("s1")
         assert opened.draft == Draft(turn(1), message, (TextDelta("so "), TextDelta("far"), CallBegun("c1")))
-        opened.journal.commit(step(0))
+        opened.journal.add(step(0))
         await opened.journal.aclose()
         opened = await store.open("s1")
         assert opened.draft == Draft(turn(1), message, ())
-        opened.journal.draft((TextDelta("more"),))
-        opened.journal.end(ended(1))
+        opened.journal.add(DraftEntries((TextDelta("more"),)))
+        opened.journal.add(EndedTurn(ended(1)))
         await opened.journal.aclose()
         opened = await store.open("s1")
         assert opened.draft is None
@@ -138,10 +150,10 @@ async def test_a_turn_of_which_nothing_was_kept_gives_its_prompt_back(path: Path
     rolled_back = replace(turn(1), outcome=Outcome.CANCELLED, kept=False)
     async with opened_store(path) as store:
         journal = store.create("s1", "/w", "m")
-        journal.begin(turn(1), UserMessage("x"))
-        journal.draft((TextDelta("gone"),))
+        journal.add(BegunTurn(turn(1), UserMessage("x")))
+        journal.add(DraftEntries((TextDelta("gone"),)))
         await journal.flush()
-        journal.end(rolled_back)
+        journal.add(EndedTurn(rolled_back))
         await journal.aclose()
         opened = await store.open("s1")
         assert (opened.loaded.turns, opened.loaded.steps, opened.draft) == ((rolled_back,), (), None)
@@ -185,7 +197,7 @@ async def test_sessions_are_listed_by_their_last_change(path: Path) -> None:
         first, second = await made(store, "a", "b"), await made(store, "a", workspace="/other\udcff")
         third = await made(store, "a")
         opened = await store.open(first)
-        opened.journal.commit(replace(step(2), at=1e12))
+        opened.journal.add(replace(step(2), at=1e12))
         await opened.journal.aclose()
         assert [info.session_id for info in await store.sessions()] == [first, third, second]
         assert [info.session_id for info in await store.sessions(limit=1)] == [first]
@@ -196,12 +208,12 @@ async def test_a_fork_has_the_first_steps_and_all_that_belongs_to_them(path: Pat
     async with opened_store(path) as store:
         journal = store.create("s1", "/w", "m")
         await converse(journal, "a", "b", "c")
-        journal.keep_title("Title")
-        journal.keep_queue(("waiting",), paused=True)
-        journal.keep_compaction(early := Compaction(1, 2, "early", 1.0))
-        journal.keep_compaction(Compaction(2, 3, "late", 1.0))
+        journal.add(NewTitle("Title"))
+        journal.add(QueuedPrompts(("waiting",), paused=True))
+        journal.add(early := Compaction(1, 2, "early", 1.0, Usage(0, 0), 0.0))
+        journal.add(Compaction(2, 3, "late", 1.0, Usage(0, 0), 0.0))
         for number in (1, 2, 3):
-            journal.keep_preimage(PreImage(number, "/f", b"%d" % number, "f" * 64))
+            journal.add(PreImage(number, "/f", b"%d" % number, "f" * 64))
         await journal.flush()
         fork = await store.fork("s1", 2)
         opened = await store.open(fork)
@@ -213,7 +225,7 @@ async def test_a_fork_has_the_first_steps_and_all_that_belongs_to_them(path: Pat
         assert loaded.queue == ()
         assert (loaded.info.usage, loaded.info.cost) == (Usage(2, 4, 6, 8), 1.0)
         assert [image.before for image in await store.preimages(fork, 1)] == [b"1", b"2"]
-        opened.journal.commit(step(7))
+        opened.journal.add(step(7))
         await opened.journal.aclose()
         assert len((await store.load("s1")).steps) == 3
         assert len((await store.load(await store.fork("s1", 99))).steps) == 3
@@ -229,8 +241,8 @@ async def test_a_deleted_session_is_gone_with_all_that_was_its_own(path: Path) -
     async with opened_store(path) as store:
         journal = store.create("s1", "/w", "m")
         await converse(journal, "needle")
-        journal.keep_preimage(PreImage(1, "/f", b"secret", "f" * 64))
-        journal.draft((TextDelta("x"),))
+        journal.add(PreImage(1, "/f", b"secret", "f" * 64))
+        journal.add(DraftEntries((TextDelta("x"),)))
         await journal.aclose()
         await store.rename("s1", "needle")
         await store.delete("s1")
@@ -248,9 +260,9 @@ async def test_what_a_file_was_is_kept_once(path: Path) -> None:
     images.append(PreImage(3, "/new", None, "f" * 64))
     async with opened_store(path) as store:
         journal = store.create("s1", "/w", "m")
-        journal.begin(turn(1), UserMessage("x"))
+        journal.add(BegunTurn(turn(1), UserMessage("x")))
         for image in images:
-            journal.keep_preimage(image)
+            journal.add(image)
         assert await store.preimages("s1", 2) == tuple(images[1:])
         assert await store.preimages("s1", 9) == ()
     with closing(sqlite3.connect(path)) as connection:
@@ -261,9 +273,9 @@ async def test_what_a_file_was_is_kept_once(path: Path) -> None:
 async def test_what_a_draft_costs_does_not_grow_with_it(path: Path) -> None:
     async with opened_store(path) as store:
         journal = store.create("s1", "/w", "m")
-        journal.begin(turn(1), UserMessage("x"))
+        journal.add(BegunTurn(turn(1), UserMessage("x")))
         for number in range(50):
-            journal.draft((TextDelta(f"piece {number}"),))
+            journal.add(DraftEntries((TextDelta(f"piece {number}"),)))
             await journal.flush()
         with closing(sqlite3.connect(path)) as connection:
             lengths = [length for (length,) in connection.execute("SELECT length(data) FROM drafts")]
@@ -322,14 +334,14 @@ async def test_any_draft_comes_back(
 ) -> None:
     async with opened_store(path) as store:
         journal = store.create(new_id(), "/w", "m")
-        journal.begin(replace(turn(1), prompt=prompt), UserMessage(prompt))
+        journal.add(BegunTurn(replace(turn(1), prompt=prompt), UserMessage(prompt)))
         for some in pieces:
-            journal.draft(some)  # type: ignore[arg-type]
+            journal.add(DraftEntries(some))  # type: ignore[arg-type]
         for image in images:
-            journal.keep_preimage(image)
+            journal.add(image)
         await journal.aclose()
         opened = await store.open(journal.session_id)
         assert opened.draft is not None
         assert opened.draft.message == UserMessage(prompt)
-        assert opened.draft.pieces == tuple(piece for some in pieces for piece in some)
+        assert opened.draft.entries == tuple(piece for some in pieces for piece in some)
         assert await store.preimages(journal.session_id, 0) == images

@@ -1,4 +1,4 @@
-"""Kills, full and hanging disks, damage, and people who give up waiting: nothing durable is lost."""
+"""Kills, full and hanging disks, damage and cancelled calls: no durable change is lost."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.codec import CodecError
-from core.database import UnusableFile
-from core.journal import NotSaved
-from core.messages import Usage, UserMessage
-from core.store import SessionInUse, Store, StoreError, new_id
-from tests.core.stored import converse, ended, made, opened_store, sound, step, turn
+from core.model.messages import Usage, UserMessage
+from core.storage.codec import CodecError
+from core.storage.database import UnusableFile
+from core.storage.journal import BegunTurn, EndedTurn, NotSaved
+from core.storage.store import SessionInUse, Store, StoreError, new_id
+from tests.support.stored_sessions import converse, ended, made, opened_store, sound, step, turn
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -33,10 +33,10 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "data" / "caesura.db"
 
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 
 
-PROGRAM = (sys.executable, "-m", "tests.core.store_process")
+PROGRAM = (sys.executable, "-m", "tests.support.store_process")
 
 
 def put(path: Path, content: bytes) -> None:
@@ -45,7 +45,7 @@ def put(path: Path, content: bytes) -> None:
 
 
 def add_noise(path: Path) -> int:
-    """Make all pages noise but the first, under whoever has the file open. Returns its size."""
+    """Overwrite all pages but the first with noise while the file is open. Returns its size."""
     size = path.stat().st_size
     with path.open("r+b") as file:
         file.seek(4_096)
@@ -127,9 +127,9 @@ async def test_what_could_not_be_saved_is_saved_with_what_comes_next(path: Path,
         journal = store.create("s1", "/w", "m")
         saved = 0
         for number in range(6):
-            journal.begin(turn(number + 1), UserMessage("x"))
-            journal.commit(step(number))
-            journal.end(ended(number + 1))
+            journal.add(BegunTurn(turn(number + 1), UserMessage("x")))
+            journal.add(step(number))
+            journal.add(EndedTurn(ended(number + 1)))
             try:
                 await journal.flush()
             except NotSaved:
@@ -151,15 +151,15 @@ async def test_a_full_disk_that_has_room_again_loses_nothing(path: Path) -> None
         journal = store.create("s1", "/w", "m")
         await converse(journal, "a")
         limit(store, "max_page_count = 1")
-        journal.commit(step(1, "long " * 10_000))
+        journal.add(step(1, "long " * 10_000))
         with pytest.raises(NotSaved, match="no space left"):
             await journal.flush()
-        journal.commit(step(2))
+        journal.add(step(2))
         with pytest.raises(NotSaved):
             await journal.flush()
         assert len((await store.load("s1")).steps) == 1
         limit(store, "max_page_count = 100000")
-        journal.commit(step(3))
+        journal.add(step(3))
         await journal.flush()
         loaded = await store.load("s1")
     assert loaded.steps == (step(0, "a"), step(1, "long " * 10_000), step(2), step(3))
@@ -186,8 +186,8 @@ async def test_who_gives_up_waiting_changes_nothing(path: Path) -> None:
 
     async with opened_store(path, on_write) as store:
         journal = store.create("s1", "/w", "m")
-        journal.begin(turn(1), UserMessage("x"))
-        journal.commit(step(0))
+        journal.add(BegunTurn(turn(1), UserMessage("x")))
+        journal.add(step(0))
         waiting = [
             asyncio.create_task(ask)
             for ask in (journal.flush(), store.open("s1"), store.fork("s1", 1), store.rename("s1", "t"))
@@ -221,13 +221,14 @@ async def test_opening_that_nobody_waits_for_leaves_no_lock(path: Path) -> None:
 HANGING = """
 import asyncio, sys, threading
 from pathlib import Path
-from core.messages import UserMessage
-from core.records import TurnRecord
-from core.store import Store
+from core.model.messages import UserMessage
+from core.storage.journal import BegunTurn
+from core.storage.records import TurnRecord
+from core.storage.store import Store
 async def main():
     reached = threading.Event()
     store = Store(Path(sys.argv[1]), on_write=lambda: (reached.set(), threading.Event().wait()))
-    store.create('a', '/', 'm').begin(TurnRecord(1, 'p', 1.0), UserMessage('p'))
+    store.create('a', '/', 'm').add(BegunTurn(TurnRecord(1, 'p', 1.0), UserMessage('p')))
     while not reached.is_set():
         await asyncio.sleep(0.001)
     print("alive", flush=True)
@@ -251,12 +252,12 @@ async def test_a_disk_that_hangs_holds_up_neither_the_loop_nor_the_end(path: Pat
 async def test_closing_saves_what_is_left_and_takes_nothing_more(path: Path) -> None:
     store = Store(path)
     journal = store.create("s1", "/w", "m")
-    journal.begin(turn(1), UserMessage("x"))
-    journal.commit(step(0))
+    journal.add(BegunTurn(turn(1), UserMessage("x")))
+    journal.add(step(0))
     await store.aclose()
     await store.aclose()
     await journal.aclose()
-    journal.commit(step(1))
+    journal.add(step(1))
     with pytest.raises(NotSaved):
         await journal.flush()
     with pytest.raises(StoreError, match="closed"):
@@ -267,26 +268,26 @@ async def test_closing_saves_what_is_left_and_takes_nothing_more(path: Path) -> 
 
 
 @pytest.mark.promise("H8")
-async def test_a_damaged_file_is_told_once_and_a_new_session_is_saved(path: Path) -> None:
+async def test_a_damaged_file_is_reported_once_and_a_new_session_is_saved(path: Path) -> None:
     put(path, b"no database" * 1_000)
-    told: list[str] = []
+    messages: list[str] = []
     store = Store(path)
     journal = store.create("s1", "/w", "m")
     await converse(journal, "a")
-    store.listen(told.append)
+    store.listen(messages.append)
     assert [info.session_id for info in await store.sessions()] == ["s1"]
     await store.aclose()
     (aside,) = path.parent.glob("*.damaged-*")
-    assert len(told) == 1
-    assert str(aside) in told[0]
+    assert len(messages) == 1
+    assert str(aside) in messages[0]
 
 
 @pytest.mark.promise("H8")
-async def test_damage_under_an_open_session_is_told_and_others_go_on(path: Path) -> None:
+async def test_damage_under_an_open_session_is_reported_and_others_go_on(path: Path) -> None:
     """All pages behind the tables' own become noise while two stores have the file open."""
-    told: list[str] = []
+    messages: list[str] = []
     store, other = Store(path), Store(path)
-    store.listen(told.append)
+    store.listen(messages.append)
     journal = store.create("s1", "/w", "m")
     await converse(journal, *("word " * 2_000 for _ in range(20)))
     assert len(await other.sessions()) == 1
@@ -295,12 +296,12 @@ async def test_damage_under_an_open_session_is_told_and_others_go_on(path: Path)
         statement = f"PRAGMA {pragma}"
         await store._writer.submit(partial(store._writer._open()._connection.execute, statement))
     size = add_noise(path)
-    journal.commit(step(20))
+    journal.add(step(20))
     with pytest.raises(NotSaved, match="/export"):
         await journal.flush()
     (aside,) = path.parent.glob("*.damaged-*[0-9]")
     assert aside.stat().st_size == size
-    assert [str(aside) in sentence for sentence in told] == [True]
+    assert [str(aside) in sentence for sentence in messages] == [True]
     for each in (other, store):
         await converse(each.create(new_id(), "/w", "m"), "a")
         assert await each.sessions()

@@ -8,26 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from core.access import Access, Workspace
 from core.cancel import Cancelled, CancelReason, CancelToken, Cause
-from core.progress import Progress
-from core.tools.base import Tool, ToolContext, ToolOutput
+from core.engine.tool import Tool, ToolContext, ToolOutput
+from core.operations.progress import Progress
+from core.permissions.access import Access, Workspace
+from tests.support.waiting import GENEROUS_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from core.records import PreImage
+    from core.storage.records import PreImage
 
 USER = CancelReason(Cause.USER, "x")
-GENEROUS_S = 30.0
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait for a state; a minute of silence is a failure."""
-    async with asyncio.timeout(GENEROUS_S):
-        while not condition():  # noqa: ASYNC110 (the state is the kernel's, or another process's)
-            await asyncio.sleep(0.002)
 
 
 @dataclass

@@ -14,30 +14,32 @@ import anyio
 import psutil
 import pytest
 
-from core.access import Access, Workspace
 from core.cancel import Cancelled, CancelReason, CancelToken, Cause
-from core.processes import child_environment
-from core.progress import Progress
-from core.tools.base import ToolContext
-from core.tools.mcp import McpServerConfig, Servers
+from core.config.schema import ServerSettings
+from core.engine.tool import ToolContext
+from core.operations.progress import Progress
+from core.permissions.access import Access, Workspace
+from core.process.command import child_environment
+from core.tools.mcp.tools import Servers
+from tests.support.waiting import GENEROUS_S
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
-    from core.records import PreImage
-    from core.tools.base import ToolOutput
+    from core.engine.tool import ToolOutput
+    from core.storage.records import PreImage
 
 OWN = Path(__file__).parent.parent.parent / "servers" / "mcp_own.py"
 
 
-def own_server(record: Path, *modes: str, name: str = "own", grace_s: float = 2.0) -> McpServerConfig:
+def own_server(record: Path, *modes: str, grace: float = 2.0) -> ServerSettings:
     command = (sys.executable, "-I", str(OWN), str(record), *modes)
-    return McpServerConfig(name, command, environment={"GIVEN": "yes"}, grace_s=grace_s)
+    return ServerSettings(command, env={"GIVEN": "yes"}, grace=grace)
 
 
 @contextlib.asynccontextmanager
-async def running(folder: Path, *configs: McpServerConfig) -> AsyncIterator[Servers]:
-    servers = Servers(configs, Workspace(folder), child_environment(os.environ, ()))
+async def running(folder: Path, **settings: ServerSettings) -> AsyncIterator[Servers]:
+    servers = Servers(settings, Workspace(folder), child_environment(os.environ, ()))
     try:
         yield servers
     finally:
@@ -62,7 +64,7 @@ class Call:
         self.token.cancel(CancelReason(Cause.USER, "x"))
 
     async def wait_stopped(self) -> None:
-        with anyio.fail_after(20), pytest.raises(Cancelled):
+        with anyio.fail_after(GENEROUS_S), pytest.raises(Cancelled):
             await self.task
 
 
@@ -93,12 +95,6 @@ async def _never_keep(preimage: PreImage) -> None:
 
 def _never_tell(text: str) -> None:
     raise AssertionError("nothing is told besides the result")
-
-
-async def wait_until(condition: Callable[[], Any]) -> None:
-    with anyio.fail_after(20):
-        while not condition():  # noqa: ASYNC110 - what is waited for lies in other processes
-            await anyio.sleep(0.01)
 
 
 def received(record: Path) -> list[str]:

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from core.cancel import Cancelled, CancelToken
-from core.progress import Progress
-from core.records import PreImage
-from core.tools.base import ToolError
+from core.engine.tool import ToolError
+from core.operations.progress import Progress
+from core.storage.records import PreImage
 from core.tools.edits import EDIT_BYTES, EditFile, WriteFile
 from core.tools.regular_files import Commit
-from tests.core.tools.calls import USER, Call, files_below, until
+from tests.core.tools.calls import USER, Call, files_below
+from tests.support.waiting import until
 
 
 async def edit(root: Path, **arguments: object) -> str:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from core.engine.tool import ToolError
 from core.tools import files
-from core.tools.base import ToolError
 from core.tools.files import ReadFile
-from tests.core.tools.calls import Call, until
+from tests.core.tools.calls import Call
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,12 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from core.tools.mcp import McpServerConfig, Servers, ServerState
-from tests.core.tools.mcp_calls import begin, call, listed, running, wait_until
+from core.config.schema import ServerSettings
+from core.tools.mcp.server import ServerState
+from tests.core.tools.mcp_calls import begin, call, listed, running
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from core.tools.mcp.tools import Servers
 
 VERSION = "2026.8.31"
 LONG = "mcp__everything__trigger-long-running-operation"
@@ -63,7 +67,7 @@ async def everything_over_http(published: Path) -> AsyncIterator[str]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        await wait_until(lambda: _listens(port))
+        await until(lambda: _listens(port))
         yield f"http://127.0.0.1:{port}/mcp"
     finally:
         server.kill()
@@ -81,7 +85,7 @@ async def list_call_stop_call(servers: Servers, folder: Path) -> None:
     assert (await call(echo, folder, message="hello")).text == "Echo: hello"
     assert "[image, image/png, " in (await call(tools["mcp__everything__get-tiny-image"], folder)).text
     long = begin(tools[LONG], folder, duration=600, steps=6000)
-    await wait_until(lambda: long.progress.tail(1).startswith("1/6000"))
+    await until(lambda: long.progress.tail(1).startswith("1/6000"))
     long.stop()
     await long.wait_stopped()
     assert long.progress.unconfirmed == ()
@@ -91,18 +95,20 @@ async def list_call_stop_call(servers: Servers, folder: Path) -> None:
     assert not done.failed
 
 
+@pytest.mark.slow
 @pytest.mark.promise("X3")
 async def test_everything_is_listed_called_stopped_and_called_again(tmp_path: Path, published: Path) -> None:
-    config = McpServerConfig("everything", (str(published / "mcp-server-everything"),))
-    async with running(tmp_path, config) as servers:
+    everything = ServerSettings((str(published / "mcp-server-everything"),))
+    async with running(tmp_path, everything=everything) as servers:
         await list_call_stop_call(servers, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.promise("X3")
 async def test_the_same_over_http(tmp_path: Path, published: Path) -> None:
     async with (
         everything_over_http(published) as url,
-        running(tmp_path, McpServerConfig("everything", url=url)) as servers,
+        running(tmp_path, everything=ServerSettings(url=url)) as servers,
     ):
         await list_call_stop_call(servers, tmp_path)
 
@@ -111,17 +117,18 @@ async def test_nobody_at_the_address_is_a_clear_state(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/mcp"
-        async with running(tmp_path, McpServerConfig("gone", url=url)) as servers:
+        async with running(tmp_path, gone=ServerSettings(url=url)) as servers:
             assert await listed(servers) == {}
-            (view,) = servers.views()
-            assert view.state is ServerState.FAILED
-            assert view.error.startswith(f"The MCP server gone cannot be reached at {url}: ")
+            (server,) = servers.servers
+            assert server.state is ServerState.FAILED
+            assert server.error.startswith(f"The MCP server gone cannot be reached at {url}: ")
 
 
+@pytest.mark.slow
 @pytest.mark.promise("X3")
 async def test_the_filesystem_server_works_in_the_workspace(tmp_path: Path, published: Path) -> None:
-    config = McpServerConfig("files", (str(published / "mcp-server-filesystem"), str(tmp_path)))
-    async with running(tmp_path, config) as servers:
+    files = ServerSettings((str(published / "mcp-server-filesystem"), str(tmp_path)))
+    async with running(tmp_path, files=files) as servers:
         tools = await listed(servers)
         path = tmp_path / "note.txt"
         await call(tools["mcp__files__write_file"], tmp_path, path=str(path), content="kept")

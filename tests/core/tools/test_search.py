@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from typing import TYPE_CHECKING
@@ -9,16 +10,18 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from core.containment import Containment
+from core.engine.tool import ToolError
+from core.process.containment import Containment
 from core.tools import search
-from core.tools.base import ToolError
+from core.tools.child_process import ModuleRunner
 from core.tools.search import Grep, ListFiles
-from tests.core.tools.calls import Call, until
+from tests.core.tools.calls import Call
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-LISTING = ListFiles(secrets=(), containment=Containment.GROUP)
+LISTING = ListFiles(ModuleRunner((), Containment.GROUP))
 
 
 @pytest.fixture(params=["", "rg"])
@@ -26,7 +29,7 @@ def grep(request: pytest.FixtureRequest) -> Grep:
     program = shutil.which(request.param) if request.param else ""
     if program is None:
         pytest.skip("ripgrep is not installed")
-    return Grep(secrets=(), containment=Containment.GROUP, ripgrep=program)
+    return Grep(ModuleRunner((), Containment.GROUP), program)
 
 
 @pytest.fixture
@@ -70,6 +73,11 @@ async def test_files_are_listed_but_for_links_and_what_git_ignores(tree: Path) -
     (tree / ".git/HEAD").touch()
     (tree / "src/more.log").touch()
     assert "src/more.log" not in await found(LISTING, tree, path="src")
+
+
+async def test_a_gitignore_that_is_a_pipe_is_not_waited_for(tree: Path) -> None:
+    os.mkfifo(tree / "src/deep/.gitignore")
+    assert await found(LISTING, tree, pattern="*.txt") == ["src/deep/c.txt"]
 
 
 async def test_lines_are_found_and_named_once_per_file(tree: Path, grep: Grep) -> None:
@@ -120,7 +128,7 @@ async def test_what_makes_no_sense_is_an_error_for_the_model(tree: Path, grep: G
 @pytest.mark.parametrize("containment", list(Containment))
 async def test_a_stop_ends_an_expression_that_never_ends(tmp_path: Path, containment: Containment) -> None:
     (tmp_path / "a").write_text("first\n" + "a" * 100 + "!\n")
-    call = Call(Grep(secrets=(), containment=containment, ripgrep=""), tmp_path)
+    call = Call(Grep(ModuleRunner((), containment), ""), tmp_path)
     task = call.start(pattern="first|(a+)+$(?=)")
     await until(lambda: "1:first" in call.progress.text())
     await call.stop(task)
@@ -134,6 +142,7 @@ async def test_a_stop_ends_a_walk(tmp_path: Path) -> None:
     await until(lambda: call.progress.processes)
     # Held fast, so that it is certain to be in the middle.
     for process in psutil.Process().children(recursive=True):
-        if not process.children():
-            process.suspend()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if not process.children():
+                process.suspend()
     await call.stop(task)

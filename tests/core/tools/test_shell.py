@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 from pydantic import ValidationError
 
-from core.access import AccessKind, Workspace
-from core.containment import Containment
-from core.tools.base import ToolError
-from core.tools.shell import HEAD_BYTES, TAIL_BYTES, Shell, ShellArguments
-from tests.core.tools.calls import Call, until
+from core.engine.tool import ToolError
+from core.permissions.access import AccessKind, Workspace
+from core.process.containment import Containment
+from core.tools.shell import HEAD_BYTES, LONGEST_CONCURRENT, TAIL_BYTES, Shell, ShellArguments
+from tests.core.tools.calls import Call
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from core.processes import Command
+    from core.process.command import Command
 
 CONTAINMENTS = pytest.mark.parametrize("containment", list(Containment))
 
@@ -46,6 +48,20 @@ async def test_output_comes_with_the_exit_code(tmp_path: Path) -> None:
     output = await Call(shell(), tmp_path).run(command="kill -9 $$")
     assert output.text == "Ended by signal 9 (SIGKILL)."
     assert output.failed
+
+
+async def test_the_event_loop_reads_no_long_line(tmp_path: Path) -> None:
+    readers: list[str] = []
+
+    def containment(line: str) -> Containment:
+        readers.append(threading.current_thread().name)
+        return Containment.GROUP
+
+    tool = Shell(Launcher(), secrets=(), containment=containment)
+    await Call(tool, tmp_path).run(command="true")
+    assert readers == ["shell line"]
+    assert tool.concurrent(ShellArguments(command="echo 1"))
+    assert not tool.concurrent(ShellArguments(command="echo " + "1 " * LONGEST_CONCURRENT))
 
 
 async def test_of_a_long_output_the_middle_is_left_out_and_that_is_said(tmp_path: Path) -> None:

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import ValidationError
 
-from core.access import Access, AccessKind
-from core.containment import Containment
-from core.permissions import Denied
-from core.tools.base import ToolError
+from core.engine.tool import ToolError
+from core.permissions.access import Access, AccessKind
+from core.permissions.policy import Denied
+from core.process.containment import Containment
+from core.tools.child_process import ModuleRunner
 from core.tools.web import WebFetch, WebFetchArguments
 from core.tools.web_process import BODY_BYTES, TEXT_BYTES, same_host
-from tests.core.tools.calls import Call, until
+from tests.core.tools.calls import Call
 from tests.core.tools.pages import SILENCE, Answer, Pages
 from tests.servers.blackhole import BlackHole
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +28,7 @@ HTML = b"""<html><head><title>A &amp; B</title><script>var gone = 1</script></he
 
 
 def web(root: Path, containment: Containment = Containment.GROUP) -> Call:
-    return Call(WebFetch(secrets=(), containment=containment), root)
+    return Call(WebFetch(ModuleRunner((), containment)), root)
 
 
 async def test_a_page_comes_as_text(tmp_path: Path) -> None:
@@ -140,8 +142,7 @@ async def test_a_stop_ends_the_attempt_to_connect(tmp_path: Path) -> None:
     with BlackHole() as hole:
         call = web(tmp_path)
         task = call.start(url=hole.url)
-        await until(lambda: hole.connecting)
-        assert "connecting" in call.progress.text()
+        await until(lambda: hole.connecting and "connecting" in call.progress.text())
         await call.stop(task)
         await until(lambda: not hole.connecting)
 

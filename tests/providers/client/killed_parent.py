@@ -1,4 +1,4 @@
-"""A parent that a test kills: `python -m tests.providers.doomed_parent URL...`.
+"""A parent that a test kills: `python -m tests.providers.client.killed_parent URL...`.
 
 Prints its model process's id once that is warm, then asks for each URL, one after the other as soon as the
 one before it has shown something.
@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from tests.providers.harness import Asked, request, start, until
+from tests.providers.harness import Asked, plant_for_good, request, start
 from tests.servers.registry import PROTOCOLS
+from tests.support.waiting import until
 
 
 async def ask(urls: list[str]) -> None:
@@ -21,6 +22,7 @@ async def ask(urls: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    plant_for_good()
     process = start()
     print(process.pid, flush=True)
     asyncio.run(ask(sys.argv[1:]))

@@ -11,22 +11,30 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from core.cancel import CancelReason, Cause
-from core.compaction_plan import Trigger
-from core.events import CompactionEnded, CompactionStarted, Event, Outcome, StopProof, TurnEnded
-from core.messages import FinishReason, ToolResults, Usage, sendable
-from core.model import Closing, ModelChoice, ModelInfo, Phase
-from core.operations import OperationKind, OperationState, Registry
-from core.session import Session
-from core.store import Store
-from core.summary import ATTEMPTS
-from tests.core.tools_played import equipped
+from core.context.summary import ATTEMPTS
+from core.model.messages import FinishReason, ToolResults, Usage, sendable
+from core.model.provider import Closing, ModelChoice, ModelInfo, Phase
+from core.operations.events import (
+    CompactionEnded,
+    CompactionStarted,
+    Event,
+    Outcome,
+    StopReport,
+    Trigger,
+    TurnEnded,
+)
+from core.operations.operation import OperationKind, OperationState
+from core.operations.registry import Registry
+from core.session.session import Session
+from core.storage.store import Store
 from tests.providers.conftest import linux_only
-from tests.providers.conversations import texts_of
-from tests.providers.courses import SUMMARY, TOO_LONG
-from tests.providers.harness import BURST, ERROR_BODY, WORDS, until
+from tests.providers.harness import BURST, ERROR_BODY, WORDS
+from tests.providers.played_conversations import texts_of
+from tests.providers.random_conversations import SUMMARY, TOO_LONG
 from tests.servers.base import ThreadedServer
 from tests.servers.blackhole import BlackHole
 from tests.servers.registry import PROTOCOLS, WireProtocol
@@ -43,12 +51,14 @@ from tests.servers.script import (
     Stall,
     Truncate,
 )
+from tests.support.scripted_tools import equipped
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from providers.process import ModelProcess
+    from providers.client.model_process import ModelProcess
     from tests.servers.base import Server
     from tests.servers.conversation import Conversation
     from tests.servers.record import Exchange, Request
@@ -87,11 +97,11 @@ class Talk:
             self.session.submit(f"prompt {number}")
             await self.idle()
         self.written, self.sent = texts_of(self.session), self.session.record.messages()
-        self.usage = self.session.usage
+        self.usage = self.session.record.usage
         self.session.subscribe(self.events.append)
 
     async def idle(self) -> None:
-        await until(lambda: not self.session.operations())
+        await until(lambda: not self.session.operations.snapshot())
         await self.session.wait_idle()
 
     def begin(self, way: Way, window: int = FULL) -> None:
@@ -100,7 +110,7 @@ class Talk:
             case Way.ASKED:
                 self.session.compact()
             case Way.IN_TURN:
-                self.session.record.info = ModelInfo(self.session.choice.model, window)
+                self.session.record.info = ModelInfo(self.session.model.choice.model, window)
                 self.session.submit("prompt 4")
 
     @property
@@ -134,7 +144,7 @@ class Talk:
         assert record.compactions == ()
         assert self.ended.number is None
         assert self.ended.summary == ""
-        assert self.session.usage == (self.usage if used is None else self.usage + used)
+        assert self.session.record.usage == (self.usage if used is None else self.usage + used)
         assert self.registry.snapshot() == ()
         loaded = await self.store.load(self.session.session_id)
         assert loaded.steps == record.steps
@@ -143,15 +153,15 @@ class Talk:
     async def check_next_turn(self) -> None:
         """The next turn sends all that was said, and is answered."""
         self.server.script = Script(usage=USED)
-        self.session.record.info = ModelInfo(self.session.choice.model)
-        before = len(self.session.history)
+        self.session.record.info = ModelInfo(self.session.model.choice.model)
+        before = len(self.session.record.plain_steps)
         self.session.submit("and now?")
         await self.idle()
         assert self.turn.outcome is Outcome.COMPLETED, self.turn
         texts = [message.text for message in self.conversations[-1].messages]
         said = [m.text for m in sendable(self.session.record.messages()) if not isinstance(m, ToolResults)]
         assert texts == said[:-1]
-        assert len(self.session.history) == before + 1
+        assert len(self.session.record.plain_steps) == before + 1
         assert self.server.complaints == []
 
 
@@ -160,7 +170,9 @@ async def talking(model: ModelProcess, folder: Path, protocol: WireProtocol = OP
     store, registry = Store(folder / "caesura.db"), Registry()
     name = protocol.model.replace("/", "/responses/") if protocol.uses_responses else protocol.model
     with ThreadedServer(protocol.server(LONG)) as server:
-        equipment = replace(equipped(), make_journal=lambda session: store.create(session, "/w", name))
+        equipment = msgspec.structs.replace(
+            equipped(), make_journal=lambda session: store.create(session, "/w", name)
+        )
         session = Session(model, registry, ModelChoice(name, server.url), equipment)
         talk = Talk(session, server, store, registry)
         await talk.prepare()
@@ -200,7 +212,7 @@ def check_stopped(talk: Talk, way: Way, *closings: Closing | None) -> None:
     """The stop is told as one, with its proof, and nothing of it as a failure."""
     assert talk.ended.error is None
     assert talk.ended.usage is None
-    proofs: list[StopProof | None] = [talk.ended.proof]
+    proofs: list[StopReport | None] = [talk.ended.proof]
     if way is Way.IN_TURN:
         assert talk.turn.outcome is Outcome.CANCELLED
         assert talk.turn.returned_prompt == "prompt 4"
@@ -262,9 +274,9 @@ def stop_at(session: Session, kind: type[Event]) -> None:
 @pytest.mark.parametrize("way", Way)
 async def test_a_stop_while_connecting(model: ModelProcess, tmp_path: Path, way: Way) -> None:
     async with talking(model, tmp_path) as talk:
-        there = talk.session.choice
+        there = talk.session.model.choice
         with BlackHole() as hole:
-            talk.session.record.choice = replace(there, api_base=hole.url)
+            talk.session.record.choice = msgspec.structs.replace(there, api_base=hole.url)
             talk.begin(way)
             await until(lambda: hole.connecting == 1)
             assert talk.session.stop(CancelReason(Cause.USER, "escape"))
@@ -285,7 +297,7 @@ async def test_a_stop_after_the_summary_does_not_take_it_back(model: ModelProces
         await talk.idle()
         (made,) = talk.session.record.compactions
         assert (made.summary, made.usage, made.upto) == (SUMMARY, USED, TURNS - 1)
-        assert talk.session.usage == talk.usage + USED
+        assert talk.session.record.usage == talk.usage + USED
         assert texts_of(talk.session) == talk.written
         assert talk.session.record.messages() != talk.sent
         loaded = await talk.store.load(talk.session.session_id)
@@ -332,9 +344,9 @@ async def test_a_failure_changes_nothing(
         await talk.check_unchanged(used=used)
         await talk.check_next_turn()
         # What was used for nothing is in the file with the step that came next.
-        assert talk.session.record.steps[-1].beside == used
+        assert talk.session.record.steps[-1].subagent_usage == used
         loaded = await talk.store.load(talk.session.session_id)
-        assert loaded.info.usage == talk.session.usage == talk.usage + USED + (used or Usage(0, 0))
+        assert loaded.info.usage == talk.session.record.usage == talk.usage + USED + (used or Usage(0, 0))
 
 
 @pytest.mark.promise("C1", "H6")
@@ -349,7 +361,7 @@ async def test_a_turn_goes_on_without_a_summary_that_failed(model: ModelProcess,
         assert len(talk.asked) == 2
         assert talk.session.record.compactions == ()
         assert texts_of(talk.session)[:-1] == talk.written
-        assert talk.session.usage == talk.usage + USED + USED
+        assert talk.session.record.usage == talk.usage + USED + USED
         await talk.check_next_turn()
 
 
@@ -397,7 +409,7 @@ async def test_a_request_that_is_too_long_is_compacted_once_and_sent_again(
         (made,) = talk.session.record.compactions
         assert made.summary == SUMMARY
         assert texts_of(talk.session)[:-1] == talk.written
-        assert talk.session.usage == talk.usage + made_usage(made.usage) + made_usage(
+        assert talk.session.record.usage == talk.usage + made_usage(made.usage) + made_usage(
             talk.session.record.last_usage
         )
         await talk.check_next_turn()
@@ -416,7 +428,7 @@ async def test_a_retry_that_is_too_long_as_well_ends_the_turn(model: ModelProces
         for _ in range(2):
             talk.session.submit("a short one")
             await talk.idle()
-        written, before = texts_of(talk.session), talk.session.usage
+        written, before = texts_of(talk.session), talk.session.record.usage
         too_long = Script(fault=TOO_LONG)
         talk.server.script = one_by_one(too_long, GOOD, too_long)
         talk.session.submit("prompt 4")
@@ -427,7 +439,7 @@ async def test_a_retry_that_is_too_long_as_well_ends_the_turn(model: ModelProces
         assert talk.turn.returned_prompt == "prompt 4"
         assert len(talk.asked) == 2 + 3
         assert texts_of(talk.session) == written
-        assert talk.session.usage == before + USED
+        assert talk.session.record.usage == before + USED
         await talk.check_next_turn()
 
 

@@ -17,22 +17,23 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from tests.providers.conversations import Line, play
-from tests.providers.courses import Course, course
+from tests.providers.played_conversations import Line, play
+from tests.providers.random_conversations import RandomConversation, random_conversation
 from tests.servers.base import ThreadedServer
 from tests.servers.registry import PROTOCOLS
 from tests.servers.script import Script
 
 if TYPE_CHECKING:
-    from providers.process import ModelProcess
+    from providers.client.model_process import ModelProcess
 
-COURSES = st.randoms(use_true_random=False).map(course)
+CONVERSATIONS = st.randoms(use_true_random=False).map(random_conversation)
 
 
+@pytest.mark.slow
 @pytest.mark.promise("C1", "C2", "C3", "H1", "H3", "H4", "H5", "H6", "S3", "S8", "S9", "U8")
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(chosen=COURSES)
-def test_no_interrupted_conversation_is_refused(mortal: ModelProcess, chosen: Course) -> None:
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(chosen=CONVERSATIONS)
+def test_no_interrupted_conversation_is_refused(mortal: ModelProcess, chosen: RandomConversation) -> None:
     note(repr(chosen))
     with (
         TemporaryDirectory() as folder,

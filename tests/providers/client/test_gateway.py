@@ -5,19 +5,20 @@ Before a server on a loopback socket; `test_proxy` has the real proxy.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
-from core.model import Closing, FailureKind, Finished
-from tests.providers.harness import SITUATIONS, Asked, Situation, calls_of, request, until
+from core.model.provider import Closing, FailureKind, Finished
+from tests.providers.harness import SITUATIONS, Asked, Situation, calls_of, request
 from tests.servers.base import ThreadedServer
 from tests.servers.registry import PROXY
 from tests.servers.script import Call, Cut, Script, Stall
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from providers.process import ModelProcess
+    from providers.client.model_process import ModelProcess
 
 
 @pytest.mark.promise("P1", "P2", "P3", "R3")

@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.model import Closing, Finished, Phase, PhaseChanged
+from core.model.provider import Closing, Finished, Phase, PhaseChanged
 from tests.providers.conftest import linux_only
-from tests.providers.harness import SITUATIONS, Asked, alive_here, alive_in_child, request, until
+from tests.providers.harness import SITUATIONS, Asked, alive_here, alive_in_child, request
 from tests.servers.base import ThreadedServer
 from tests.servers.blackhole import BlackHole
 from tests.servers.registry import PROTOCOLS
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from providers.process import ModelProcess
+    from providers.client.model_process import ModelProcess
     from tests.providers.harness import Alive
     from tests.servers.base import Server
     from tests.servers.record import Exchange, Request
@@ -141,6 +142,7 @@ def figures(title: str, latencies: Latencies) -> list[str]:
     return lines
 
 
+@pytest.mark.slow
 @linux_only
 @pytest.mark.promise("P1", "P2", "P5", "R3")
 async def test_nothing_is_left_of_a_thousand_stops(model: ModelProcess, log_file: Path) -> None:

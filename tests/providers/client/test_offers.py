@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.model import Closing, ModelInfo, OfferKind
+from core.model.provider import Closing, ModelInfo, OfferKind
 from providers.catalog import entry_for, listed_models
-from providers.offers import is_usable, known_models
-from providers.wire import KnownModel, Listed, Stopped, dump_models, load_models
+from providers.wire import KnownModel, Listed, Stopped, dump, load_to_parent
+from providers.worker.offers import is_usable, known_models
 from tests.providers.conftest import linux_only
-from tests.providers.harness import Asked, request, until
+from tests.providers.harness import Asked, request
 from tests.servers.base import ThreadedServer
 from tests.servers.registry import PROTOCOLS
 from tests.servers.script import Script, Stall
+from tests.support.waiting import GENEROUS_S, until
 
 if TYPE_CHECKING:
-    from core.model import Offer
-    from providers.process import ModelProcess
+    from core.model.provider import Offer
+    from providers.client.model_process import ModelProcess
     from providers.wire import ToParent
 
 OPENAI = PROTOCOLS["openai"]
@@ -82,11 +83,9 @@ def test_a_model_is_usable_with_a_key_in_the_environment_or_without_need_of_one(
 
 
 def test_the_list_crosses_the_pipe_as_it_is() -> None:
-    models = [
-        *known_models(COST_MAP, PROVIDERS),
-        KnownModel(ModelInfo("a/b", input_price=0.0, tools=False), None),
-    ]
-    assert load_models(dump_models(models)) == models
+    unknown = KnownModel(ModelInfo("a/b", input_price=0.0, tools=False), None)
+    listed = Listed(1, (*known_models(COST_MAP, PROVIDERS), unknown), last=True)
+    assert load_to_parent(dump(listed)) == listed
 
 
 def by_name(offers: tuple[Offer, ...]) -> dict[str, Offer]:
@@ -123,13 +122,13 @@ async def test_a_key_for_this_run_makes_its_models_usable(model: ModelProcess) -
 async def test_the_list_holds_up_no_stop(model: ModelProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     model.use_key("NOBODYS_API_KEY", "")  # the list is asked for anew
     said: list[ToParent] = []
-    take = model._take
+    take = model._receive
 
     def listen(message: ToParent) -> None:
         said.append(message)
         take(message)
 
-    monkeypatch.setattr(model, "_take", listen)
+    monkeypatch.setattr(model, "_receive", listen)
     with ThreadedServer(OPENAI.server(Script(fault=Stall(after=2)))) as server:
         asked = Asked(model, request(OPENAI, server.url))
         await until(lambda: asked.shown)
@@ -149,10 +148,12 @@ async def test_nobody_waits_for_a_list_that_does_not_come(
 ) -> None:
     pid = mortal.pid
     assert pid is not None
+    # The next process may take long to start.
+    monkeypatch.setattr("providers.client.catalog_queries.ANSWER_WITHIN_S", GENEROUS_S)
     os.kill(pid, signal.SIGSTOP)
     try:
         with monkeypatch.context() as hasty:
-            hasty.setattr("providers.questions.ANSWER_WITHIN_S", 0.05)
+            hasty.setattr("providers.client.catalog_queries.ANSWER_WITHIN_S", 0.05)
             assert await mortal.offers() == ()
         asking = asyncio.create_task(mortal.offers())
         await asyncio.sleep(0)

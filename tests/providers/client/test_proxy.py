@@ -15,7 +15,7 @@ import os
 import secrets
 import socket
 import subprocess
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -23,20 +23,22 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 from hypothesis import HealthCheck, given, note, settings
+from msgspec.structs import replace
 
-from core.model import Closing, Effort, FailureKind, Finished, ModelRequest, Parameters
-from tests.providers.conversations import Line, play
-from tests.providers.courses import TOO_LONG, Course
-from tests.providers.harness import SITUATIONS, Asked, Situation, calls_of, plant, request, start, until
-from tests.providers.test_conversations import COURSES
+from core.model.provider import Closing, Effort, FailureKind, Finished, ModelRequest, Parameters
+from tests.providers.client.test_conversations import CONVERSATIONS
+from tests.providers.harness import SITUATIONS, Asked, Situation, calls_of, plant, request, start
+from tests.providers.played_conversations import Line, play
+from tests.providers.random_conversations import TOO_LONG, RandomConversation
 from tests.servers.base import ThreadedServer
 from tests.servers.registry import PROTOCOLS, PROXY
 from tests.servers.script import Call, Cut, Refusal, Refuse, Script, Silence, Stall
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from providers.process import ModelProcess
+    from providers.client.model_process import ModelProcess
     from tests.servers.base import Server
     from tests.servers.record import Exchange
 
@@ -133,8 +135,10 @@ def is_alive(url: str, process: subprocess.Popen[bytes]) -> bool:
 
 @pytest.mark.promise("C3", "H4")
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(chosen=COURSES)
-def test_no_interrupted_conversation_is_refused_behind_a_proxy(proxied: Proxied, chosen: Course) -> None:
+@given(chosen=CONVERSATIONS)
+def test_no_interrupted_conversation_is_refused_behind_a_proxy(
+    proxied: Proxied, chosen: RandomConversation
+) -> None:
     note(repr(chosen))
     with TemporaryDirectory() as folder:
         line = Line(proxied.model, proxied.server, proxied.url, counts_pass=False)
@@ -264,7 +268,7 @@ async def test_parameters_come_through(proxied: Proxied, streaming: bool) -> Non
 
 
 async def test_the_models_of_the_proxy_are_listed_for_its_key(proxied: Proxied) -> None:
-    """As those of any server of OpenAI's protocol, of whom `providers.discovery` asks it."""
+    """As those of any server of OpenAI's protocol, of whom `providers.setup.discovery` asks it."""
     url, headers = f"{proxied.url}/v1/models", {"authorization": f"Bearer {proxied.key}"}
     async with httpx.AsyncClient(trust_env=False) as client:
         answer = (await client.get(url, headers=headers)).json()

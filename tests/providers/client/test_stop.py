@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from core.cancel import Cancelled, CancelReason, CancelToken, Cause
-from core.messages import FinishReason
-from core.model import Closing, Finished, Phase, PhaseChanged
+from core.model.messages import FinishReason
+from core.model.provider import Closing, Finished, Phase, PhaseChanged
 from tests.providers.conftest import linux_only
 from tests.providers.harness import (
-    DEADLINE_S,
     SITUATIONS,
     WORDS,
     Asked,
@@ -21,7 +20,6 @@ from tests.providers.harness import (
     plant,
     request,
     start,
-    until,
 )
 from tests.providers.tls import TlsFront
 from tests.servers.base import ThreadedServer
@@ -29,11 +27,12 @@ from tests.servers.blackhole import BlackHole
 from tests.servers.openai import OpenAIServer
 from tests.servers.registry import PROTOCOLS, WireProtocol
 from tests.servers.script import Script, Silence, Stall, flood
+from tests.support.waiting import GENEROUS_S, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from providers.process import ModelProcess
+    from providers.client.model_process import ModelProcess
 
 OPENAI = PROTOCOLS["openai"]
 
@@ -132,11 +131,11 @@ async def test_a_stop_needs_nothing_of_a_blocked_event_loop(
 
         def stop() -> None:
             asked.token.cancel(CancelReason(Cause.USER, "escape"))
-            seen.append(server.wait_closed(server.exchanges[0], DEADLINE_S))
+            seen.append(server.wait_closed(server.exchanges[0], GENEROUS_S))
 
         thread = threading.Thread(target=stop)
         thread.start()
-        thread.join(2 * DEADLINE_S)  # a blocked loop is the very thing
+        thread.join(2 * GENEROUS_S)  # a blocked loop is the very thing
         assert seen
         assert isinstance(await asked.outcome(), Cancelled)
         assert asked.closed.how is Closing.CLOSED
@@ -202,7 +201,7 @@ async def test_an_outer_cancel_closes_the_socket_and_passes_through(
     with ThreadedServer(protocol.server(Script(fault=Stall(after=2)))) as server:
         asked = Asked(model, request(protocol, server.url))
         await until(lambda: asked.shown)
-        asked.interrupt()
+        asked.task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asked.outcome()
         await until(lambda: server.exchanges[0].closed_by_peer)

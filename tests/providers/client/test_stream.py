@@ -7,14 +7,14 @@ import json
 import socket
 import struct
 import threading
-from dataclasses import replace
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
+from msgspec.structs import replace
 
-from core.messages import FinishReason, Usage
-from core.model import (
+from core.model.messages import FinishReason, Usage
+from core.model.provider import (
     FailureKind,
     Finished,
     Phase,
@@ -22,7 +22,7 @@ from core.model import (
     ReasoningDelta,
     TextDelta,
 )
-from tests.providers.harness import Asked, calls_of, request, until
+from tests.providers.harness import Asked, calls_of, request
 from tests.servers.base import ThreadedServer
 from tests.servers.openai import OpenAIServer
 from tests.servers.registry import PROTOCOLS, PROXY, WireProtocol
@@ -42,12 +42,13 @@ from tests.servers.script import (
     Truncate,
     flood,
 )
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from core.model import Delta
-    from providers.process import ModelProcess
+    from core.model.provider import Delta
+    from providers.client.model_process import ModelProcess
 
 RICH = Script(
     reasoning=("Let me ", "think."),
@@ -394,3 +395,12 @@ async def test_a_bare_name_at_an_own_address_is_openai_compatible(model: ModelPr
         asked = Asked(model, named)
         assert isinstance(await asked.outcome(), Finished)
         assert server.exchanges[0].request.model == "my-model"
+
+
+async def test_a_field_of_a_wrong_type_ends_its_stream_alone(model: ModelProcess) -> None:
+    no_text = cast("tuple[str, ...]", ({"a": 1},))
+    pid = model.pid
+    with ThreadedServer(OpenAIServer(Script(reasoning=no_text))) as server:
+        failure = await Asked(model, request(PROTOCOLS["openai"], server.url)).failure()
+    assert failure.kind is FailureKind.UNKNOWN
+    assert model.pid == pid

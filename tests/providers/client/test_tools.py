@@ -6,9 +6,10 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
-from core.messages import (
+from core.model.messages import (
     AssistantMessage,
     Message,
     Part,
@@ -22,7 +23,7 @@ from core.messages import (
     read_arguments,
     sendable,
 )
-from core.model import (
+from core.model.provider import (
     Closing,
     FailureKind,
     Finished,
@@ -31,18 +32,19 @@ from core.model import (
     ToolCallDelta,
     ToolSpec,
 )
-from providers.protocols import THOUGHT
+from providers.worker.dialects import THOUGHT
 from tests.providers.conftest import linux_only
-from tests.providers.harness import Asked, calls_of, modules_in_child, request, until
+from tests.providers.harness import Asked, calls_of, modules_in_child, request
 from tests.servers.base import Server, ThreadedServer
 from tests.servers.conversation import Role
 from tests.servers.registry import PROTOCOLS, WireProtocol
 from tests.servers.script import Call, Script, Stall, in_turn
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from providers.process import ModelProcess
+    from providers.client.model_process import ModelProcess
 
 SCHEMA = {"type": "object", "properties": {"path": {"type": "string"}}}
 TOOLS = (
@@ -58,7 +60,7 @@ two_dialects = pytest.mark.parametrize("name", ["openai", "azure"])
 
 def asking(protocol: WireProtocol, server: Server, *history: Message, streaming: bool = True) -> ModelRequest:
     asked = request(protocol, server.url, streaming=streaming)
-    return replace(asked, messages=sendable((*asked.messages, *history)), tools=TOOLS)
+    return msgspec.structs.replace(asked, messages=sendable((*asked.messages, *history)), tools=TOOLS)
 
 
 def reply_of(asked: Asked) -> AssistantMessage:
@@ -296,7 +298,7 @@ async def test_a_stop_while_a_call_arrives_closes_the_socket(
         await until(lambda: server.exchanges[0].closed_by_peer)
         assert server.exchanges[0].completed_at is None
         # What had come of the call goes back with nothing but the truth about it.
-        reply = replace(reply_of(asked), interrupted=True)
+        reply = msgspec.structs.replace(reply_of(asked), interrupted=True)
         assert len(reply.calls) == 1
         again = Asked(
             model, asking(protocol, server, reply, results_of(reply, "not started"), UserMessage("go on"))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
-from dataclasses import replace
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from core.messages import (
+from core.model.messages import (
     AssistantMessage,
     FinishReason,
     ResultStatus,
@@ -22,19 +22,20 @@ from core.messages import (
     ToolResults,
     UserMessage,
 )
-from core.model import Finished, ModelRequest, ToolCallDelta, ToolSpec
-from providers.demo import DemoServer
-from providers.demo_conversation import Call, Role, Said, ToolWord
-from providers.demo_script import SEEN, HangUp, Moment, Reply, answer, describe_hang_up, pieces_of
-from providers.demo_texts import NOTHING_TO_CONTINUE
-from providers.demo_tools import FILE, KNOW_NO_MORE, SCRIPTS, TYPE_IT_AGAIN, report, unanswered
+from core.model.provider import Finished, ModelRequest, ToolCallDelta, ToolSpec
+from providers.demo.conversation import Call, Role, Said, ToolWord
+from providers.demo.script import SEEN, Moment, Progress, Reply, answer, describe_hang_up, pieces_of
+from providers.demo.server import DemoServer
+from providers.demo.texts import NOTHING_TO_CONTINUE
+from providers.demo.tools import FILE, KNOW_NO_MORE, SCRIPTS, TYPE_IT_AGAIN, report, unanswered
+from tests.providers.demo.test_demo import connect, post, read_until, text_of
 from tests.providers.harness import Asked
-from tests.providers.test_demo import DEADLINE_S, connect, post, read_until, text_of
+from tests.support.waiting import GENEROUS_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from providers.process import ModelProcess
+    from providers.client.model_process import ModelProcess
 
 TOOLS = frozenset({"shell", "write_file", "agent"})
 CONTINUE = (
@@ -50,12 +51,12 @@ Message = dict[str, Any]
 
 
 @pytest.fixture
-def hang_ups() -> SimpleQueue[HangUp]:
+def hang_ups() -> SimpleQueue[Progress]:
     return SimpleQueue()
 
 
 @pytest.fixture
-def demo(hang_ups: SimpleQueue[HangUp]) -> Iterator[DemoServer]:
+def demo(hang_ups: SimpleQueue[Progress]) -> Iterator[DemoServer]:
     with DemoServer(words_per_s=5_000, on_hang_up=hang_ups.put) as server:
         yield server
 
@@ -141,7 +142,7 @@ def test_each_word_speaks_and_calls(demo: DemoServer, word: ToolWord, names: lis
     for call in calls:
         if call.name == "shell":
             command = arguments_of(call)["command"]
-            subprocess.run(["/bin/sh", "-n", "-c", command], check=True, timeout=DEADLINE_S)
+            subprocess.run(["/bin/sh", "-n", "-c", command], check=True, timeout=GENEROUS_S)
 
     message = post(demo, request(user(word), stream=False)).json()["choices"][0]["message"]
     whole = [(call["function"]["name"], call["function"]["arguments"]) for call in message["tool_calls"]]
@@ -271,20 +272,20 @@ def test_calls_that_were_stopped_are_told_of_and_not_made_again() -> None:
 # -- what it sees --
 
 
-def test_a_stop_while_calls_stream_is_seen_and_told(hang_ups: SimpleQueue[HangUp]) -> None:
+def test_a_stop_while_calls_stream_is_seen_and_told(hang_ups: SimpleQueue[Progress]) -> None:
     text = {"role": "assistant", "content": SCRIPTS[ToolWord.THREE].text}
     with DemoServer(words_per_s=5, on_hang_up=hang_ups.put) as slow:
         with connect(slow, request(user("three"), text, user("continue"))) as connection:
             read_until(connection, b'"tool_calls"')
-        seen = hang_ups.get(timeout=DEADLINE_S)
+        seen = hang_ups.get(timeout=GENEROUS_S)
     assert (seen.moment, seen.calls_in_all) == (Moment.CALLING, 3)
     assert f"call {seen.call} of 3" in describe_hang_up(seen)
 
 
-def test_a_hang_up_is_told_with_the_next_results(demo: DemoServer, hang_ups: SimpleQueue[HangUp]) -> None:
+def test_a_hang_up_is_told_with_the_next_results(demo: DemoServer, hang_ups: SimpleQueue[Progress]) -> None:
     with connect(demo, request(user("silent"))):
         pass
-    seen = hang_ups.get(timeout=DEADLINE_S)
+    seen = hang_ups.get(timeout=GENEROUS_S)
     conversation = (user("three"), called(*THREE[:1]), result("call_0", "ok"))
     assert text_of(ask(demo, *conversation)).startswith(describe_hang_up(seen))
     assert not text_of(ask(demo, *conversation)).startswith(SEEN)

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from core.cancel import CancelToken
-from core.model import ModelError
-from core.model_settings import ModelSettings, NamedModel, ServerAddress
-from providers.key_names import OWN_TOOLS, all_key_variables
-from providers.keys import PLACEHOLDER
-from providers.routing import Router
+from core.model.provider import ModelError
+from core.model.settings import ModelSettings, NamedModel, ServerAddress
+from providers.keys.finder import PLACEHOLDER
+from providers.keys.names import OWN_TOOLS, all_key_variables
+from providers.routing.router import Router
 from tests.providers.harness import plant, request, start
 from tests.servers.base import ThreadedServer
 from tests.servers.registry import PROTOCOLS, PROXY, WireProtocol
@@ -27,7 +27,7 @@ from tests.servers.script import Script
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from providers.process import ModelProcess
+    from providers.client.model_process import ModelProcess
     from tests.servers.record import Exchange
 
 USUAL = "sk-usual-9f31c7d2"

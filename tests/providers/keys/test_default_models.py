@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from providers.catalog import TITLES, entry_for
-from providers.default_models import DEFAULT_MODELS, chat_model_in
+from providers.keys.default_models import DEFAULT_MODELS, chat_model_in
 
 LASTS_UNTIL = "2027-03-01"
 NOT_IN_THE_CATALOGUE = {"openrouter/openrouter/auto"}

@@ -13,20 +13,25 @@ from keyring.backend import KeyringBackend
 from keyring.backends import null
 from keyring.errors import KeyringLocked, NoKeyringError
 
-from core.processes import child_environment
+from core.process.command import child_environment
 from providers.catalog import TITLES
-from providers.key_file import KeyFile
-from providers.key_names import OWN_CREDENTIALS, OWN_TOOLS, UnknownKeyName, key_name
-from providers.keys import (
+from providers.keys.file import KeyFile
+from providers.keys.finder import (
     PLACEHOLDER,
     Key,
     KeyFinder,
-    KeyProblem,
     KeySource,
-    all_key_variables,
     endpoint,
-    explain,
     is_loopback,
+)
+from providers.keys.names import (
+    OWN_CREDENTIALS,
+    OWN_TOOLS,
+    KeyProblem,
+    UnknownKeyName,
+    all_key_variables,
+    explain,
+    key_name,
     key_variables,
 )
 
@@ -71,7 +76,7 @@ def install() -> Iterator[Install]:
     keyring.set_keyring(before)
 
 
-def raising(error: Exception) -> Callable[[str], str | None]:
+def raising(error: BaseException) -> Callable[[str], str | None]:
     def read(username: str) -> str | None:
         raise error
 
@@ -110,6 +115,9 @@ def test_a_key_from_the_keyring_is_read_once_until_it_is_refused(install: Instal
         (raising(NoKeyringError("none")), KeyProblem.NO_KEYRING),
         (raising(KeyringLocked("locked")), KeyProblem.KEYRING_LOCKED),
         (raising(ValueError("D-Bus said something odd")), KeyProblem.KEYRING_FAILS),
+        # As a panic of Rust, and a backend that ends its program.
+        (raising(BaseException("panic")), KeyProblem.KEYRING_FAILS),
+        (raising(SystemExit(1)), KeyProblem.KEYRING_FAILS),
     ],
 )
 def test_each_problem_is_told_apart(

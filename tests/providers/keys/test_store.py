@@ -14,11 +14,11 @@ from keyring.backends import fail, null
 from keyring.errors import KeyringLocked, PasswordDeleteError, PasswordSetError
 from keyrings.alt.file import PlaintextKeyring
 
-from core.errors import CaesuraError
-from core.key_commands import KeyPlace
-from providers.key_file import KeyFile, KeyFileError
-from providers.key_store import KeyEntry, KeyStore, KeyStoreError
-from providers.keys import Key, KeyFinder, KeySource
+from core.base.errors import CaesuraError
+from core.model.key_commands import KeyPlace
+from providers.keys.file import KeyFile, KeyFileError
+from providers.keys.finder import Key, KeyFinder, KeySource
+from providers.keys.store import KeyEntry, KeyStore, KeyStoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -196,15 +196,15 @@ def test_each_trouble_of_a_keyring_is_told_with_what_to_do(
     store.set("openai", SECRET, KeyPlace.FILE)
     assert (file_entry := ("OPENAI_API_KEY", KeySource.FILE)) in names(store), file_entry
     assert KeyFinder({}, file=file).find("openai") == Key(SECRET, KeySource.FILE)
-    assert SECRET not in " ".join(store.survey().problems)
+    assert SECRET not in " ".join(store.report().problems)
 
 
 def test_a_keyring_that_hangs_holds_up_nothing(file: KeyFile) -> None:
     let_go = threading.Event()
     keyring.set_keyring(Troubled(let_go))
     try:
-        store = KeyStore({}, limit_s=0.02, file=file)
-        assert "did not answer within 3 s" in " ".join(store.survey().problems)
+        store = KeyStore({}, limit_s=1.0, file=file)
+        assert "did not answer within 3 s" in " ".join(store.report().problems)
         with pytest.raises(KeyStoreError, match="Nobody can say whether it has stored the key"):
             store.set("openai", SECRET, KeyPlace.KEYRING)
         (note,) = store.set("openai", SECRET, KeyPlace.FILE)
@@ -230,7 +230,7 @@ def test_a_disk_that_hangs_holds_up_nothing(alt: PlaintextKeyring, file: KeyFile
 
     try:
         store = KeyStore({}, limit_s=0.5, file=Slow(file.path))
-        assert any("did not answer within" in problem for problem in store.survey().problems)
+        assert any("did not answer within" in problem for problem in store.report().problems)
         with pytest.raises(KeyStoreError, match="did not answer within"):
             store.set("openai", SECRET, KeyPlace.FILE)
     finally:
@@ -308,6 +308,7 @@ def test_a_file_that_others_may_read_is_neither_read_nor_changed(file: KeyFile, 
         (f'A_KEY = "x"\nB_KEY = "{SECRET}', "see line 2|its end"),
         (f'[table]\nA_KEY = "{SECRET}"', "table is no text"),
         (b"\xff\xfe", "no text"),
+        ("A_KEY = " + "[" * 5_000, "is not understood"),
     ],
 )
 def test_a_broken_file_is_named_and_left_as_it_is(file: KeyFile, content: Any, words: str) -> None:

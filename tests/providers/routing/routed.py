@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
-from core.cancel import Cancelled, CancelReason, CancelToken, Cause
-from core.messages import UserMessage
-from core.model import (
+from core.cancel import CancelReason, CancelToken, Cause
+from core.model.messages import UserMessage
+from core.model.provider import (
     BackingOff,
     Closed,
     Delta,
@@ -16,23 +16,20 @@ from core.model import (
     ModelInfo,
     ModelRequest,
     Offer,
-    ReasoningDelta,
-    TextDelta,
-    ToolCallDelta,
 )
-from providers.routing import Router, Timing
-from tests.providers.harness import DEADLINE_S
+from providers.routing.retry import Timing
+from providers.routing.router import Router
+from tests.providers.harness import Asked
+from tests.support.waiting import GENEROUS_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from core.model import Emit, ModelProvider
-    from core.model_settings import ModelSettings
-    from providers.routing import Asked
+    from core.model.provider import Emit, ModelProvider
+    from core.model.settings import ModelSettings
+    from providers.routing.router import CatalogProvider
 
 ESCAPE = CancelReason(Cause.USER, "escape")
-Outcome = Finished | ModelError | Cancelled
-AnyDelta = TypeVar("AnyDelta", bound=Delta)
 
 
 class Hourglass:
@@ -71,8 +68,8 @@ class _Sand:
         self._running.remove(self)
 
 
-class Listened:
-    """One request on its way, in a task of its own. `on_delta` hears each delta as it comes."""
+class Listened(Asked):
+    """A request of routing. No end but that of a stop has a proof of a closed connection."""
 
     def __init__(
         self,
@@ -83,39 +80,12 @@ class Listened:
         token: CancelToken | None = None,
         on_delta: Callable[[Delta], None] = lambda delta: None,
     ) -> None:
-        self.token = token or CancelToken("test")
-        self.deltas: list[Delta] = []
-        self.late: list[Delta] = []
-        self._on_delta = on_delta
-        asked = request or ModelRequest(model, (UserMessage("hi"),), timeout_s=DEADLINE_S)
-        self.task = asyncio.create_task(self._run(provider, asked))
-
-    @property
-    def text(self) -> str:
-        return "".join(delta.text for delta in self.deltas if isinstance(delta, TextDelta))
-
-    @property
-    def shown(self) -> bool:
-        return any(isinstance(delta, TextDelta | ReasoningDelta | ToolCallDelta) for delta in self.deltas)
+        asked = request or ModelRequest(model, (UserMessage("hi"),), timeout_s=GENEROUS_S)
+        super().__init__(provider, asked, token=token, on_delta=on_delta)
 
     @property
     def backing_off(self) -> bool:
         return bool(self.of(BackingOff))
-
-    def of(self, kind: type[AnyDelta]) -> list[AnyDelta]:
-        return [delta for delta in self.deltas if isinstance(delta, kind)]
-
-    @property
-    def closed(self) -> Closed:
-        """The proof, which must be the last of the deltas and the only one."""
-        assert len(self.of(Closed)) == 1, self.deltas[-3:]
-        last = self.deltas[-1]
-        assert isinstance(last, Closed), last
-        return last
-
-    async def outcome(self) -> Outcome:
-        async with asyncio.timeout(DEADLINE_S):
-            return await self.task
 
     async def finished(self) -> Finished:
         outcome = await self.outcome()
@@ -124,35 +94,9 @@ class Listened:
         return outcome
 
     async def failure(self) -> ModelError:
-        outcome = await self.outcome()
-        assert isinstance(outcome, ModelError), outcome
+        failure = await super().failure()
         assert self.of(Closed) == []
-        return outcome
-
-    async def stopped(self) -> Closed:
-        """Wait for the end that a stop has brought; checks all that every stop promises."""
-        outcome = await self.outcome()
-        assert isinstance(outcome, Cancelled), outcome
-        assert outcome.reason is self.token.reason
-        assert self.late == []
-        assert self.closed.at >= outcome.reason.at
-        return self.closed
-
-    async def stop(self) -> Closed:
-        assert self.token.cancel(ESCAPE)
-        return await self.stopped()
-
-    async def _run(self, provider: ModelProvider, request: ModelRequest) -> Outcome:
-        try:
-            return await provider.stream(request, self.token, self._take)
-        except (ModelError, Cancelled) as error:
-            return error
-
-    def _take(self, delta: Delta) -> None:
-        if self.token.cancelled and not isinstance(delta, Closed):
-            self.late.append(delta)
-        self.deltas.append(delta)
-        self._on_delta(delta)
+        return failure
 
 
 class Play(Protocol):
@@ -184,7 +128,7 @@ class Stage:
         return ()
 
 
-def router(inner: Asked, settings: ModelSettings, hourglass: Hourglass | None = None) -> Router:
+def router(inner: CatalogProvider, settings: ModelSettings, hourglass: Hourglass | None = None) -> Router:
     async def current() -> ModelSettings:
         return settings
 

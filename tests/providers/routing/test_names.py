@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.messages import FinishReason
-from core.model import (
+from core.model.messages import FinishReason
+from core.model.provider import (
     Effort,
     Emit,
     FailureKind,
@@ -20,28 +20,27 @@ from core.model import (
     Parameters,
     ParametersDropped,
 )
-from core.model_settings import ModelSettings, NamedModel, RetryPolicy, Route, ServerAddress
-from providers.attempts import AllFailed
-from providers.routes import MOST_ASKED
-from providers.routing import check_routes
-from tests.providers.routed import Hourglass, Listened, Stage, router
+from core.model.settings import ModelSettings, NamedModel, Route, ServerAddress
+from providers.routing.attempts import AllFailed
+from providers.routing.routes import MAX_MEMBERS, check_routes
+from tests.providers.routing.routed import Hourglass, Listened, Stage, router
 
 if TYPE_CHECKING:
     from core.cancel import CancelToken
 
 TEAM = ServerAddress("litellm_proxy", "https://llm.example.com", "v2", "TEAM_KEY")
-CAREFUL = NamedModel("team/gpt-5.1", parameters=Parameters(effort=Effort.HIGH, temperature=0.1))
+CAREFUL = NamedModel("team/gpt-5.1", effort=Effort.HIGH, temperature=0.1)
 SETTINGS = ModelSettings(
     providers={"team": TEAM, "bare": ServerAddress(), "local": ServerAddress(api_base="http://l")},
     models={
         "careful": CAREFUL,
-        "own": NamedModel("openai/gpt-4o", "http://127.0.0.1:1", "OWN_KEY", context_window=5),
-        "openai/o9": NamedModel("openai/o9", parameters=Parameters(max_output=7)),
+        "own": NamedModel("openai/gpt-4o", context_window=5, api_base="http://127.0.0.1:1", key="OWN_KEY"),
+        "openai/o9": NamedModel("openai/o9", max_output=7),
         "keyless": NamedModel("team/x", api_base="http://other"),
         "elsewhere": NamedModel("team/x", api_base="http://other", key="OTHER_KEY"),
     },
     routes={
-        "quick": Route(model="careful", retry=RetryPolicy(retries=5)),
+        "quick": Route(model="careful", retries=5),
         "fast": Route(rotate=("careful", "groq/x")),
         "both": Route(fallback=("fast", "own")),
     },
@@ -223,7 +222,7 @@ async def test_routes_that_grow_without_end_are_no_recursion() -> None:
     for routes in (chain, doubling):
         stage = Stage(answer)
         failure = await Listened(router(stage, ModelSettings(routes=routes)), "r0").failure()
-        assert f"stands for more than {MOST_ASKED} models" in str(failure)
+        assert f"stands for more than {MAX_MEMBERS} models" in str(failure)
         assert stage.requests == []
 
 
@@ -373,7 +372,7 @@ async def test_what_the_model_process_left_out_by_itself_is_said_once_and_in_the
         return await answer(request, token, emit)
 
     stage = Stage(play)
-    models = {"mine": NamedModel("a/b", parameters=Parameters(top_p=0.5))}
+    models = {"mine": NamedModel("a/b", top_p=0.5)}
     asking = router(stage, ModelSettings(models=models))
     first, second = Listened(asking, "mine"), Listened(asking, "mine")
     await first.finished()

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.cancel import Cancelled, CancelToken
-from core.messages import FinishReason
-from core.model import (
+from core.model.messages import FinishReason
+from core.model.provider import (
     BackedOff,
     BackingOff,
     Closed,
@@ -33,13 +33,13 @@ from core.model import (
     PhaseChanged,
     TextDelta,
 )
-from core.model_settings import RetryPolicy
-from providers.attempts import each_failure
-from providers.backoff import Member, Retry
-from providers.failover import Fallback, RoundRobin
-from providers.routes import Target
-from providers.routing import Leaf
-from tests.providers.routed import ESCAPE, Hourglass, Listened, Stage
+from core.model.settings import RetryPolicy
+from providers.routing.attempts import each_failure
+from providers.routing.failover import Failover
+from providers.routing.retry import Member, Retry
+from providers.routing.router import DirectProvider
+from providers.routing.routes import Target
+from tests.providers.routing.routed import ESCAPE, Hourglass, Listened, Stage
 
 COOLDOWN = 30.0
 TEMPORARY = {
@@ -260,7 +260,7 @@ class Actual:
         self.ends = list(ends)
         infos = {name: ModelInfo(name, context_window=window) for name, window in windows.items()}
         self.stage = Stage(self.play, infos)
-        self.choices: dict[Some, Fallback | RoundRobin] = {}
+        self.choices: dict[Some, Failover] = {}
         self.provider = self.build(node).provider
         self.log: list[str] = []
         self.stop_at: int | None = None
@@ -270,14 +270,14 @@ class Actual:
         provider: ModelProvider
         match node:
             case Model(name):
-                return Member(name, Leaf(self.stage, Target(name, name)))
+                return Member(name, DirectProvider(self.stage, Target(name, name)))
             case Again(inner, retries):
                 member = self.build(inner)
                 policy = RetryPolicy(retries=retries)
                 return Member(member.name, Retry(member, policy, self.hourglass.timing))
             case Some(name, members, rotates):
-                kind = RoundRobin if rotates else Fallback
-                provider = kind([*map(self.build, members)], COOLDOWN, self.hourglass.timing)
+                built = [*map(self.build, members)]
+                provider = Failover(built, COOLDOWN, rotates=rotates, timing=self.hourglass.timing)
                 self.choices[node] = provider
                 return Member(name, provider)
             case _:
@@ -361,5 +361,5 @@ async def compare(node: Node, ends: list[End], plans: list[Plan], windows: dict[
         assert len(asked.of(TextDelta)) <= 1, "what was shown is not asked again"
         assert actual.hourglass.running == 0
         for some, choice in actual.choices.items():
-            assert choice.turn == expected.turns.get(some, 0)
-            assert choice.left_alone == expected.cool.get(some, {})
+            assert choice.turn % len(choice.members) == expected.turns.get(some, 0)
+            assert choice.cool_until == expected.cool.get(some, {})

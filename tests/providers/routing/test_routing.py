@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.model import (
+from core.model.provider import (
     BackedOff,
     BackingOff,
     Closed,
@@ -17,15 +17,14 @@ from core.model import (
     Delta,
     FailedOver,
     FailureKind,
-    Parameters,
     ParametersDropped,
     Phase,
     PhaseChanged,
 )
-from core.model_settings import ModelSettings, NamedModel, RetryPolicy, Route
-from providers.attempts import AllFailed
-from tests.providers.harness import STREAMED, Situation, request, until
-from tests.providers.routed import ESCAPE, Hourglass, Listened, router
+from core.model.settings import ModelSettings, NamedModel, RetryPolicy, Route
+from providers.routing.attempts import AllFailed
+from tests.providers.harness import STREAMED, Situation, request
+from tests.providers.routing.routed import ESCAPE, Hourglass, Listened, router
 from tests.servers.base import Server, ThreadedServer
 from tests.servers.openai import OpenAIServer
 from tests.servers.registry import PROTOCOLS, WireProtocol
@@ -39,12 +38,13 @@ from tests.servers.script import (
     Stall,
     in_turn,
 )
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from providers.process import ModelProcess
-    from providers.routing import Router
+    from providers.client.model_process import ModelProcess
+    from providers.routing.router import Router
     from tests.servers.script import Fault
 
 OPENAI = PROTOCOLS["openai"]
@@ -227,7 +227,7 @@ async def test_nothing_is_asked_again_once_something_was_shown(spoken: Servers) 
     spoken.hourglass.at_once = True
     spoken.add("one", Script(fault=Cut(after=2)))
     spoken.add("two")
-    asking = spoken.router(Route(fallback=("one", "two"), retry=RetryPolicy(retries=3)))
+    asking = spoken.router(Route(fallback=("one", "two"), retries=3))
     asked = Listened(asking, "route")
     assert (await asked.failure()).kind is FailureKind.BROKEN_STREAM
     assert asked.shown
@@ -358,7 +358,7 @@ async def test_a_stop_in_any_phase_leaves_the_turn_and_everyone_as_they_were(
     servers.add("a")
     servers.add("b", situation.script)
     servers.add("c")
-    asking = servers.router(Route(rotate=("a", "b", "c"), retry=RetryPolicy(retries=2)))
+    asking = servers.router(Route(rotate=("a", "b", "c"), retries=2))
     await Listened(asking, "route").finished()
     server = servers.by_name["b"]
     for number in (1, 2):
@@ -396,7 +396,7 @@ async def test_a_stop_before_an_attempt_sends_nothing_more(
     for name in ("a", "b"):
         servers.add(name, LIMITED)
     members = ("a", "b")
-    route = Route(rotate=members if rotates else (), fallback=() if rotates else members, retry=RetryPolicy())
+    route = Route(rotate=members if rotates else (), fallback=() if rotates else members, retries=2)
     asking = servers.router(route)
     them: list[Listened] = []
     them.append(Listened(asking, "route", on_delta=lambda delta: stop_at(step, them)(delta)))
@@ -417,7 +417,7 @@ async def test_a_stop_before_an_attempt_sends_nothing_more(
 async def test_a_stop_before_the_first_attempt_sends_nothing(servers: Servers) -> None:
     for name in ("a", "b"):
         servers.add(name)
-    asking = servers.router(Route(rotate=("a", "b"), retry=RetryPolicy()))
+    asking = servers.router(Route(rotate=("a", "b"), retries=2))
     asked = Listened(asking, "route")
     assert (await asked.stop()).how is Closing.NEVER_OPENED
     assert (await Listened(asking, "route").finished()).answered_by == "a"
@@ -454,7 +454,7 @@ async def test_a_parameter_that_is_refused_is_left_out_from_then_on(servers: Ser
         lambda asked: Script(fault=Refuse(Refusal.BAD_REQUEST)) if "temperature" in asked.body else Script(),
     )
     servers.models["one"] = NamedModel(
-        servers.models["one"].model, server.url, parameters=Parameters(temperature=0.5, max_output=50)
+        servers.models["one"].model, api_base=server.url, temperature=0.5, max_output=50
     )
     asking = servers.router()
     asked = Listened(asking, "one")
@@ -471,7 +471,7 @@ async def test_a_parameter_that_is_refused_is_left_out_from_then_on(servers: Ser
 async def test_of_many_members_that_failed_the_first_are_named(servers: Servers) -> None:
     for number in range(8):
         servers.add(f"m{number}", LIMITED)
-    asking = servers.router(Route(fallback=tuple(servers.by_name), retry=RetryPolicy(retries=1)))
+    asking = servers.router(Route(fallback=tuple(servers.by_name), retries=1))
     asked = Listened(asking, "route")
     await until(lambda: servers.hourglass.running == 1)
     (off,) = asked.of(BackingOff)

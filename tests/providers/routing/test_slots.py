@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from core.cancel import Cancelled, CancelToken
-from core.messages import FinishReason
-from core.model import Closed, Closing, Emit, Finished, ModelRequest, TextDelta
-from core.model_settings import ModelSettings, NamedModel, Route, ServerAddress
-from providers.slots import Slots, _Waiter
-from tests.providers.harness import request, until
-from tests.providers.routed import ESCAPE, Listened, Stage, router
+from core.model.messages import FinishReason
+from core.model.provider import Closed, Closing, Emit, Finished, ModelRequest, TextDelta
+from core.model.settings import ModelSettings, NamedModel, Route, ServerAddress
+from providers.routing.slots import ConcurrencyLimit, _Waiter
+from tests.providers.harness import request
+from tests.providers.routing.routed import ESCAPE, Listened, Stage, router
 from tests.servers.base import ThreadedServer
 from tests.servers.openai import OpenAIServer
 from tests.servers.registry import PROTOCOLS
 from tests.servers.script import Script, Stall
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from providers.process import ModelProcess
+    from providers.client.model_process import ModelProcess
 
 
 async def hold(request: ModelRequest, token: CancelToken, emit: Emit) -> Finished:
@@ -35,6 +36,11 @@ async def hold(request: ModelRequest, token: CancelToken, emit: Emit) -> Finishe
         emit(Closed(Closing.CLOSED, time.monotonic()))
         raise
     raise AssertionError("unreachable")
+
+
+@pytest.fixture
+def slots() -> ConcurrencyLimit:
+    return ConcurrencyLimit(1)
 
 
 @pytest.mark.promise("R5")
@@ -76,15 +82,15 @@ async def test_models_of_one_server_share_its_slots() -> None:
 class Waiter:
     """Somebody who wants a slot, and gives it back when he is let go."""
 
-    def __init__(self, slots: Slots) -> None:
+    def __init__(self, slots: ConcurrencyLimit) -> None:
         self.token = CancelToken("test")
         self.held = asyncio.Event()
         self.let_go = asyncio.Event()
         self.task = asyncio.create_task(self._run(slots))
 
-    async def _run(self, slots: Slots) -> str:
+    async def _run(self, slots: ConcurrencyLimit) -> str:
         try:
-            async with slots.taken(self.token):
+            async with slots.acquired(self.token):
                 self.held.set()
                 await self.let_go.wait()
         except Cancelled:
@@ -92,7 +98,7 @@ class Waiter:
         return "done"
 
 
-async def queue_of(slots: Slots, count: int) -> list[Waiter]:
+async def queue_of(slots: ConcurrencyLimit, count: int) -> list[Waiter]:
     """The first holds the only slot, the others wait for it."""
     waiters = [Waiter(slots) for _ in range(count)]
     await until(lambda: slots.waiting == count - 1)
@@ -103,10 +109,9 @@ async def queue_of(slots: Slots, count: int) -> list[Waiter]:
 @pytest.mark.parametrize("stop_first", [True, False])
 @pytest.mark.parametrize("steps", range(4))
 async def test_a_slot_that_is_granted_in_the_tick_of_the_stop_goes_to_the_next(
-    stop_first: bool, steps: int
+    slots: ConcurrencyLimit, stop_first: bool, steps: int
 ) -> None:
     """The stop falls before the grant, and each of the first steps of the loop after it."""
-    slots = Slots(1)
     first, second, third = await queue_of(slots, 3)
     if stop_first:
         second.token.cancel(ESCAPE)
@@ -125,9 +130,10 @@ async def test_a_slot_that_is_granted_in_the_tick_of_the_stop_goes_to_the_next(
 
 
 @pytest.mark.promise("R5")
-async def test_a_slot_that_is_granted_before_the_stop_is_delivered_starts_no_work() -> None:
+async def test_a_slot_that_is_granted_before_the_stop_is_delivered_starts_no_work(
+    slots: ConcurrencyLimit,
+) -> None:
     """Stopped by another thread: the token is marked at once, the waiting task hears of it a step later."""
-    slots = Slots(1)
     first, second = await queue_of(slots, 2)
     first.let_go.set()
     await first.task
@@ -140,8 +146,7 @@ async def test_a_slot_that_is_granted_before_the_stop_is_delivered_starts_no_wor
 
 
 @pytest.mark.promise("R5")
-async def test_a_slot_is_not_granted_to_a_loop_that_is_closed() -> None:
-    slots = Slots(1)
+async def test_a_slot_is_not_granted_to_a_loop_that_is_closed(slots: ConcurrencyLimit) -> None:
     (first,) = await queue_of(slots, 1)
     await until(first.held.is_set)
     closed = asyncio.new_event_loop()
@@ -158,8 +163,7 @@ async def test_a_slot_is_not_granted_to_a_loop_that_is_closed() -> None:
 
 
 @pytest.mark.promise("R5", "T5")
-async def test_a_waiter_that_is_ended_from_outside_leaks_nothing() -> None:
-    slots = Slots(1)
+async def test_a_waiter_that_is_ended_from_outside_leaks_nothing(slots: ConcurrencyLimit) -> None:
     first, second, third = await queue_of(slots, 3)
     second.task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -176,17 +180,16 @@ async def test_a_waiter_that_is_ended_from_outside_leaks_nothing() -> None:
 
 @pytest.mark.promise("R5", "T3")
 async def test_a_token_that_is_cancelled_already_takes_no_slot() -> None:
-    slots, token = Slots(1), CancelToken("test")
+    slots, token = ConcurrencyLimit(1), CancelToken("test")
     token.cancel(ESCAPE)
     with pytest.raises(Cancelled):
-        async with slots.taken(token):
+        async with slots.acquired(token):
             raise AssertionError("unreachable")
     assert slots.free == 1
 
 
 @pytest.mark.promise("R5")
-def test_a_loop_that_has_ended_keeps_no_slot() -> None:
-    slots = Slots(1)
+def test_a_loop_that_has_ended_keeps_no_slot(slots: ConcurrencyLimit) -> None:
     held, ended = threading.Event(), threading.Event()
 
     async def wait_and_end_with_the_loop() -> None:
@@ -195,7 +198,7 @@ def test_a_loop_that_has_ended_keeps_no_slot() -> None:
         abandoned.task.cancel()
 
     async def hold_and_free() -> None:
-        async with slots.taken(CancelToken("test")):
+        async with slots.acquired(CancelToken("test")):
             held.set()
             await asyncio.to_thread(ended.wait)
         assert slots.free == 1
@@ -244,5 +247,5 @@ def test_requests_of_many_loops_share_turns_and_slots() -> None:
     assert most <= 3
     answered = len(stage.asked)
     assert asking._tree is not None
-    choice = asking._tree.asked_for("r")
-    assert getattr(choice, "turn") == answered % 3  # noqa: B009
+    choice = asking._tree.provider_for("r")
+    assert getattr(choice, "turn") % 3 == answered % 3  # noqa: B009

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.messages import FinishReason
-from core.model import (
+from core.model.messages import FinishReason
+from core.model.provider import (
     BackedOff,
     Closing,
     Emit,
@@ -21,14 +21,14 @@ from core.model import (
     ParametersDropped,
     TextDelta,
 )
-from core.model_settings import ModelSettings, RetryPolicy, Route
-from providers.attempts import AllFailed
-from providers.backoff import Member, Retry, wait_before
-from providers.failover import Fallback, RoundRobin
-from providers.routes import Target
-from providers.routing import Leaf
-from providers.slots import Limit, Slots
-from tests.providers.routed import ESCAPE, Hourglass, Listened, Stage, router
+from core.model.settings import ModelSettings, RetryPolicy, Route
+from providers.routing.attempts import AllFailed
+from providers.routing.failover import Failover
+from providers.routing.retry import Member, Retry, wait_before
+from providers.routing.router import DirectProvider
+from providers.routing.routes import Target
+from providers.routing.slots import ConcurrencyLimit, Limit
+from tests.providers.routing.routed import ESCAPE, Hourglass, Listened, Stage, router
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,11 +63,11 @@ def members(inner: ModelProvider) -> list[Member]:
 
 
 PARTS: dict[str, Callable[[ModelProvider], ModelProvider]] = {
-    "leaf": lambda inner: Leaf(inner, Target("a", "a", parameters=Parameters(temperature=0.5))),
+    "leaf": lambda inner: DirectProvider(inner, Target("a", "a", parameters=Parameters(temperature=0.5))),
     "retry": lambda inner: Retry(Member("a", inner), RetryPolicy(), HOURGLASS.timing),
-    "fallback": lambda inner: Fallback(members(inner), 30.0, HOURGLASS.timing),
-    "rotation": lambda inner: RoundRobin(members(inner), 30.0, HOURGLASS.timing),
-    "limit": lambda inner: Limit(inner, Slots(1)),
+    "fallback": lambda inner: Failover(members(inner), 30.0, rotates=False, timing=HOURGLASS.timing),
+    "rotation": lambda inner: Failover(members(inner), 30.0, rotates=True, timing=HOURGLASS.timing),
+    "limit": lambda inner: Limit(inner, ConcurrencyLimit(1)),
 }
 
 
@@ -109,8 +109,8 @@ async def test_what_fails_because_of_a_stop_is_a_stop(part: str, play: Callable[
     await asked.stopped()
     assert inner.asked == 1
     assert len(asked.deltas) == 1
-    if isinstance(provider, Fallback | RoundRobin):
-        assert provider.left_alone == {}
+    if isinstance(provider, Failover):
+        assert provider.cool_until == {}
         assert provider.turn == 0
 
 
@@ -129,7 +129,7 @@ async def test_nothing_is_asked_again_after_a_stop_between_the_attempts(
 ) -> None:
     inner = Careless(play)
     # With a leaf below, where the part itself says something last: from there on the leaf has to look.
-    below: ModelProvider = inner if part in ("leaf", "retry") else Leaf(inner, Target("a", "a"))
+    below: ModelProvider = inner if part in ("leaf", "retry") else DirectProvider(inner, Target("a", "a"))
     them: list[Listened] = []
 
     def on_delta(delta: object) -> None:

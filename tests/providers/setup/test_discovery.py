@@ -16,28 +16,28 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.setup import EnvironmentKey, KeyedProvider, KeyHome, LocalServer, StoredKey
-from providers.default_models import DEFAULT_MODELS
-from providers.discovery import BODY_LIMIT, MODELS_LIMIT, USUAL_PLACES, Discovery, Place, places
-from providers.key_names import all_key_variables
-from providers.key_store import KeyEntry
-from providers.keys import KeySource
+from core.model.setup import EnvironmentKey, KeyedProvider, KeyHome, LocalServer, StoredKey
+from providers.keys.default_models import DEFAULT_MODELS
+from providers.keys.finder import KeySource
+from providers.keys.names import all_key_variables
+from providers.keys.store import KeyEntry
+from providers.setup.discovery import BODY_LIMIT, MODELS_LIMIT, USUAL_PLACES, Discovery, Place, places
 from tests.providers.tls import TlsFront
 from tests.servers.base import ThreadedServer
 from tests.servers.ollama import OllamaServer
+from tests.support.waiting import GENEROUS_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from core.setup import Found
+    from core.model.setup import Found
 
 OPENAI = KeyedProvider("openai", "OpenAI", "OPENAI_API_KEY", "openai/gpt-5.1")
 GEMINI = KeyedProvider("gemini", "Gemini", "GEMINI_API_KEY", "gemini/gemini-2.5-pro")
 SECRET = "sk-must-stay-here-5d0e"
 EVERY_KEY = dict.fromkeys(sorted(all_key_variables()), SECRET)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
-GENEROUS_S = 30.0
 
 
 def answer(body: bytes, head: bytes = HEAD) -> bytes:

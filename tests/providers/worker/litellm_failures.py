@@ -13,15 +13,15 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from providers import library
 from providers.catalog import provider_of
-from providers.demo import DemoServer
-from providers.failures import classify
+from providers.demo.server import DemoServer
+from providers.worker import litellm_adapter as library
+from providers.worker.failures import classify
 from tests.servers.registry import PROTOCOLS, WireProtocol
 from tests.servers.script import Cut, ErrorEvent, Fault, Refusal, Refuse, Reset, Script, Silence
 
 if TYPE_CHECKING:
-    from core.model import ModelError
+    from core.model.provider import ModelError
 
 SECRET = "a-key.without/any+shape"
 
@@ -107,6 +107,10 @@ async def of_protocol(litellm: Any, wire: WireProtocol) -> list[Outcome]:
     nobody, nameless = f"http://127.0.0.1:{unused_port()}", "http://nobody.invalid"
     outcomes.append(await outcome(litellm, wire.name, "REFUSED", wire.model, api_base=nobody, **options))
     outcomes.append(await outcome(litellm, wire.name, "NO_NAME", wire.model, api_base=nameless, **options))
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as greeter:
+        # litellm finds statuses in texts, and errors contain the address.
+        url = f"http://127.0.0.1:{greeter.sockets[0].getsockname()[1]}/403"
+        outcomes.append(await outcome(litellm, wire.name, "NO_HTTP", wire.model, api_base=url, **options))
     return outcomes
 
 
@@ -126,6 +130,13 @@ async def run(litellm: Any) -> list[Outcome]:
     for model in ("openai/gpt-4o", "anthropic/claude-sonnet-4-5", "gemini/gemini-2.5-flash"):
         outcomes.append(await outcome(litellm, provider_of(model), "NO_KEY", model))
     return outcomes
+
+
+async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A server of another protocol."""
+    await reader.read(65_536)
+    writer.write(b"SSH-2.0-OpenSSH_9.6\r\n")
+    writer.close()
 
 
 def unused_port() -> int:

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.model import FailureKind, ModelError
-from providers import failures
-from providers.failures import classify
-from providers.keys import KeyProblem
-from providers.quotes import QUOTE_LIMIT, scrub, server_message
-from tests.providers.litellm_failures import FAULTS, SECRET, Outcome
+from core.model.provider import FailureKind, ModelError
+from providers.keys.names import KeyProblem
+from providers.worker import failures
+from providers.worker.failures import classify
+from providers.worker.redaction import QUOTE_LIMIT, scrub, server_message
+from tests.providers.worker.litellm_failures import FAULTS, SECRET, Outcome
 from tests.servers.registry import PROTOCOLS
 
 EXPECTED = {
@@ -41,6 +41,7 @@ EXPECTED = {
     "SILENCE": FailureKind.TIMED_OUT,
     "REFUSED": FailureKind.UNREACHABLE,
     "NO_NAME": FailureKind.NAME_NOT_FOUND,
+    "NO_HTTP": FailureKind.SERVER_ERROR,
 }
 LITTLE_SAID = {("ollama", "ERROR_EVENT"): FailureKind.SERVER_ERROR}
 """litellm keeps only the fact of an error from Ollama's stream."""
@@ -62,7 +63,7 @@ def outcomes() -> dict[tuple[str, str], Outcome]:
         if not name.upper().endswith(("_KEY", "_BASE", "_URL", "_TOKEN", "_PROXY"))
     }
     ran = subprocess.run(
-        [sys.executable, "-m", "tests.providers.litellm_failures"],
+        [sys.executable, "-m", "tests.providers.worker.litellm_failures"],
         env=environment,
         capture_output=True,
         text=True,
@@ -121,7 +122,10 @@ def test_no_error_tells_the_key_or_names_the_library(outcomes: dict[tuple[str, s
 
 def test_what_is_missing_is_named(outcomes: dict[tuple[str, str], Outcome]) -> None:
     assert outcomes["openai", "NO_PROVIDER"].kind == FailureKind.UNKNOWN_MODEL
-    assert "no-such-model" in outcomes["openai", "NO_PROVIDER"].message
+    assert outcomes["openai", "NO_PROVIDER"].message.startswith(
+        "It is not clear which provider serves “no-such-model”: name it first, "
+    )
+    assert " cannot be reached, the host name in " in outcomes["openai", "NO_NAME"].message
     # OpenAI's handler would send the request without a key; the key finder is what notices there.
     for provider, variable in (("anthropic", "ANTHROPIC_API_KEY"), ("gemini", "GEMINI_API_KEY")):
         assert outcomes[provider, "NO_KEY"].kind == FailureKind.NO_KEY
@@ -148,6 +152,12 @@ def test_a_cause_counts_more_than_what_it_was_wrapped_in() -> None:
     outer = RuntimeError("litellm.InternalServerError: Connection error.")
     outer.__cause__ = ConnectionRefusedError("refused")
     assert failure(outer).kind is FailureKind.UNREACHABLE
+
+
+def test_a_number_in_a_text_is_no_status() -> None:
+    made_up = type("BadRequestError", (Exception,), {"status_code": 403})("it was sent to port 40317")
+    made_up.__cause__ = ValueError("no answer from port 40317")
+    assert failure(made_up).kind is FailureKind.UNKNOWN
 
 
 def test_a_circle_of_causes_ends() -> None:

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.model import Closing, FailureKind, Finished, Phase, PhaseChanged
-from providers.sockets import SocketTrace
+from core.model.provider import Closing, FailureKind, Finished, Phase, PhaseChanged
+from providers.worker.sockets import SocketTrace
 from tests.providers.conftest import linux_only
-from tests.providers.harness import BURST, Asked, request, until
+from tests.providers.harness import BURST, Asked, request
 from tests.servers.base import ThreadedServer
 from tests.servers.openai import OpenAIServer
 from tests.servers.registry import PROTOCOLS
 from tests.servers.script import Oversized, Script
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from providers.process import ModelProcess
+    from providers.client.model_process import ModelProcess
     from tests.servers.registry import WireProtocol
 
 MB = 1024 * 1024

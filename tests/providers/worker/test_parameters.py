@@ -3,13 +3,13 @@ does not take is left out and named."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
-from core.messages import UserMessage
-from core.model import (
+from core.model.messages import UserMessage
+from core.model.provider import (
     AS_IT_IS,
     Effort,
     Finished,
@@ -20,16 +20,17 @@ from core.model import (
     TextDelta,
     ToolSpec,
 )
-from providers.parameters import Fitted, Model, fit
-from tests.providers.harness import DEADLINE_S, Asked, calls_of
+from providers.worker.parameters import Fitted, Model, fit
+from tests.providers.harness import Asked, calls_of
 from tests.servers.base import ThreadedServer
 from tests.servers.registry import PROTOCOLS
 from tests.servers.script import Call, Refusal, Refuse, Script
+from tests.support.waiting import GENEROUS_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from providers.process import ModelProcess
+    from providers.client.model_process import ModelProcess
     from tests.servers.base import Server
 
 Body = dict[str, Any]
@@ -161,7 +162,7 @@ async def body_of(
         name,
         (UserMessage("hi"),),
         api_base=server.url,
-        timeout_s=DEADLINE_S,
+        timeout_s=GENEROUS_S,
         streaming=streaming,
         parameters=parameters,
     )

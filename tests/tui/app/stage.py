@@ -6,30 +6,26 @@ Nothing is found, tested or kept before the test lets it; what was done with a k
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from textual import events
-from textual.app import App
 
-from core.setup import Kept, KeyedProvider, KeyHome, LocalServer, Trial
-from tui import theme
-from tui.interrupt import InterruptGate
-from tui.widgets.first_start import FirstStart
+from core.model.setup import Kept, KeyedProvider, KeyHome, LocalServer
+from tests.support.played_app import AppStage, PlayedApp
+from tui.app.first_start.screen import FirstStart
+from tui.terminal.interrupt import InterruptGate
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
 
     from textual.app import ComposeResult
-    from textual.pilot import Pilot
 
     from core.cancel import CancelToken
-    from core.setup import Found, ModelChosen
-    from tests.tui.test_snapshots import SnapCompare
-    from tui.first_start import Step
+    from core.model.setup import Found, ModelChosen
+    from tui.app.first_start.steps import Step
 
-BOUND_S = 30
 SECRET = "sk-ant-never-shown-83b1c7f0"
 
 ANTHROPIC = KeyedProvider("anthropic", "Anthropic", "ANTHROPIC_API_KEY", "anthropic/claude-sonnet-5-5")
@@ -45,7 +41,7 @@ class PlayedSetup:
     """See the module. `calls` is what was asked for, in order; a key is in it as its length."""
 
     here: tuple[Found, ...] = ()
-    trials: list[Trial] = field(default_factory=list)
+    trials: list[str] = field(default_factory=list)
     failures: dict[KeyHome, str] = field(default_factory=dict)
     save_failure: str = ""
     providers: tuple[KeyedProvider, ...] = (ANTHROPIC, OPENAI, GROQ)
@@ -75,7 +71,7 @@ class PlayedSetup:
         self.calls.append(("drop", provider))
         self.held.pop(provider, None)
 
-    async def test(self, chosen: ModelChosen, token: CancelToken) -> Trial:
+    async def test(self, chosen: ModelChosen, token: CancelToken) -> str:
         self.calls.append(("test", chosen.choice.model))
         try:
             with token.bind():
@@ -83,7 +79,7 @@ class PlayedSetup:
         finally:
             self.closed.append(chosen.choice.model)
         self.answered.clear()
-        return self.trials.pop(0) if self.trials else Trial()
+        return self.trials.pop(0) if self.trials else ""
 
     async def keep_key(self, provider: str, home: KeyHome) -> Kept:
         self.calls.append(("keep", provider, home))
@@ -96,27 +92,15 @@ class PlayedSetup:
         return Kept(self.save_failure)
 
 
-class FirstStartApp(App[int]):
-    ENABLE_COMMAND_PALETTE = False
-    CSS = "Screen { background: $background; }"
-
+class FirstStartApp(PlayedApp):
     def __init__(self, setup: PlayedSetup) -> None:
         super().__init__()
-        self.animation_level = "none"
         self.gate = InterruptGate()
         self.time = 100.0
         self.setup = setup
         self.start = FirstStart(setup, self.gate, clock=lambda: self.time)
         self.chosen: list[FirstStart.Chosen] = []
         self.quits = 0
-
-    def on_load(self) -> None:
-        chosen = theme.choose_theme(theme.DARK)
-        self.register_theme(chosen.theme)
-        self.theme = chosen.theme.name
-
-    def get_theme_variable_defaults(self) -> dict[str, str]:
-        return theme.default_css_variables(self.current_theme)
 
     def compose(self) -> ComposeResult:
         yield self.start
@@ -128,12 +112,8 @@ class FirstStartApp(App[int]):
         self.quits += 1
 
 
-class StartStage:
-    """The application, and what can be read in it."""
-
-    def __init__(self, app: FirstStartApp) -> None:
-        self.app = app
-        self.pilot: Pilot[int]
+class StartStage(AppStage[FirstStartApp]):
+    """The first start, and what can be read in it."""
 
     @property
     def setup(self) -> PlayedSetup:
@@ -184,7 +164,7 @@ class StartStage:
 
     async def answer(self, failure: str = "") -> None:
         """Let the test end so."""
-        self.setup.trials.append(Trial(failure))
+        self.setup.trials.append(failure)
         self.setup.answered.set()
         await self.pilot.pause()
 
@@ -194,11 +174,6 @@ class StartStage:
         await self.pilot.click(offset=(strips[y].text.index(words), y))
         await self.pilot.pause()
 
-    async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(BOUND_S):
-            while not condition():
-                await self.pilot.pause()
-
     async def enter_key(self, *, secret: str = SECRET) -> None:
         """From the first step to the test of Anthropic's key."""
         await self.press("end", "up", "enter", "enter")
@@ -206,28 +181,7 @@ class StartStage:
         await self.press("enter")
 
 
-@asynccontextmanager
-async def starting(
+def starting(
     size: tuple[int, int] = (80, 24), setup: PlayedSetup | None = None
-) -> AsyncIterator[StartStage]:
-    stage = StartStage(FirstStartApp(setup or PlayedSetup()))
-    async with stage.app.run_test(size=size) as stage.pilot:
-        await stage.pilot.pause()
-        yield stage
-
-
-def looks_right(
-    snap_compare: SnapCompare,
-    setup: PlayedSetup,
-    show: Callable[[StartStage], Awaitable[None]],
-    size: tuple[int, int],
-) -> bool:
-    stage = StartStage(FirstStartApp(setup))
-
-    async def play(pilot: Pilot[int]) -> None:
-        stage.pilot = pilot
-        await pilot.pause()
-        await show(stage)
-        await pilot.pause()
-
-    return snap_compare(stage.app, terminal_size=size, run_before=play)
+) -> AbstractAsyncContextManager[StartStage]:
+    return StartStage(FirstStartApp(setup or PlayedSetup())).running(size)

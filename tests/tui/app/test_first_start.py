@@ -11,22 +11,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from core.model_settings import ServerAddress
-from core.sanitize import printable
-from core.setup import DemoChosen, EnvironmentKey, KeyHome, LocalServer, ModelChosen, StoredKey, fault_of_key
-from tests.tui.setting_up import (
+from core.base.sanitize import printable
+from core.model.settings import ServerAddress
+from core.model.setup import (
+    DemoChosen,
+    EnvironmentKey,
+    KeyHome,
+    LocalServer,
+    ModelChosen,
+    StoredKey,
+    fault_of_key,
+)
+from tests.support.snapshots import looks_right, pictures
+from tests.tui.app.stage import (
     ANTHROPIC,
     GROQ,
     OLLAMA,
     OPENAI,
     SECRET,
+    FirstStartApp,
     PlayedSetup,
     StartStage,
-    looks_right,
     starting,
 )
-from tests.tui.test_snapshots import SIZES
-from tui.first_start import (
+from tui.app.first_start.rows import choice_rows, key_of, model_rows, name_cells, row_line
+from tui.app.first_start.steps import (
     KEYS,
     Choosing,
     Over,
@@ -39,20 +48,26 @@ from tui.first_start import (
     TypingKey,
     Unproven,
 )
-from tui.first_start_rows import choice_rows, key_of, model_rows, name_cells, row_line
-from tui.interrupt import InterruptKey
-from tui.stop_keys import AFTERSHOCK_S, QUIT_WITHIN_S
+from tui.base.row import HintRow
+from tui.keys.stop_keys import AFTERSHOCK_S, QUIT_WITHIN_S
+from tui.terminal.interrupt import InterruptKey
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from tests.tui.test_snapshots import SnapCompare
-    from tui.first_start_rows import AnyRow
+    from tests.support.snapshots import SnapCompare
+    from tui.app.first_start.rows import AnyRow
 
 ENVIRONMENT = EnvironmentKey(OPENAI, "OPENAI_API_KEY")
 STORED = StoredKey(GROQ, KeyHome.KEYRING)
 NO_KEYRING = "There is no keyring on this machine. Nothing was stored."
 REFUSED = "Anthropic does not accept the key (401): enter another one."
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[StartStage]:
+    async with starting() as stage:
+        yield stage
 
 
 def asked(stage: StartStage, *kinds: str) -> list[tuple[object, ...]]:
@@ -80,6 +95,8 @@ def test_a_row_is_as_wide_as_the_list_whatever_a_server_said(servers: list[Local
     rows: list[AnyRow] = [*choice_rows((*servers, ENVIRONMENT, STORED))]
     rows += [row for server in servers for row in model_rows(server, "")]
     for row in rows:
+        if isinstance(row, HintRow):
+            continue
         text = "".join(piece.text for piece in row_line(row, width, name_cells(rows), selected=True))
         assert cell_len(text) == width
         assert printable(text) == text
@@ -123,19 +140,18 @@ def test_what_can_be_no_key_is_not_repeated(text: str) -> None:
 # -- looking --
 
 
-async def test_things_appear_as_they_are_found_and_leave_the_selection_where_it_is() -> None:
-    async with starting() as stage:
-        assert "Looking for keys and servers" in stage.text
-        await stage.press("down")
-        assert stage.chosen_row.startswith("› Try the demo")
-        await stage.find(OLLAMA, STORED)
-        assert "Groq" in stage.text
-        assert "2 models · on this computer, 127.0.0.1:11434" in stage.text
-        assert stage.chosen_row.startswith("› Try the demo")
-        await stage.end_look()
-        assert "Looking" not in stage.text
-        await stage.press("home")
-        assert stage.chosen_row.startswith("› Groq")
+async def test_things_appear_as_they_are_found_and_leave_the_selection_where_it_is(stage: StartStage) -> None:
+    assert "Looking for keys and servers" in stage.text
+    await stage.press("down")
+    assert stage.chosen_row.startswith("› Try the demo")
+    await stage.find(OLLAMA, STORED)
+    assert "Groq" in stage.text
+    assert "2 models · on this computer, 127.0.0.1:11434" in stage.text
+    assert stage.chosen_row.startswith("› Try the demo")
+    await stage.end_look()
+    assert "Looking" not in stage.text
+    await stage.press("home")
+    assert stage.chosen_row.startswith("› Groq")
 
 
 async def test_a_key_of_the_environment_is_selected_from_the_first_frame() -> None:
@@ -145,18 +161,17 @@ async def test_a_key_of_the_environment_is_selected_from_the_first_frame() -> No
         assert stage.setup.calls == [("look",)], "nobody is asked before something is chosen"
 
 
-async def test_nothing_found_says_what_can_be_done_and_looking_again_finds() -> None:
-    async with starting() as stage:
-        await stage.end_look()
-        assert "No key and no server was found" in stage.text
-        await stage.press("ctrl+r")
-        await stage.find(OLLAMA)
-        await stage.end_look()
-        assert "Ollama" in stage.text
-        await stage.press("ctrl+r")
-        assert "Ollama" in stage.text, "it stays while it is looked for"
-        await stage.end_look()
-        assert "Ollama" not in stage.text
+async def test_nothing_found_says_what_can_be_done_and_looking_again_finds(stage: StartStage) -> None:
+    await stage.end_look()
+    assert "No key and no server was found" in stage.text
+    await stage.press("ctrl+r")
+    await stage.find(OLLAMA)
+    await stage.end_look()
+    assert "Ollama" in stage.text
+    await stage.press("ctrl+r")
+    assert "Ollama" in stage.text, "it stays while it is looked for"
+    await stage.end_look()
+    assert "Ollama" not in stage.text
 
 
 # -- choosing --
@@ -180,34 +195,32 @@ async def test_a_key_that_is_there_is_tested_and_leads_to_the_conversation() -> 
         assert stage.app.chosen[0].notes == ()
 
 
-async def test_the_demo_needs_nothing_and_keeps_nothing() -> None:
-    async with starting() as stage:
-        await stage.press("end")
-        assert stage.foot.startswith("Enter starts")
-        await stage.press("enter", "enter")
-        assert [type(one.chosen) for one in stage.app.chosen] == [DemoChosen]
-        assert stage.setup.calls == [("look",)]
+async def test_the_demo_needs_nothing_and_keeps_nothing(stage: StartStage) -> None:
+    await stage.press("end")
+    assert stage.foot.startswith("Enter starts")
+    await stage.press("enter", "enter")
+    assert [type(one.chosen) for one in stage.app.chosen] == [DemoChosen]
+    assert stage.setup.calls == [("look",)]
 
 
-async def test_a_server_with_several_models_asks_which() -> None:
-    async with starting() as stage:
-        await stage.find(OLLAMA)
-        await stage.press("home", "enter")
-        assert stage.is_at(PickingModel)
-        await stage.press(*"QWEN")
-        assert stage.chosen_row == "› qwen3:8b"
-        await stage.press("x")
-        assert "None of its models is called so." in stage.text
-        await stage.press("enter")
-        assert not stage.app.chosen
-        await stage.press("backspace", "enter")
-        chosen = stage.app.chosen[0].chosen
-        assert isinstance(chosen, ModelChosen)
-        # By its name in the settings, where it has no key.
-        assert (chosen.choice.model, chosen.choice.api_base) == ("ollama/qwen3:8b", None)
-        assert (chosen.setting, chosen.server_name) == ("ollama/qwen3:8b", "ollama")
-        assert chosen.server == ServerAddress("ollama_chat", OLLAMA.api_base)
-        assert not asked(stage, "test"), "it has just answered"
+async def test_a_server_with_several_models_asks_which(stage: StartStage) -> None:
+    await stage.find(OLLAMA)
+    await stage.press("home", "enter")
+    assert stage.is_at(PickingModel)
+    await stage.press(*"QWEN")
+    assert stage.chosen_row == "› qwen3:8b"
+    await stage.press("x")
+    assert "None of its models is called so." in stage.text
+    await stage.press("enter")
+    assert not stage.app.chosen
+    await stage.press("backspace", "enter")
+    chosen = stage.app.chosen[0].chosen
+    assert isinstance(chosen, ModelChosen)
+    # By its name in the settings, where it has no key.
+    assert (chosen.choice.model, chosen.choice.api_base) == ("ollama/qwen3:8b", None)
+    assert (chosen.setting, chosen.server_name) == ("ollama/qwen3:8b", "ollama")
+    assert chosen.server == ServerAddress("ollama_chat", OLLAMA.api_base)
+    assert not asked(stage, "test"), "it has just answered"
 
 
 async def test_a_server_with_one_model_needs_one_key_and_one_without_says_so() -> None:
@@ -278,38 +291,35 @@ async def test_a_key_is_tested_kept_and_nowhere_to_be_seen(caplog: pytest.LogCap
     gc.collect()
 
 
-async def test_keys_typed_all_at_once_go_where_they_are_meant_and_are_not_shown() -> None:
-    async with starting() as stage:
-        await stage.press("end", "up")
-        await stage.press("enter", *"groq", "enter", *"gsk-123", "enter", "z")
-        assert stage.setup.held == {"groq": "gsk-123"}
-        assert asked(stage, "test") == [("test", "groq/openai/gpt-oss-120b")]
-        assert "gsk" not in stage.text
+async def test_keys_typed_all_at_once_go_where_they_are_meant_and_are_not_shown(stage: StartStage) -> None:
+    await stage.press("end", "up")
+    await stage.press("enter", *"groq", "enter", *"gsk-123", "enter", "z")
+    assert stage.setup.held == {"groq": "gsk-123"}
+    assert asked(stage, "test") == [("test", "groq/openai/gpt-oss-120b")]
+    assert "gsk" not in stage.text
 
 
-async def test_a_key_is_pasted_nowhere_else() -> None:
-    async with starting() as stage:
-        await stage.paste(SECRET)
-        await stage.press("end", "up", "enter")
-        await stage.paste(SECRET)
-        assert "Nothing was pasted" in stage.text
-        assert "sk-" not in stage.text
-        await stage.press("ctrl+u", *"zzz")
-        assert "config.toml takes any" in stage.text
+async def test_a_key_is_pasted_nowhere_else(stage: StartStage) -> None:
+    await stage.paste(SECRET)
+    await stage.press("end", "up", "enter")
+    await stage.paste(SECRET)
+    assert "Nothing was pasted" in stage.text
+    assert "sk-" not in stage.text
+    await stage.press("ctrl+u", *"zzz")
+    assert "config.toml takes any" in stage.text
 
 
-async def test_what_is_no_key_is_refused_before_anybody_is_asked() -> None:
-    async with starting() as stage:
-        await stage.press("end", "up", "enter", "enter", "enter")
-        assert "There is no key yet" in stage.text
-        await stage.paste("two words")
-        await stage.press("enter")
-        assert "A key has no blanks in it" in stage.text
-        assert "it will not be shown" in stage.text, "it is gone"
-        assert not asked(stage, "take", "test")
-        await stage.paste(SECRET)
-        await stage.press("backspace", "ctrl+u")
-        assert "it will not be shown" in stage.text
+async def test_what_is_no_key_is_refused_before_anybody_is_asked(stage: StartStage) -> None:
+    await stage.press("end", "up", "enter", "enter", "enter")
+    assert "There is no key yet" in stage.text
+    await stage.paste("two words")
+    await stage.press("enter")
+    assert "A key has no blanks in it" in stage.text
+    assert "it will not be shown" in stage.text, "it is gone"
+    assert not asked(stage, "take", "test")
+    await stage.paste(SECRET)
+    await stage.press("backspace", "ctrl+u")
+    assert "it will not be shown" in stage.text
 
 
 async def test_a_variable_that_is_set_would_go_before_what_is_typed() -> None:
@@ -319,26 +329,25 @@ async def test_a_variable_that_is_set_would_go_before_what_is_typed() -> None:
         assert stage.is_at(PickingProvider)
 
 
-async def test_a_failed_test_loses_nothing() -> None:
-    async with starting() as stage:
-        await stage.enter_key()
-        await stage.answer(REFUSED)
-        assert stage.is_at(Unproven)
-        assert f"! {REFUSED}" in stage.text
-        assert stage.foot == "Enter tests again  Esc goes back, forgets the key"
-        assert not asked(stage, "keep", "save")
-        await stage.press("enter")
-        await stage.answer(REFUSED)
-        assert len(asked(stage, "test")) == 2
-        await stage.press("down", "enter")
-        assert stage.is_at(TypingKey(ANTHROPIC))
-        assert stage.setup.held == {}
-        await stage.paste(SECRET)
-        await stage.press("enter")
-        await stage.answer(REFUSED)
-        await stage.press("down", "down", "enter")
-        assert asked(stage, "keep") == [("keep", "anthropic", KeyHome.KEYRING)]
-        assert stage.is_at(Over())
+async def test_a_failed_test_loses_nothing(stage: StartStage) -> None:
+    await stage.enter_key()
+    await stage.answer(REFUSED)
+    assert stage.is_at(Unproven)
+    assert f"! {REFUSED}" in stage.text
+    assert stage.foot == "Enter tests again  Esc goes back, forgets the key"
+    assert not asked(stage, "keep", "save")
+    await stage.press("enter")
+    await stage.answer(REFUSED)
+    assert len(asked(stage, "test")) == 2
+    await stage.press("down", "enter")
+    assert stage.is_at(TypingKey(ANTHROPIC))
+    assert stage.setup.held == {}
+    await stage.paste(SECRET)
+    await stage.press("enter")
+    await stage.answer(REFUSED)
+    await stage.press("down", "down", "enter")
+    assert asked(stage, "keep") == [("keep", "anthropic", KeyHome.KEYRING)]
+    assert stage.is_at(Over())
 
 
 async def test_a_failed_test_of_a_key_that_was_found_leads_back() -> None:
@@ -353,14 +362,13 @@ async def test_a_failed_test_of_a_key_that_was_found_leads_back() -> None:
         assert "Ollama" in stage.text
 
 
-async def test_to_go_back_from_a_failed_test_forgets_the_key() -> None:
-    async with starting() as stage:
-        await stage.enter_key()
-        await stage.answer(REFUSED)
-        await stage.press("escape")
-        assert stage.is_at(Choosing())
-        assert stage.setup.held == {}
-        assert stage.setup.calls[-1] == ("drop", "anthropic")
+async def test_to_go_back_from_a_failed_test_forgets_the_key(stage: StartStage) -> None:
+    await stage.enter_key()
+    await stage.answer(REFUSED)
+    await stage.press("escape")
+    assert stage.is_at(Choosing())
+    assert stage.setup.held == {}
+    assert stage.setup.calls[-1] == ("drop", "anthropic")
 
 
 async def test_without_a_keyring_the_person_says_where() -> None:
@@ -403,61 +411,56 @@ async def test_esc_closes_the_innermost_step_and_says_so() -> None:
 
 @pytest.mark.promise("E1", "E2", "E6")
 @pytest.mark.parametrize("key", ["escape", "ctrl+c"])
-async def test_a_stop_ends_the_test_and_the_key_is_still_there(key: str) -> None:
-    async with starting() as stage:
-        await stage.enter_key()
-        await stage.press(key)
-        await stage.until(lambda: stage.is_at(Unproven))
-        assert stage.setup.closed == ["anthropic/claude-sonnet-5-5"]
-        assert "The test was stopped" in stage.text
-        await stage.press(key, key)
-        assert stage.is_at(Unproven), "pressed for the test that has just ended"
-        stage.app.time += AFTERSHOCK_S + 1
-        assert stage.setup.held == {"anthropic": SECRET}
-        await stage.press("enter")
-        await stage.answer()
-        assert stage.is_at(Over())
+async def test_a_stop_ends_the_test_and_the_key_is_still_there(stage: StartStage, key: str) -> None:
+    await stage.enter_key()
+    await stage.press(key)
+    await stage.until(lambda: stage.is_at(Unproven))
+    assert stage.setup.closed == ["anthropic/claude-sonnet-5-5"]
+    assert "The test was stopped" in stage.text
+    await stage.press(key, key)
+    assert stage.is_at(Unproven), "pressed for the test that has just ended"
+    stage.app.time += AFTERSHOCK_S + 1
+    assert stage.setup.held == {"anthropic": SECRET}
+    await stage.press("enter")
+    await stage.answer()
+    assert stage.is_at(Over())
 
 
-async def test_the_input_thread_can_stop_a_test_by_itself() -> None:
-    async with starting() as stage:
-        assert not stage.app.gate.armed
-        await stage.enter_key()
-        assert stage.app.gate.press(InterruptKey.ESCAPE) is not None
-        stage.app.start.show_interrupted()
-        assert "Stopping the test" in stage.app.start._view._title.render().plain  # type: ignore[union-attr]
-        await stage.until(lambda: stage.is_at(Unproven))
-        assert not stage.app.gate.armed
-        assert len(asked(stage, "test")) == 1
+async def test_the_input_thread_can_stop_a_test_by_itself(stage: StartStage) -> None:
+    assert not stage.app.gate.armed
+    await stage.enter_key()
+    assert stage.app.gate.press(InterruptKey.ESCAPE) is not None
+    stage.app.start.show_interrupted()
+    assert "Stopping the test" in stage.app.start._view._title.render().plain  # type: ignore[union-attr]
+    await stage.until(lambda: stage.is_at(Unproven))
+    assert not stage.app.gate.armed
+    assert len(asked(stage, "test")) == 1
 
 
-async def test_a_stopped_test_never_counts_as_passed() -> None:
-    async with starting() as stage:
-        await stage.enter_key()
-        stage.setup.answered.set()
-        assert stage.app.gate.press(InterruptKey.CTRL_C) is not None
-        await stage.until(lambda: not stage.is_at(Trying))
-        assert stage.is_at(Unproven)
-        assert not asked(stage, "keep", "save")
+async def test_a_stopped_test_never_counts_as_passed(stage: StartStage) -> None:
+    await stage.enter_key()
+    stage.setup.answered.set()
+    assert stage.app.gate.press(InterruptKey.CTRL_C) is not None
+    await stage.until(lambda: not stage.is_at(Trying))
+    assert stage.is_at(Unproven)
+    assert not asked(stage, "keep", "save")
 
 
-async def test_to_leave_in_a_test_ends_it() -> None:
-    async with starting() as stage:
-        await stage.enter_key()
-        await stage.app.start.remove()
-        assert stage.setup.closed == ["anthropic/claude-sonnet-5-5"]
-        assert not stage.app.gate.armed
+async def test_to_leave_in_a_test_ends_it(stage: StartStage) -> None:
+    await stage.enter_key()
+    await stage.app.start.remove()
+    assert stage.setup.closed == ["anthropic/claude-sonnet-5-5"]
+    assert not stage.app.gate.armed
 
 
-async def test_ctrl_c_twice_quits_from_the_first_step() -> None:
-    async with starting() as stage:
-        await stage.press("ctrl+c")
-        assert "Ctrl+C again quits" in stage.text
-        stage.app.time += QUIT_WITHIN_S + 1
-        await stage.press("ctrl+c")
-        assert stage.app.quits == 0
-        await stage.press("ctrl+c")
-        assert stage.app.quits == 1
+async def test_ctrl_c_twice_quits_from_the_first_step(stage: StartStage) -> None:
+    await stage.press("ctrl+c")
+    assert "Ctrl+C again quits" in stage.text
+    stage.app.time += QUIT_WITHIN_S + 1
+    await stage.press("ctrl+c")
+    assert stage.app.quits == 0
+    await stage.press("ctrl+c")
+    assert stage.app.quits == 1
 
 
 # -- every window, and the mouse --
@@ -481,19 +484,18 @@ async def test_it_works_in_a_window_of_any_size(size: tuple[int, int]) -> None:
         assert stage.is_at(Over())
 
 
-async def test_a_click_on_a_row_takes_it_and_one_on_a_key_is_that_key() -> None:
-    async with starting() as stage:
-        await stage.find(OLLAMA)
-        await stage.click("Enter a key")
-        assert stage.is_at(PickingProvider())
-        await stage.click("Groq")
-        assert stage.is_at(TypingKey(GROQ))
-        await stage.click("goes back")
-        assert stage.is_at(PickingProvider())
-        await stage.press("escape")
-        await stage.click("Ollama")
-        await stage.click("qwen3:8b")
-        assert [call[1] for call in asked(stage, "save")] == ["ollama/qwen3:8b"]
+async def test_a_click_on_a_row_takes_it_and_one_on_a_key_is_that_key(stage: StartStage) -> None:
+    await stage.find(OLLAMA)
+    await stage.click("Enter a key")
+    assert stage.is_at(PickingProvider())
+    await stage.click("Groq")
+    assert stage.is_at(TypingKey(GROQ))
+    await stage.click("goes back")
+    assert stage.is_at(PickingProvider())
+    await stage.press("escape")
+    await stage.click("Ollama")
+    await stage.click("qwen3:8b")
+    assert [call[1] for call in asked(stage, "save")] == ["ollama/qwen3:8b"]
 
 
 def test_no_key_is_taken_twice() -> None:
@@ -536,9 +538,8 @@ SCENES = {
 }
 
 
-@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
-@pytest.mark.parametrize("show", SCENES.values(), ids=SCENES)
+@pictures(SCENES, wide=("first",))
 def test_looks(
     snap_compare: SnapCompare, show: Callable[[StartStage], Awaitable[None]], size: tuple[int, int]
 ) -> None:
-    assert looks_right(snap_compare, PlayedSetup(here=(ENVIRONMENT,)), show, size)
+    assert looks_right(snap_compare, StartStage(FirstStartApp(PlayedSetup(here=(ENVIRONMENT,)))), show, size)

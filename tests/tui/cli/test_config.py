@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.config import Config, config_path
-from core.errors import CaesuraError
+from core.base.errors import CaesuraError
+from core.base.folders import config_path
+from core.config.schema import Config
+from core.config.trust import is_trusted
 from core.frontends.config import run_config
-from core.trust import is_trusted
-from tests.core.config_made import FULL, written
-from tui.config_command import add_config, check_keys, check_theme, config_command
+from tests.support.settings_examples import FULL, written
+from tui.cli.config import add_config, check_keys, check_theme, config_command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,10 +44,10 @@ class Caesura:
 
 
 @pytest.fixture
-def caesura(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Caesura:
+def caesura(path: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Caesura:
     folder = tmp_path / "project"
     folder.mkdir()
-    return Caesura(path, folder, capsys)
+    return Caesura(path, folder, capfd)
 
 
 def test_all_values_are_shown_with_their_places(caesura: Caesura) -> None:

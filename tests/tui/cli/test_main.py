@@ -6,19 +6,22 @@ Each test starts the program as a shell does, for a closed stream cannot be had 
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
-from tests.e2e.caesura import PROGRAM, environment
+from tests.support.program import PROGRAM, environment, nonblocking_pipe, read_slowly
+from tui.cli.main import main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def shell(home: Path, line: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -54,6 +57,12 @@ def test_what_cannot_be_is_one_sentence(
     assert done.stderr.count("\n") == 1
 
 
+def test_the_home_folder_is_looked_up_at_the_start_and_not_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    assert main(["--version"]) == 0
+    assert os.environ["HOME"] == pwd.getpwuid(os.getuid()).pw_dir
+
+
 @pytest.fixture
 def closed_pipe() -> Iterator[int]:
     """The end for writing of a pipe that nobody reads."""
@@ -73,6 +82,18 @@ def test_a_standard_error_that_nobody_reads_changes_no_exit_code(tmp_path: Path,
 def test_a_closed_standard_error_is_not_replaced_by_standard_output(tmp_path: Path) -> None:
     done = shell(tmp_path, '"$@" 2>&-', "run", "--demo", " ")
     assert (done.returncode, done.stdout) == (2, "")
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("config", "manual"), ("keys", "--help")], ids=" ".join)
+def test_output_that_does_not_block_is_written_whole(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    whole = shell(tmp_path, '"$@"', *arguments)
+    env = {name: value for name, value in (os.environ | environment(tmp_path)).items() if value is not None}
+    with nonblocking_pipe() as (read, write):
+        process = subprocess.Popen([*PROGRAM, *arguments], env=env, stdout=write, stderr=subprocess.PIPE)
+        os.close(write)
+        with process:
+            assert read_slowly(read).decode() == whole.stdout
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -111,11 +132,14 @@ def test_an_unexpected_error_is_a_sentence_and_its_traceback_is_in_the_log(tmp_p
 @pytest.mark.parametrize("arguments", [("--version",), ("run", "--version")])
 def test_the_version_is_told_where_nothing_is_installed(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     # Away from the checkout, where an editable install may have left metadata.
-    for package in ("core", "tui"):
+    for package in ("caesura.py", "core", "tui"):
         (tmp_path / package).symlink_to(ROOT / package)
-    start = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from tui.cli import main; sys.exit(main())"
+    (tmp_path / "msgspec").symlink_to(Path(msgspec.__file__).parent)
     done = subprocess.run(
-        [sys.executable, "-S", "-P", "-c", start, *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-S", str(tmp_path / "caesura.py"), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("caesura")

@@ -10,49 +10,45 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
-from textual.app import App
 from textual.containers import Container, Vertical
 from textual.widgets import Static
 
-from core.errors import CaesuraError
-from tests.tui.scripted import BOUND_S
-from tui import theme
-from tui.command_table import COMMANDS, read_command
-from tui.commands import obey
-from tui.completing import offers_for
-from tui.keeping import NO_GREETING
-from tui.key_state import KeyState
-from tui.keys import KeyBinding, KeyScope, bindings, use_keymap
-from tui.widgets.completion import Completion
-from tui.widgets.help_list import HelpList
-from tui.widgets.lists import Lists
-from tui.widgets.palette import Palette
-from tui.widgets.prompt import Prompt
+from core.base.errors import CaesuraError
+from tests.support.played_app import AppStage, PlayedApp
+from tui.commands.opening import NO_OPENING
+from tui.commands.table import COMMANDS
+from tui.composer.completion import Completion
+from tui.composer.completions import offers_for
+from tui.composer.prompt import Prompt
+from tui.keys.bindings import KeyBinding, KeyScope, bindings, use_keymap
+from tui.keys.state import KeyState
+from tui.lists.help_list import HelpList
+from tui.lists.overlays import Overlays
+from tui.lists.palette import Palette
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+    from collections.abc import AsyncIterator, Coroutine, Mapping
 
     from textual.app import ComposeResult
     from textual.binding import BindingType
-    from textual.pilot import Pilot
 
-    from core.session import Session
-    from tests.tui.test_snapshots import SnapCompare
-    from tui.keeping import Greeting, Keeping
-    from tui.queueing import Queueing
-    from tui.stops import CallStops
+    from core.session.session import Session
+    from tui.commands.opening import Opening
+    from tui.composer.queue import QueueActions
+    from tui.pane.call_stops import CallStops
+    from tui.pane.sessions import SessionFiles
 
 MODELS = ("openai/gpt-5.1", "openai/gpt-5.1-mini", "anthropic/claude-sonnet-4-5")
 THEMES = ("caesura-dark", "caesura-light", "sixteen")
 
 
 class PlayedScreen:
-    """A screen for commands (`tui.commands.Screen`) that writes down what it is asked for."""
+    """A screen for commands (`tui.commands.command.Screen`) that writes down what it is asked for."""
 
     session: Session
     stops: CallStops
-    queueing: Queueing
-    keeping: Keeping
+    queue_actions: QueueActions
+    session_files: SessionFiles
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, ...]] = []
@@ -71,10 +67,12 @@ class PlayedScreen:
     def do_first(self, work: Coroutine[object, object, None]) -> None:
         self.do_later(work)
 
-    def open_session(self, session_id: str | None, greeting: Greeting = NO_GREETING) -> None:
-        self.asked.append(("open_session", session_id or "", *greeting.notes))
+    def open_session(self, session_id: str | None, opening: Opening = NO_OPENING) -> None:
+        self.asked.append(("open_session", session_id or "", *opening.notes))
 
     def check_unsaved(self) -> None: ...
+
+    def check_free(self) -> None: ...
 
     def show_sessions(self) -> None:
         self.asked.append(("show_sessions",))
@@ -112,13 +110,13 @@ class PlayedScreen:
     def copy_text(self, text: str) -> None:
         self.asked.append(("copy_text", text))
 
-    def tell(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         self.told.append(text)
 
     def show_running(self) -> None:
         self.asked.append(("show_running",))
 
-    def action_kill_survivors(self) -> None:
+    def kill_survivors(self) -> None:
         self.asked.append(("kill",))
 
     def quit(self) -> None:
@@ -140,7 +138,7 @@ class PlayedPane(Vertical):
         self.state = KeyState()
         self.completion = Completion(self.prompt, lambda line: offers_for(line, COMMANDS, self.played))
         self.prompt.completer = self.completion
-        self.lists = Lists(self.prompt, self.played.tell)
+        self.lists = Overlays(self.prompt, self.played.notify)
 
     def compose(self) -> ComposeResult:
         with Container(id="body"):
@@ -158,14 +156,14 @@ class PlayedPane(Vertical):
 
     def _obey(self, text: str) -> None:
         try:
-            typed = read_command(text)
+            typed = COMMANDS.read(text)
             if typed is None:
                 self.sent.append(text)
             else:
                 self.done.append(text.strip())
-                obey(typed, self.played)
+                typed.run(self.played)
         except CaesuraError as error:
-            self.played.tell(str(error))
+            self.played.notify(str(error))
 
     def action_stop(self) -> None:
         if self.lists.is_open:
@@ -197,8 +195,7 @@ class PlayedPane(Vertical):
             self._obey(f"/{message.act.name}")
 
 
-class CommandApp(App[int]):
-    ENABLE_COMMAND_PALETTE = False
+class CommandApp(PlayedApp):
     CSS = """
     Screen { background: $background; }
     #body { height: 1fr; layers: default lists; }
@@ -206,29 +203,18 @@ class CommandApp(App[int]):
 
     def __init__(self, keys: Mapping[str, str] | None = None) -> None:
         super().__init__()
-        self.animation_level = "none"
         self.keymap = use_keymap(keys or {})
         self.pane = PlayedPane()
 
     def on_load(self) -> None:
-        chosen = theme.choose_theme(theme.DARK)
-        self.register_theme(chosen.theme)
-        self.theme = chosen.theme.name
         self.set_keymap(dict(self.keymap.entries))
-
-    def get_theme_variable_defaults(self) -> dict[str, str]:
-        return theme.default_css_variables(self.current_theme)
 
     def compose(self) -> ComposeResult:
         yield self.pane
 
 
-class CommandStage:
+class CommandStage(AppStage[CommandApp]):
     """The application, and what can be read in it."""
-
-    def __init__(self, app: CommandApp) -> None:
-        self.app = app
-        self.pilot: Pilot[int]
 
     @property
     def pane(self) -> PlayedPane:
@@ -245,13 +231,7 @@ class CommandStage:
     @property
     def text(self) -> str:
         """All that the open list shows."""
-        region = self.pane.lists.region
-        rows = self.app.screen._compositor.render_strips()[region.y : region.bottom]
-        return "\n".join(row.crop(region.x, region.right).text.rstrip() for row in rows)
-
-    async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
-        await self.pilot.pause()
+        return "\n".join(self.lines_of(self.pane.lists))
 
     async def type(self, text: str) -> None:
         await self.press(
@@ -265,34 +245,13 @@ class CommandStage:
         await self.pilot.pause()
         await self.pilot.pause()
 
-    async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(BOUND_S):
-            while not condition():
-                await self.pilot.pause()
-
 
 @asynccontextmanager
 async def commanded(
     size: tuple[int, int] = (80, 24), keys: Mapping[str, str] | None = None
 ) -> AsyncIterator[CommandStage]:
-    stage = CommandStage(CommandApp(keys))
     try:
-        async with stage.app.run_test(size=size) as stage.pilot:
-            await stage.pilot.pause()
+        async with CommandStage(CommandApp(keys)).running(size) as stage:
             yield stage
     finally:
         use_keymap({})
-
-
-def looks_right(
-    snap_compare: SnapCompare, show: Callable[[CommandStage], Awaitable[None]], size: tuple[int, int]
-) -> bool:
-    stage = CommandStage(CommandApp())
-
-    async def play(pilot: Pilot[int]) -> None:
-        stage.pilot = pilot
-        await pilot.pause()
-        await show(stage)
-        await pilot.pause()
-
-    return snap_compare(stage.app, terminal_size=size, run_before=play)

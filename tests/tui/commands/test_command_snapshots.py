@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
-from core.events import Status
-from tests.tui.commanded import CommandStage, looks_right
-from tests.tui.test_snapshots import SIZES
-from tui.key_state import KeyState, Place
+from core.operations.events import Status
+from tests.support.snapshots import looks_right, pictures
+from tests.tui.commands.stage import CommandApp, CommandStage
+from tui.keys.state import KeyState, Place
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from tests.tui.test_snapshots import SnapCompare
+    from tests.support.snapshots import SnapCompare
 
 
 async def show_completion(stage: CommandStage) -> None:
@@ -35,7 +33,7 @@ async def show_palette(stage: CommandStage) -> None:
 
 
 async def show_help(stage: CommandStage) -> None:
-    stage.pane.state = KeyState(Status.RUNNING, stations=(Place.COMPOSER, Place.QUEUE), queued=2)
+    stage.pane.state = KeyState(Status.RUNNING, focus_targets=(Place.COMPOSER, Place.QUEUE), queued=2)
     await stage.press("f1", "down")
 
 
@@ -52,9 +50,8 @@ SCENES = {
 }
 
 
-@pytest.mark.parametrize("size", SIZES.values(), ids=list(SIZES))
-@pytest.mark.parametrize("show", SCENES.values(), ids=list(SCENES))
+@pictures(SCENES, wide=("help", "palette"))
 def test_commands(
     snap_compare: SnapCompare, show: Callable[[CommandStage], Awaitable[None]], size: tuple[int, int]
 ) -> None:
-    assert looks_right(snap_compare, show, size)
+    assert looks_right(snap_compare, CommandStage(CommandApp()), show, size)

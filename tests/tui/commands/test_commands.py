@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from core.messages import AssistantMessage, Step, Text, ToolCall, UserMessage
-from core.model import Effort
-from tests.tui.commanded import PlayedScreen
-from tests.tui.scripted import Stage, staged
-from tui.command_sessions import INIT_PROMPT
-from tui.command_table import read_command
-from tui.commands import obey
-from tui.keeping import Keeping
-from tui.slash import SlashCommandError
+from core.model.messages import AssistantMessage, Step, Text, ToolCall, UserMessage
+from core.model.provider import Effort
+from tests.tui.commands.stage import PlayedScreen
+from tui.commands.sessions import INIT_PROMPT
+from tui.commands.slash import SlashCommandError
+from tui.commands.table import COMMANDS
+from tui.pane.sessions import SessionFiles
+
+if TYPE_CHECKING:
+    from tests.tui.stage import Stage
 
 
 def do(screen: Any, line: str) -> None:
-    typed = read_command(line)
+    typed = COMMANDS.read(line)
     assert typed is not None
-    obey(typed, screen)
+    typed.run(screen)
+
+
+@pytest.fixture
+def screen() -> PlayedScreen:
+    return PlayedScreen()
 
 
 @pytest.mark.parametrize(
@@ -46,10 +52,16 @@ def do(screen: Any, line: str) -> None:
         ("/kill", ("kill",)),
     ],
 )
-def test_what_the_screen_is_asked_for(line: str, asked: tuple[str, ...]) -> None:
-    screen = PlayedScreen()
+def test_what_the_screen_is_asked_for(screen: PlayedScreen, line: str, asked: tuple[str, ...]) -> None:
     do(screen, line)
     assert screen.asked == [asked]
+
+
+def test_trust_tells_how_it_is_taken_back() -> None:
+    trust = COMMANDS.by_name["trust"]
+    assert trust.choices(PlayedScreen()) == ("off",)
+    assert "/trust [off]" in trust.usage
+    assert "/trust off" in trust.details
 
 
 def reply(*texts: str, call: bool = False) -> Step:
@@ -67,9 +79,8 @@ STEPS = (reply("*first*"), reply(call=True), reply("second\n", "```x```"), reply
         ("/copy 2", "*first*", "Reply 2 from the end, 7 characters, was sent"),
     ],
 )
-def test_a_reply_is_copied_as_markdown(line: str, copied: str, said: str) -> None:
-    screen = PlayedScreen()
-    screen.session = SimpleNamespace(history=STEPS)  # type: ignore[assignment]
+def test_a_reply_is_copied_as_markdown(screen: PlayedScreen, line: str, copied: str, said: str) -> None:
+    screen.session = SimpleNamespace(record=SimpleNamespace(plain_steps=STEPS))  # type: ignore[assignment]
     do(screen, line)
     assert screen.asked == [("copy_text", copied)]
     assert screen.told[0].startswith(said)
@@ -80,70 +91,63 @@ def test_a_reply_is_copied_as_markdown(line: str, copied: str, said: str) -> Non
     ("line", "said"),
     [("/copy 3", "there are 2"), ("/copy that", "a number is needed"), ("/copy 0", "a number is needed")],
 )
-def test_a_reply_that_is_not_there_is_not_copied(line: str, said: str) -> None:
-    screen = PlayedScreen()
-    screen.session = SimpleNamespace(history=STEPS)  # type: ignore[assignment]
+def test_a_reply_that_is_not_there_is_not_copied(screen: PlayedScreen, line: str, said: str) -> None:
+    screen.session = SimpleNamespace(record=SimpleNamespace(plain_steps=STEPS))  # type: ignore[assignment]
     with pytest.raises(SlashCommandError, match=said):
         do(screen, line)
-    screen.session = SimpleNamespace(history=())  # type: ignore[assignment]
+    screen.session = SimpleNamespace(record=SimpleNamespace(plain_steps=()))  # type: ignore[assignment]
     with pytest.raises(SlashCommandError, match="nothing was said yet"):
         do(screen, "/copy")
     assert screen.asked == []
 
 
 def effort_of(stage: Stage) -> Effort | None:
-    return stage.session.choice.parameters.effort
+    return stage.session.model.choice.parameters.effort
 
 
-async def test_the_effort_is_told_chosen_and_given_back() -> None:
-    async with staged() as stage:
-        screen = PlayedScreen()
-        screen.session = stage.session
-        do(screen, "/effort")
-        assert screen.told[-1].startswith("The effort is default.")
-        do(screen, "/effort High")
-        assert effort_of(stage) is Effort.HIGH
-        assert screen.told[-1] == "The effort is high from the next prompt on."
-        do(screen, "/effort default")
-        assert effort_of(stage) is None
-        with pytest.raises(SlashCommandError, match="did you mean medium"):
-            do(screen, "/effort medum")
+async def test_the_effort_is_told_chosen_and_given_back(screen: PlayedScreen, stage: Stage) -> None:
+    screen.session = stage.session
+    do(screen, "/effort")
+    assert screen.told[-1].startswith("The effort is default.")
+    do(screen, "/effort High")
+    assert effort_of(stage) is Effort.HIGH
+    assert screen.told[-1] == "The effort is high from the next prompt on."
+    do(screen, "/effort default")
+    assert effort_of(stage) is None
+    with pytest.raises(SlashCommandError, match="did you mean medium"):
+        do(screen, "/effort medum")
 
 
-async def test_init_asks_the_model_and_cost_and_status_answer() -> None:
-    async with staged() as stage:
-        screen = PlayedScreen()
-        screen.session = stage.session
-        do(screen, "/cost")
-        assert screen.told[-1].startswith("Nothing was used yet.")
-        do(screen, "/init")
-        await stage.model.asked()
-        prompt = stage.model.requests[0].messages[0]
-        assert isinstance(prompt, UserMessage)
-        assert prompt.text == INIT_PROMPT
-        assert "AGENTS.md" in prompt.text
-        stage.model.say("done")
-        stage.model.finish()
-        await stage.until(lambda: stage.session.history)
-        do(screen, "/cost")
-        assert "15,020" in screen.told[-1]
-        do(screen, "/status")
-        await asyncio.gather(*screen.works)
-        assert "/work/.caesura.toml" in screen.told[-1]
-        assert "openai/demo" in screen.told[-1]
+async def test_init_asks_the_model_and_cost_and_status_answer(screen: PlayedScreen, stage: Stage) -> None:
+    screen.session = stage.session
+    do(screen, "/cost")
+    assert screen.told[-1].startswith("Nothing was used yet.")
+    do(screen, "/init")
+    await stage.model.asked()
+    prompt = stage.model.requests[0].messages[0]
+    assert isinstance(prompt, UserMessage)
+    assert prompt.text == INIT_PROMPT
+    assert "AGENTS.md" in prompt.text
+    stage.model.say("done")
+    stage.model.finish()
+    await stage.until(lambda: stage.session.record.plain_steps)
+    do(screen, "/cost")
+    assert "15,020" in screen.told[-1]
+    do(screen, "/status")
+    await asyncio.gather(*screen.works)
+    assert "/work/.caesura.toml" in screen.told[-1]
+    assert "openai/demo" in screen.told[-1]
 
 
-async def test_clear_keeps_what_was_said_and_says_how_to_go_back() -> None:
-    async with staged() as stage:
-        screen = PlayedScreen()
-        screen.session = stage.session
-        screen.keeping = Keeping(stage.session, None, screen)
-        do(screen, "/clear")
-        assert screen.asked == [("open_session", "")]
-        await stage.ask("hello")
-        stage.model.say("hi")
-        stage.model.finish()
-        await stage.until(lambda: stage.session.history and stage.session.status == "idle")
-        do(screen, "/clear")
-        told = screen.asked[-1][2]
-        assert told.startswith(f"/resume {stage.session.session_id[:8]}, or /sessions, goes back")
+async def test_clear_keeps_what_was_said_and_says_how_to_go_back(screen: PlayedScreen, stage: Stage) -> None:
+    screen.session = stage.session
+    screen.session_files = SessionFiles(stage.session, None, screen)
+    do(screen, "/clear")
+    assert screen.asked == [("open_session", "")]
+    await stage.ask("hello")
+    stage.model.say("hi")
+    stage.model.finish()
+    await stage.until(lambda: stage.session.record.plain_steps and stage.session.status == "idle")
+    do(screen, "/clear")
+    told = screen.asked[-1][2]
+    assert told.startswith(f"/resume {stage.session.session_id[:8]}, or /sessions, goes back")

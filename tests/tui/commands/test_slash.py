@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from tui.command_table import COMMANDS, read_command
-from tui.commands import Typed
-from tui.slash import SlashCommandError, read_stop
+from tui.commands.command import Typed
+from tui.commands.slash import SlashCommandError, read_stop
+from tui.commands.table import COMMANDS
 
 
 @pytest.mark.parametrize("name", COMMANDS.by_name)
 def test_every_command_is_read(name: str) -> None:
     command = COMMANDS.by_name[name]
-    assert read_command(f"/{name}") == Typed(command)
-    assert read_command(f"/{name}  \n") == Typed(command)
+    assert COMMANDS.read(f"/{name}") == Typed(command)
+    assert COMMANDS.read(f"/{name}  \n") == Typed(command)
     assert command.summary
 
 
@@ -21,7 +21,7 @@ def test_every_command_is_read(name: str) -> None:
     "text", ["hello", "/usr/bin/env is what?", "/help me", " /help", "/", "//", "/help\n/quit", "/Ünit"]
 )
 def test_what_is_no_single_word_with_a_slash_is_a_prompt(text: str) -> None:
-    assert read_command(text) is None
+    assert COMMANDS.read(text) is None
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_what_is_no_single_word_with_a_slash_is_a_prompt(text: str) -> None:
     [("/stop 2", "2"), ("/stop  2 too slow\n", "2 too slow"), ("/stop everything", "everything")],
 )
 def test_what_stands_behind_a_stop_is_never_sent_to_the_model(text: str, words: str) -> None:
-    assert read_command(text) == Typed(COMMANDS.by_name["stop"], words)
+    assert COMMANDS.read(text) == Typed(COMMANDS.by_name["stop"], words)
 
 
 def test_a_stop_without_a_number_is_the_turns() -> None:
@@ -49,6 +49,6 @@ def test_a_stop_of_something_that_is_no_number_is_explained(words: str) -> None:
 )
 def test_an_unknown_command_is_explained(text: str, hint: str) -> None:
     with pytest.raises(SlashCommandError) as caught:
-        read_command(text)
+        COMMANDS.read(text)
     assert text in str(caught.value)
     assert hint in str(caught.value)

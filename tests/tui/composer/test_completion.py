@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tui.commanded import MODELS, PlayedScreen, commanded
-from tui.command_table import COMMANDS
-from tui.completing import offers_for
+from tests.tui.commands.stage import MODELS, PlayedScreen, commanded
+from tui.commands.table import COMMANDS
+from tui.composer.completions import offers_for
 
 NAMES = PlayedScreen()
 

@@ -2,142 +2,84 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual import events
-from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
+from core.base.sanitize import printable
 from core.cancel import CancelReason, Cause
-from core.events import Status
-from core.prompt_queue import PromptQueue, QueuedPrompt
-from core.sanitize import printable
-from tui import theme
-from tui.keys import KEYS, KeyScope
-from tui.queue_rows import QueueRow, QueueState, listing, queue_line, state_words
-from tui.queueing import Queueing
-from tui.slash import SlashCommandError
-from tui.stop_keys import KEY_REPEAT_S
-from tui.widgets.chords import Chords
-from tui.widgets.prompt import Prompt
-from tui.widgets.queue_list import MOST_ROWS, MOVED_S, QueueEditor, QueueList, QueueRows
+from core.operations.events import Status
+from core.session.queue import PromptQueue, QueuedPrompt
+from tests.support.played_app import PlayedApp
+from tests.support.snapshots import pictures
+from tui.base.key_hints import KeyHints
+from tui.base.row_list import MOVED_S
+from tui.commands.slash import SlashCommandError
+from tui.composer.prompt import Prompt
+from tui.composer.queue import QueueActions
+from tui.composer.queue_list import MOST_ROWS, QueueEditor, QueueList, QueueRows
+from tui.composer.queue_rows import QueueRow, QueueState, listing, queue_line, state_words
+from tui.keys.bindings import KEYS, KeyScope
+from tui.keys.stop_keys import KEY_REPEAT_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from textual.app import ComposeResult
     from textual.pilot import Pilot
     from textual.widget import Widget
 
-    class SnapCompare(Protocol):
-        def __call__(
-            self,
-            app: App[None],
-            *,
-            terminal_size: tuple[int, int],
-            run_before: Callable[[Pilot[None]], Awaitable[None]],
-        ) -> bool: ...
-
-
-SIZES = {"80x24": (80, 24), "140x45": (140, 45), "20x5": (20, 5)}
+    from tests.support.snapshots import SnapCompare
 
 
 class PlayedSession:
     """A queue over turns that begin and end when the test says so."""
 
+    closed = False
+
     def __init__(self) -> None:
-        self.prompts = PromptQueue()
         self.status = Status.IDLE
         self.sent: list[str] = []
         self.stopped: list[str] = []
-
-    @property
-    def queue(self) -> tuple[QueuedPrompt, ...]:
-        return self.prompts.prompts
-
-    @property
-    def queue_paused(self) -> bool:
-        return self.prompts.paused
-
-    @property
-    def queue_edited(self) -> int | None:
-        return self.prompts.edited
+        self.queue = PromptQueue(self)
 
     def run(self, *queued: str) -> None:
         """A turn, and what waits behind it."""
         self.status = Status.RUNNING
         for text in queued:
-            self.prompts.add(text)
+            self.queue.submit(text)
 
     def end(self, *, completed: bool = True) -> None:
         self.status = Status.IDLE
         if not completed:
-            self.prompts.pause()
-        self._go_on()
+            self.queue.pause()
+        self.queue.begin_next()
 
-    def hold(self, text: str) -> None:
-        self.prompts.hold(text)
+    def check_open(self) -> None:
+        """It is open."""
 
-    def stop_and_send(self, text: str, reason: CancelReason) -> None:
-        self.prompts.add_urgent(text)
-        self._stop(reason)
-
-    def send_queued(self) -> bool:
-        if self.status is not Status.IDLE:
-            return False
-        self.prompts.go_on()
-        return self._go_on()
-
-    def send_queued_now(self, queue_id: int, reason: CancelReason) -> bool:
-        if not self.prompts.make_urgent(queue_id):
-            return False
-        self._stop(reason)
-        return True
-
-    def take_queue(self) -> tuple[str, ...]:
-        return self.prompts.take_all()
-
-    def begin_edit(self, queue_id: int) -> bool:
-        return self.prompts.begin_edit(queue_id)
-
-    def end_edit(self) -> None:
-        self.prompts.end_edit()
-        self._go_on()
-
-    def edit_queued(self, queue_id: int, text: str) -> bool:
-        edited = self.prompts.edit(queue_id, text)
-        self._go_on()
-        return edited
-
-    def remove_queued(self, queue_id: int) -> bool:
-        return self.prompts.remove(queue_id)
-
-    def restore_queued(self) -> tuple[QueuedPrompt, ...]:
-        return self.prompts.put_back()
-
-    def _stop(self, reason: CancelReason) -> None:
-        self.prompts.pause()
-        if self.status is Status.RUNNING:
-            self.stopped.append(reason.source)
-            self.status = Status.STOPPING
-        self._go_on()
-
-    def _go_on(self) -> bool:
-        if self.status is not Status.IDLE or (prompt := self.prompts.take_next()) is None:
-            return False
-        self.sent.append(prompt.text)
+    def begin_turn(self, text: str) -> None:
+        self.sent.append(text)
         self.status = Status.RUNNING
+
+    def stop(self, reason: CancelReason) -> bool:
+        self.stopped.append(reason.source)
+        self.status = Status.STOPPING
         return True
 
+    def queue_changed(self) -> None:
+        """Nothing to store."""
 
-class QueueApp(App[None]):
+
+class QueueApp(PlayedApp):
     """The list between something to read and a composer."""
 
-    ENABLE_COMMAND_PALETTE = False
     CSS = "Static#above { height: 1fr; } .-low Prompt { border: none; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", priority=True),
@@ -150,13 +92,8 @@ class QueueApp(App[None]):
         self.said: list[str] = []
         self.session = PlayedSession()
         self.prompt = Prompt(placeholder="Ask anything.")
-        self.queue = QueueList(self.session, self.prompt, self.said.append, clock=lambda: self.now)
+        self.queue = QueueList(self.session.queue, self.prompt, self.said.append, clock=lambda: self.now)
         self.stopped = 0
-        self.register_theme(theme.choose_theme(theme.DARK).theme)
-        self.theme = theme.DARK
-
-    def get_theme_variable_defaults(self) -> dict[str, str]:
-        return theme.default_css_variables(self.current_theme)
 
     def compose(self) -> ComposeResult:
         yield Static("What the model says.", id="above")
@@ -175,7 +112,7 @@ class QueueApp(App[None]):
             self.stopped += 1
 
     def action_enter(self) -> None:
-        stations: list[Widget] = [self.prompt, *self.queue.stations]
+        stations: list[Widget] = [self.prompt, *self.queue.focus_targets]
         at = stations.index(self.focused) if self.focused in stations else 0
         self.screen.set_focus(stations[(at + 1) % len(stations)])
         self.queue.update()
@@ -200,13 +137,13 @@ class QueueApp(App[None]):
 
     @property
     def texts(self) -> list[str]:
-        return [prompt.text for prompt in self.session.queue]
+        return [prompt.text for prompt in self.session.queue.prompts]
 
     @property
     def seen(self) -> list[str]:
         """The line above the rows, and the rows in sight."""
         above = str(self.queue.query_one(Static).content)
-        keys = self.queue.query_one(Chords).render_line(0).text.strip()
+        keys = self.queue.query_one(KeyHints).render_line(0).text.strip()
         rows = [self.rows.render_line(at).text.rstrip() for at in range(self.rows.size.height)]
         return [f"{above} | {keys}", *rows]
 
@@ -214,7 +151,7 @@ class QueueApp(App[None]):
 class Scene:
     """The application, and what is done in it."""
 
-    def __init__(self, app: QueueApp, pilot: Pilot[None]) -> None:
+    def __init__(self, app: QueueApp, pilot: Pilot[int]) -> None:
         self.app, self.pilot, self.session = app, pilot, app.session
 
     async def press(self, *keys: str) -> None:
@@ -246,6 +183,11 @@ async def scene(request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
     app = QueueApp()
     async with app.run_test(size=request.param) as pilot:
         yield Scene(app, pilot)
+
+
+@pytest.fixture
+def app(scene: Scene) -> QueueApp:
+    return scene.app
 
 
 # -- rows --
@@ -310,10 +252,9 @@ def test_the_list_in_words_goes_by_the_numbers_of_the_rows() -> None:
 
 
 @pytest.mark.promise("E8")
-async def test_it_is_there_only_while_something_waits(scene: Scene) -> None:
-    app = scene.app
+async def test_it_is_there_only_while_something_waits(scene: Scene, app: QueueApp) -> None:
     assert app.is_closed()
-    assert app.queue.stations == []
+    assert app.queue.focus_targets == []
     await scene.run("write the tests", "one\ntwo")
     assert not app.is_closed()
     assert app.seen == [
@@ -325,7 +266,7 @@ async def test_it_is_there_only_while_something_waits(scene: Scene) -> None:
     await scene.update()
     # A key that is visible sends them.
     assert app.seen[0] == "2 queued, paused | Ctrl+G send  Tab edit, remove"
-    await scene.pilot.click(Chords)
+    await scene.pilot.click(KeyHints)
     assert scene.session.sent == ["write the tests"]
     scene.session.end()
     await scene.update()
@@ -334,8 +275,7 @@ async def test_it_is_there_only_while_something_waits(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("scene", [(80, 24), (140, 45), (20, 5)], indirect=True)
-async def test_many_are_scrolled_through_and_the_composer_stays_in_sight(scene: Scene) -> None:
-    app = scene.app
+async def test_many_are_scrolled_through_and_the_composer_stays_in_sight(scene: Scene, app: QueueApp) -> None:
     await scene.enter(*(f"prompt {number}" for number in range(1, 13)))
     height = app.size.height
     assert app.rows.size.height == min(MOST_ROWS, max(1, height // 6))
@@ -347,8 +287,9 @@ async def test_many_are_scrolled_through_and_the_composer_stays_in_sight(scene: 
 
 
 @pytest.mark.parametrize("scene", [(20, 5)], indirect=True)
-async def test_where_others_need_the_room_the_rows_show_only_while_somebody_is_there(scene: Scene) -> None:
-    app = scene.app
+async def test_where_others_need_the_room_the_rows_show_only_while_somebody_is_there(
+    scene: Scene, app: QueueApp
+) -> None:
     app.queue.set_compact(compact=True)
     await scene.run("one", "two")
     assert app.rows.size.height == 0
@@ -368,9 +309,8 @@ async def test_where_others_need_the_room_the_rows_show_only_while_somebody_is_t
 
 @pytest.mark.promise("E1")
 async def test_esc_goes_back_step_by_step_and_a_list_that_is_merely_visible_never_takes_it(
-    scene: Scene,
+    scene: Scene, app: QueueApp
 ) -> None:
-    app = scene.app
     await scene.run("one")
     assert not app.takes_esc()
     await scene.press("escape")
@@ -398,8 +338,7 @@ async def test_esc_goes_back_step_by_step_and_a_list_that_is_merely_visible_neve
 
 @pytest.mark.promise("E8")
 @pytest.mark.parametrize("key", ["x", "delete", "backspace"])
-async def test_what_is_removed_can_be_put_back_even_the_last(scene: Scene, key: str) -> None:
-    app = scene.app
+async def test_what_is_removed_can_be_put_back_even_the_last(scene: Scene, app: QueueApp, key: str) -> None:
     await scene.enter("one", "two")
     await scene.press("down", key)
     assert app.texts == ["one"]
@@ -418,27 +357,26 @@ async def test_what_is_removed_can_be_put_back_even_the_last(scene: Scene, key: 
 
 
 @pytest.mark.promise("E8")
-async def test_a_key_that_comes_late_does_not_reach_the_next_prompt(scene: Scene) -> None:
-    app = scene.app
+async def test_a_key_that_comes_late_does_not_reach_the_next_prompt(scene: Scene, app: QueueApp) -> None:
     await scene.enter("one", "two", "three")
     scene.session.end()
     await scene.update()
     assert scene.session.sent == ["one"]
     await scene.press("x", "s", "e")
     assert app.texts == ["two", "three"]
-    assert app.session.queue_edited is None
+    assert app.session.queue.edited is None
     # It is past in a moment, or with the next look at the list.
     await scene.press("down", "s")
     assert app.texts == ["three", "two"]
     scene.session.end(completed=False)
     await scene.press("tab")
-    scene.session.prompts.add("four")
-    scene.session.prompts.add("five")
-    scene.session.remove_queued(2)
+    scene.session.queue.submit("four")
+    scene.session.queue.submit("five")
+    scene.session.queue.remove(2)
     await scene.update()
     await scene.press("x")
     assert app.texts == ["four", "five"]
-    app.now += MOVED_S
+    app.now += 2 * MOVED_S
     # Who removes several in a row means the next one.
     await scene.press("x", "x")
     assert app.texts == []
@@ -449,8 +387,7 @@ async def test_a_key_that_comes_late_does_not_reach_the_next_prompt(scene: Scene
 
 @pytest.mark.promise("E8")
 @pytest.mark.parametrize("key", ["e", "enter"])
-async def test_an_edit_leaves_the_draft_in_the_composer_alone(scene: Scene, key: str) -> None:
-    app = scene.app
+async def test_an_edit_leaves_the_draft_in_the_composer_alone(scene: Scene, app: QueueApp, key: str) -> None:
     await scene.press(*"draft")
     await scene.enter("one", "two")
     await scene.press("down", key, "end", "!", "shift+enter", "m")
@@ -466,9 +403,8 @@ async def test_an_edit_leaves_the_draft_in_the_composer_alone(scene: Scene, key:
 
 @pytest.mark.promise("E8")
 async def test_what_is_typed_behind_the_key_goes_into_the_editor_and_behind_enter_nowhere(
-    scene: Scene,
+    scene: Scene, app: QueueApp
 ) -> None:
-    app = scene.app
     await scene.enter("one", "two")
     await scene.type_at_once("jexsk\nxxx")
     await scene.update()
@@ -477,8 +413,7 @@ async def test_what_is_typed_behind_the_key_goes_into_the_editor_and_behind_ente
 
 
 @pytest.mark.promise("E8")
-async def test_a_prompt_is_not_sent_while_it_is_edited(scene: Scene) -> None:
-    app = scene.app
+async def test_a_prompt_is_not_sent_while_it_is_edited(scene: Scene, app: QueueApp) -> None:
     await scene.enter("one", "two")
     await scene.press("e", "!")
     scene.session.end()
@@ -488,7 +423,7 @@ async def test_a_prompt_is_not_sent_while_it_is_edited(scene: Scene) -> None:
     await scene.press("enter")
     assert scene.session.sent == ["one!"]
     # As it was before, if the edit is given up.
-    app.now += MOVED_S
+    app.now += 2 * MOVED_S
     await scene.press("e", "?")
     scene.session.end()
     await scene.press("escape")
@@ -496,8 +431,7 @@ async def test_a_prompt_is_not_sent_while_it_is_edited(scene: Scene) -> None:
 
 
 @pytest.mark.promise("E8")
-async def test_an_edit_that_was_left_is_there_the_next_time(scene: Scene) -> None:
-    app = scene.app
+async def test_an_edit_that_was_left_is_there_the_next_time(scene: Scene, app: QueueApp) -> None:
     await scene.enter("one")
     await scene.press("e", "!", "escape")
     assert app.texts == ["one"]
@@ -508,21 +442,21 @@ async def test_an_edit_that_was_left_is_there_the_next_time(scene: Scene) -> Non
 
 @pytest.mark.promise("E8")
 @pytest.mark.parametrize("end", ["enter", "escape", "ctrl+s"])
-async def test_an_edit_of_a_prompt_that_was_removed_meanwhile_is_kept(scene: Scene, end: str) -> None:
-    app = scene.app
+async def test_an_edit_of_a_prompt_that_was_removed_meanwhile_is_kept(
+    scene: Scene, app: QueueApp, end: str
+) -> None:
     await scene.enter("one")
     await scene.press("e", "!")
-    scene.session.take_queue()
+    scene.session.queue.take_all()
     await scene.update()
     assert app.at() is app.editor
     await scene.press(end)
     assert app.texts == ["one!"]
-    assert scene.session.queue_paused
+    assert scene.session.queue.paused
     assert app.said == ["it had been removed: your edit is queued and waits"]
 
 
-async def test_nothing_is_kept_of_an_edit_that_leaves_nothing(scene: Scene) -> None:
-    app = scene.app
+async def test_nothing_is_kept_of_an_edit_that_leaves_nothing(scene: Scene, app: QueueApp) -> None:
     await scene.enter("one")
     await scene.press("e", "ctrl+u", "enter")
     assert app.at() is app.editor
@@ -536,8 +470,7 @@ async def test_nothing_is_kept_of_an_edit_that_leaves_nothing(scene: Scene) -> N
 
 @pytest.mark.promise("E8")
 @pytest.mark.parametrize("key", ["s", "ctrl+s"])
-async def test_s_stops_the_turn_and_sends_this_one_alone(scene: Scene, key: str) -> None:
-    app = scene.app
+async def test_s_stops_the_turn_and_sends_this_one_alone(scene: Scene, app: QueueApp, key: str) -> None:
     await scene.enter("one", "two", "three")
     await scene.press("down", key)
     assert scene.session.stopped == ["the queue"]
@@ -548,12 +481,11 @@ async def test_s_stops_the_turn_and_sends_this_one_alone(scene: Scene, key: str)
     await scene.update()
     assert scene.session.sent == ["two"]
     assert app.texts == ["one", "three"]
-    assert scene.session.queue_paused
+    assert scene.session.queue.paused
 
 
 @pytest.mark.promise("E8")
-async def test_ctrl_s_in_the_editor_sends_what_is_written_there(scene: Scene) -> None:
-    app = scene.app
+async def test_ctrl_s_in_the_editor_sends_what_is_written_there(scene: Scene, app: QueueApp) -> None:
     await scene.enter("one", "two")
     await scene.press("j", "e", "!", "ctrl+s")
     assert scene.session.stopped == ["Ctrl+S"]
@@ -566,15 +498,14 @@ async def test_ctrl_s_in_the_editor_sends_what_is_written_there(scene: Scene) ->
 
 
 @pytest.mark.promise("E8")
-async def test_a_click_selects_and_the_names_of_keys_can_be_clicked(scene: Scene) -> None:
-    app = scene.app
+async def test_a_click_selects_and_the_names_of_keys_can_be_clicked(scene: Scene, app: QueueApp) -> None:
     await scene.run("one", "two", "three")
     await scene.pilot.click(QueueRows, offset=(10, 1))
     await scene.update()
     assert app.at() is app.rows
     assert app.seen[2] == "▸  2 two"
-    column = app.queue.query_one(Chords).render_line(0).text.index("remove")
-    await scene.pilot.click(Chords, offset=(column, 0))
+    column = app.queue.query_one(KeyHints).render_line(0).text.index("remove")
+    await scene.pilot.click(KeyHints, offset=(column, 0))
     await scene.update()
     assert app.texts == ["one", "three"]
 
@@ -582,19 +513,19 @@ async def test_a_click_selects_and_the_names_of_keys_can_be_clicked(scene: Scene
 # -- Ctrl+S in the composer, and commands --
 
 
-class Desk:
-    """`Queueing` over a played session, and what it says."""
+class PlayedActions:
+    """`QueueActions` over a played session, and what it says."""
 
     def __init__(self, *queued: str, running: bool = True) -> None:
         self.session = PlayedSession()
         self.session.run(*queued)
         if not running:
-            self.session.prompts.pause()
+            self.session.queue.pause()
             self.session.status = Status.IDLE
         self.said: list[str] = []
         self.composer = ""
-        self.queueing = Queueing(
-            self.session, say=self.said.append, tell=self.said.append, give_back=self._give_back
+        self.queue_actions = QueueActions(
+            self.session.queue, hint=self.said.append, notify=self.said.append, give_back=self._give_back
         )
 
     def _give_back(self, text: str) -> bool:
@@ -606,56 +537,56 @@ class Desk:
 
 @pytest.mark.promise("E8")
 def test_stop_and_send_overtakes_the_queue_and_leaves_it_paused() -> None:
-    desk = Desk("one", "two")
-    desk.queueing.stop_and_send("now", 10.0)
-    assert desk.session.stopped == ["Ctrl+S"]
-    assert desk.session.status is Status.STOPPING
+    played = PlayedActions("one", "two")
+    played.queue_actions.stop_and_send("now", 10.0)
+    assert played.session.stopped == ["Ctrl+S"]
+    assert played.session.status is Status.STOPPING
     # While it is stopping: neither forced nor sent twice.
-    desk.queueing.stop_and_send("", 20.0)
-    assert desk.said == ["write first: Ctrl+S stops and sends it"]
-    desk.session.end(completed=False)
-    assert desk.session.sent == ["now"]
-    assert desk.session.prompts.texts == ("one", "two")
-    assert desk.session.queue_paused
+    played.queue_actions.stop_and_send("", 20.0)
+    assert played.said == ["write first: Ctrl+S stops and sends it"]
+    played.session.end(completed=False)
+    assert played.session.sent == ["now"]
+    assert played.session.queue.texts == ("one", "two")
+    assert played.session.queue.paused
 
 
 @pytest.mark.promise("E8")
 @pytest.mark.parametrize("composer", ["", "other"])
 def test_a_key_that_repeats_sends_nothing_and_loses_nothing(composer: str) -> None:
-    desk = Desk()
-    desk.queueing.stop_and_send("now", 10.0)
-    desk.composer = composer
-    desk.queueing.stop_and_send("hidden draft", 10.0 + KEY_REPEAT_S / 2)
-    assert desk.composer == (composer or "hidden draft")
-    assert desk.session.prompts.texts == (("now", "hidden draft") if composer else ("now",))
-    desk.session.end(completed=False)
-    assert desk.session.sent == ["now"]
+    played = PlayedActions()
+    played.queue_actions.stop_and_send("now", 10.0)
+    played.composer = composer
+    played.queue_actions.stop_and_send("hidden draft", 10.0 + KEY_REPEAT_S / 2)
+    assert played.composer == (composer or "hidden draft")
+    assert played.session.queue.texts == (("now", "hidden draft") if composer else ("now",))
+    played.session.end(completed=False)
+    assert played.session.sent == ["now"]
 
 
 @pytest.mark.promise("E8")
 def test_with_nothing_written_the_next_queued_prompt_is_sent_and_no_other() -> None:
-    desk = Desk("one", "two", running=False)
-    desk.queueing.stop_and_send("", 10.0)
-    assert desk.session.sent == ["one"]
-    desk.session.end()
-    assert desk.session.sent == ["one"]
-    desk.queueing.go_on()
-    assert desk.session.sent == ["one", "two"]
-    desk.session.end()
-    desk.queueing.stop_and_send("", 20.0)
-    assert desk.said == ["nothing is written, nothing is queued"]
+    played = PlayedActions("one", "two", running=False)
+    played.queue_actions.stop_and_send("", 10.0)
+    assert played.session.sent == ["one"]
+    played.session.end()
+    assert played.session.sent == ["one"]
+    played.queue_actions.go_on()
+    assert played.session.sent == ["one", "two"]
+    played.session.end()
+    played.queue_actions.stop_and_send("", 20.0)
+    assert played.said == ["nothing is written, nothing is queued"]
 
 
 @pytest.mark.promise("E8")
 def test_drop_says_how_it_is_undone() -> None:
-    desk = Desk("one", "two", "three")
-    desk.queueing.drop("2")
-    desk.queueing.drop("")
-    desk.queueing.drop("")
-    desk.queueing.put_back()
-    desk.queueing.put_back()
-    desk.queueing.put_back()
-    assert desk.said == [
+    played = PlayedActions("one", "two", "three")
+    played.queue_actions.drop("2")
+    played.queue_actions.drop("")
+    played.queue_actions.drop("")
+    played.queue_actions.put_back()
+    played.queue_actions.put_back()
+    played.queue_actions.put_back()
+    assert played.said == [
         "Removed “two”: /undrop brings it back.",
         "Removed 2 queued prompts: /undrop brings them back.",
         "No prompt is queued: there is nothing to drop.",
@@ -663,21 +594,21 @@ def test_drop_says_how_it_is_undone() -> None:
         "“two” is queued again as it was.",
         "There is nothing to bring back: no queued prompt was removed or edited.",
     ]
-    assert desk.session.prompts.texts == ("one", "two", "three")
+    assert played.session.queue.texts == ("one", "two", "three")
     for number in ("9", "all of it", "²"):
         with pytest.raises(SlashCommandError, match="/queue lists them"):
-            desk.queueing.drop(number)
+            played.queue_actions.drop(number)
 
 
 def test_to_go_on_says_why_it_cannot() -> None:
-    desk = Desk("one")
-    desk.queueing.go_on()
-    desk.session.begin_edit(1)
-    desk.session.end()
-    desk.queueing.go_on()
-    desk.session.take_queue()
-    desk.queueing.go_on()
-    assert [said.partition(": ")[2] for said in desk.said] == [
+    played = PlayedActions("one")
+    played.queue_actions.go_on()
+    played.session.queue.begin_edit(1)
+    played.session.end()
+    played.queue_actions.go_on()
+    played.session.queue.take_all()
+    played.queue_actions.go_on()
+    assert [said.partition(": ")[2] for said in played.said] == [
         "a turn is still running. Esc stops it.",
         "the next prompt is being edited.",
         "no prompt is queued.",
@@ -694,12 +625,15 @@ def test_every_key_of_the_list_is_in_the_table_and_does_something() -> None:
 def test_a_stop_by_the_list_is_the_persons() -> None:
     reasons: list[CancelReason] = []
 
-    class Told(PlayedSession):
-        def stop_and_send(self, text: str, reason: CancelReason) -> None:
+    class StoppedSession(PlayedSession):
+        def stop(self, reason: CancelReason) -> bool:
             reasons.append(reason)
+            return super().stop(reason)
 
-    queueing = Queueing(Told(), say=print, tell=print, give_back=lambda _: True)
-    queueing.stop_and_send("now", 12.5)
+    session = StoppedSession()
+    session.run()
+    queue_actions = QueueActions(session.queue, hint=print, notify=print, give_back=lambda _: True)
+    queue_actions.stop_and_send("now", 12.5)
     assert [(reason.cause, reason.source, reason.at) for reason in reasons] == [(Cause.USER, "Ctrl+S", 12.5)]
 
 
@@ -741,14 +675,13 @@ SCENES = {
 
 
 @pytest.mark.promise("E8")
-@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
-@pytest.mark.parametrize("show", SCENES.values(), ids=SCENES)
+@pictures(SCENES, wide=("waiting",), tiny=("waiting", "selected", "editing"))
 def test_looks(
     snap_compare: SnapCompare, show: Callable[[Scene], Awaitable[None]], size: tuple[int, int]
 ) -> None:
     app = QueueApp()
 
-    async def play(pilot: Pilot[None]) -> None:
+    async def play(pilot: Pilot[int]) -> None:
         app.queue.set_compact(compact=size[1] < 8)
         await show(Scene(app, pilot))
 

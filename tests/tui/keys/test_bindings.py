@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 from textual.app import App, ComposeResult
-from textual.binding import Binding
 from textual.containers import Vertical
 from textual.widgets import TextArea
 
-from tui.keys import (
+from tui.keys.bindings import (
     KEYS,
-    RELEASED_KEYS,
     KeymapError,
     KeyScope,
     apply_keymap,
     bindings,
+    editing_bindings,
     key_name,
     key_names,
     use_keymap,
@@ -63,7 +62,7 @@ def test_every_id_is_there_once_and_no_scope_has_a_key_twice() -> None:
 
 
 def test_no_default_key_is_taken_by_the_prompt_before_its_owner_sees_it() -> None:
-    editing = {binding.key for binding in Binding.make_bindings(TextArea.BINDINGS)} - RELEASED_KEYS
+    editing = {binding.key for binding in editing_bindings()}
     # Home and End edit, except in an empty prompt, which leaves them to the transcript.
     shared = {"home", "end"} | {"super+c"}
     for binding in KEYS:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 from textual.widgets import Static
 
+from core.base.errors import CaesuraError
 from core.cancel import CancelReason, Cause
-from core.errors import CaesuraError
-from core.events import Status
-from tests.tui.scripted import Stage, staged
-from tui.cli import demo_welcome
-from tui.keys import KEYS, key_name, use_keymap
-from tui.widgets.open_list import OpenList
+from core.operations.events import Status
+from tests.tui.stage import Stage, staged
+from tui.cli.main import demo_welcome
+from tui.keys.bindings import KEYS, key_name, use_keymap
+from tui.lists.base.overlay import Overlay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,7 @@ def _default_keys() -> Iterator[None]:
     use_keymap({})
 
 
-class Unsaved(OpenList):
+class NullJournal(Overlay):
     """A list in which something is written."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Unsaved(OpenList):
         self.line = Static("written")
 
     @property
-    def station(self) -> Widget:
+    def focus_target(self) -> Widget:
         return self.line
 
     def assemble(self) -> None:
@@ -80,9 +80,8 @@ async def test_panel_queue_and_stop_and_send_name_them() -> None:
     async with staged((100, 30), keys=OTHERS) as stage:
         await send(stage, "hello")
         await stage.model.asked()
-        stage.model.say("half of it")
-        await stage.until_said("half of it")
-        stage.pane.show_running()
+        await stage.say("half of it")
+        stage.pane.commands.show_running()
         await stage.press("f8")
         assert "write first: F8 stops and sends it" in stage.status
         await send(stage, "second")
@@ -117,7 +116,7 @@ async def test_a_question_names_the_key_that_leads_to_it() -> None:
 
 async def test_the_question_before_the_end_names_them() -> None:
     async with staged(keys=OTHERS) as stage:
-        stage.pane.lists.open(Unsaved())
+        stage.pane.lists.open(NullJournal())
         await stage.press("f10")
         await stage.until_said("This would be lost. F10 or /quit again quits.")
         await stage.press("f10")
@@ -145,5 +144,4 @@ async def test_bad_keys_are_told_and_all_others_count() -> None:
 
 async def send_with_enter(stage: Stage, text: str) -> None:
     await stage.ask(text)
-    stage.model.say("half of it")
-    await stage.until_said("half of it")
+    await stage.say("half of it")

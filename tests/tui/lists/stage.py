@@ -6,40 +6,34 @@ Answers come when the test lets them: `PlayedShelf.hold` keeps the next ones bac
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+from msgspec.structs import replace
 from textual import events
-from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.widgets import Static
 
-from core.errors import CaesuraError
-from core.events import Outcome
-from core.records import Hit, SessionInfo
-from tui import theme
-from tui.session_acts import Whereabouts
-from tui.shelf import FileChange, RewindPoint
-from tui.widgets.lists import Lists
-from tui.widgets.prompt import Prompt
-from tui.widgets.rewind_list import RewindList
-from tui.widgets.session_list import SessionList
+from core.base.errors import CaesuraError
+from core.operations.events import Outcome
+from core.storage.records import SearchMatch, SessionInfo
+from tests.support.played_app import AppStage, PlayedApp
+from tui.composer.prompt import Prompt
+from tui.lists.base.sources import CurrentSession, FileChange, RewindPoint
+from tui.lists.overlays import Overlays
+from tui.lists.rewind_list import RewindList
+from tui.lists.sessions.session_list import SessionList
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from textual.app import ComposeResult
     from textual.message import Message
-    from textual.pilot import Pilot
-    from textual.widget import Widget
 
-    from tests.tui.test_snapshots import SnapCompare
 
 NOW = 1_790_000_000.0
-HERE = Whereabouts("s1", "/work/caesura")
-BOUND_S = 30
+HERE = CurrentSession("s1", "/work/caesura")
 
 
 class SessionInUse(CaesuraError):
@@ -94,13 +88,13 @@ class PlayedShelf:
         await self._called("sessions")
         return self.kept
 
-    async def search(self, text: str) -> tuple[Hit, ...]:
+    async def search(self, text: str) -> tuple[SearchMatch, ...]:
         await self._called("search", text)
         hits = []
         for one in self.kept:
             said = self.texts.get(one.session_id, "")
             if (at := said.find(text)) >= 0:
-                hits.append(Hit(one, 2, said, ((at, at + len(text)),)))
+                hits.append(SearchMatch(one, 2, said, ((at, at + len(text)),)))
         return tuple(hits)
 
     async def rename(self, session_id: str, title: str) -> None:
@@ -159,10 +153,9 @@ class PlayedPoints:
         return self.points
 
 
-class ListApp(App[int]):
+class ListApp(PlayedApp):
     """A body with the lists, and a composer beneath; Esc closes what is open, as in a pane."""
 
-    ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "escape", priority=True)]
     CSS = """
     Screen { background: $background; }
@@ -171,21 +164,12 @@ class ListApp(App[int]):
 
     def __init__(self, shelf: PlayedShelf | None = None, points: PlayedPoints | None = None) -> None:
         super().__init__()
-        self.animation_level = "none"
         self.shelf = shelf or PlayedShelf()
         self.points = points or PlayedPoints()
         self.prompt = Prompt()
         self.told: list[str] = []
-        self.lists = Lists(self.prompt, self.told.append, now=lambda: NOW)
+        self.lists = Overlays(self.prompt, self.told.append, now=lambda: NOW)
         self.posted: list[Message] = []
-
-    def on_load(self) -> None:
-        chosen = theme.choose_theme(theme.DARK)
-        self.register_theme(chosen.theme)
-        self.theme = chosen.theme.name
-
-    def get_theme_variable_defaults(self) -> dict[str, str]:
-        return theme.default_css_variables(self.current_theme)
 
     def compose(self) -> ComposeResult:
         with Container(id="body"):
@@ -214,12 +198,8 @@ class ListApp(App[int]):
         self.posted.append(message)
 
 
-class ListStage:
-    """The application, and what can be read in it."""
-
-    def __init__(self, app: ListApp) -> None:
-        self.app = app
-        self.pilot: Pilot[int]
+class ListStage(AppStage[ListApp]):
+    """The application with its lists, and what can be read in them."""
 
     @property
     def shelf(self) -> PlayedShelf:
@@ -233,16 +213,10 @@ class ListStage:
     def rewind(self) -> RewindList:
         return self.app.query_one(RewindList)
 
-    def lines(self, widget: Widget) -> list[str]:
-        """What stands on the screen where `widget` is."""
-        region = widget.region
-        rows = self.app.screen._compositor.render_strips()[region.y : region.bottom]
-        return [row.crop(region.x, region.right).text.rstrip() for row in rows]
-
     @property
     def text(self) -> str:
         """All that the open list shows."""
-        return "\n".join(self.lines(self.app.lists))
+        return "\n".join(self.lines_of(self.app.lists))
 
     @property
     def chosen(self) -> str:
@@ -257,20 +231,11 @@ class ListStage:
         self.app.lists.open_rewind(self.app.points)
         await self.until(lambda: self.text.strip() and "Reading…" not in self.text)
 
-    async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
-        await self.pilot.pause()
-
     async def type_at_once(self, *keys: str) -> None:
         """Keys that all came in one read of the terminal."""
         for key in keys:
             self.app.post_message(events.Key(key, key if len(key) == 1 else None))
         await self.pilot.pause()
-
-    async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(BOUND_S):
-            while not condition():
-                await self.pilot.pause()
 
     async def click(self, words: str, *, times: int = 1) -> None:
         """Click on these words, which stand in the open list."""
@@ -282,25 +247,7 @@ class ListStage:
         await self.pilot.pause()
 
 
-def looks_right(
-    snap_compare: SnapCompare, show: Callable[[ListStage], Awaitable[None]], size: tuple[int, int]
-) -> bool:
-    stage = ListStage(ListApp())
-
-    async def play(pilot: Pilot[int]) -> None:
-        stage.pilot = pilot
-        await pilot.pause()
-        await show(stage)
-        await pilot.pause()
-
-    return snap_compare(stage.app, terminal_size=size, run_before=play)
-
-
-@asynccontextmanager
-async def listed(
+def listed(
     size: tuple[int, int] = (80, 24), *, shelf: PlayedShelf | None = None, points: PlayedPoints | None = None
-) -> AsyncIterator[ListStage]:
-    stage = ListStage(ListApp(shelf, points))
-    async with stage.app.run_test(size=size) as stage.pilot:
-        await stage.pilot.pause()
-        yield stage
+) -> AbstractAsyncContextManager[ListStage]:
+    return ListStage(ListApp(shelf, points)).running(size)

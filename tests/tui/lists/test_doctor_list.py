@@ -12,20 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from core.doctor import Check, Finding, Redaction, State
-from core.sanitize import printable
-from tests.tui.shelved import ListApp, ListStage
-from tui.doctor_rows import make_rows, row_line
-from tui.widgets.doctor_list import DoctorList
+from core.base.sanitize import printable
+from core.frontends.doctor.report import Check, Finding, Redaction, State
+from tests.support.snapshots import NARROW, WIDE, looks_right
+from tests.tui.lists.stage import ListApp, ListStage
+from tui.lists.doctor_list import DoctorList, doctor_rows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from textual.pilot import Pilot
+    from tests.support.snapshots import SnapCompare
 
-    from tests.tui.test_snapshots import SnapCompare
-
-SIZES = {"80x24": (80, 24), "140x45": (140, 45)}
 
 FINDINGS = (
     Finding("Terminal", State.GOOD, "TERM is xterm-256color, 16.7 million colours, 140 columns, 45 lines"),
@@ -96,9 +93,7 @@ class DoctorStage(ListStage):
 async def opened(
     size: tuple[int, int] = (140, 45), played: Played | None = None
 ) -> AsyncIterator[DoctorStage]:
-    stage = DoctorStage(played or Played())
-    async with stage.app.run_test(size=size) as stage.pilot:
-        await stage.pilot.pause()
+    async with DoctorStage(played or Played()).running(size) as stage:
         await stage.open()
         yield stage
 
@@ -107,9 +102,9 @@ async def opened(
 def test_a_row_is_as_wide_as_the_list_whatever_was_found(title: str, words: str, width: int) -> None:
     finding = Finding(title, State.WARNING, words, words)
     found = giving(finding)
-    for row in (*make_rows((found,), {title: finding}, width), *make_rows((found,), {}, width)):
+    for row in (*doctor_rows((found,), {title: finding}, width), *doctor_rows((found,), {}, width)):
         assert row.key == title
-        text = "".join(piece.text for piece in row_line(row, width, selected=True))
+        text = "".join(piece.text for piece in row.line(width, selected=True))
         assert cell_len(text) == width
         assert printable(text) == text
         assert "\n" not in text
@@ -143,6 +138,7 @@ async def test_each_finding_says_how_it_is_in_words_and_what_to_do() -> None:
 
 async def test_the_whole_report_is_copied_without_the_home_folder() -> None:
     async with opened(played=Played(held={"Model": asyncio.Event()})) as stage:
+        await stage.until(lambda: len(stage.doctor.findings) == len(FINDINGS) - 1)
         await stage.press("c")
         assert "Copied; 1 have not come yet." in stage.text
         copied = stage.app.clipboard
@@ -193,14 +189,10 @@ async def test_a_narrow_terminal_shows_words_beneath_titles() -> None:
 # -- pictures --
 
 
-@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+@pytest.mark.parametrize("size", [NARROW, WIDE], ids=["80x24", "140x45"])
 def test_looks(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
-    stage = DoctorStage(Played(held={"Model": asyncio.Event()}))
-
-    async def play(pilot: Pilot[int]) -> None:
-        stage.pilot = pilot
-        await pilot.pause()
+    async def show(stage: DoctorStage) -> None:
         await stage.open()
         await stage.press("down", "down")
 
-    assert snap_compare(stage.app, terminal_size=size, run_before=play)
+    assert looks_right(snap_compare, DoctorStage(Played(held={"Model": asyncio.Event()})), show, size)

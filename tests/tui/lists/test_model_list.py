@@ -4,40 +4,37 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from rich.cells import cell_len
 
-from core.errors import CaesuraError
-from core.model import Effort, ModelInfo, Offer, OfferKind
-from core.sanitize import printable
-from tests.tui.shelved import ListApp, ListStage
-from tui.list_rows import HintRow
-from tui.model_rows import (
+from core.base.errors import CaesuraError
+from core.base.sanitize import printable
+from core.model.provider import Effort, ModelInfo, Offer, OfferKind
+from tests.support.snapshots import looks_right, pictures
+from tests.tui.lists.stage import ListApp, ListStage
+from tui.base.format import format_price, format_tokens
+from tui.base.row import HintRow, Tone
+from tui.lists.models.model_list import ModelList
+from tui.lists.models.rows import (
     USE_AS_IT_IS,
-    HeadRow,
-    Looks,
-    UseRow,
-    dollars,
     fact_lines,
     heads_line,
-    make_rows,
-    row_line,
-    tokens,
+    model_line,
+    model_rows,
+    use_row,
 )
-from tui.model_search import Entry, make_entry, ordered, parse_query, unknown_entries
-from tui.widgets.model_list import ModelList
+from tui.lists.models.search import Entry, make_entry, ordered, parse_query, unknown_entries
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from textual.pilot import Pilot
-
-    from tests.tui.test_snapshots import SnapCompare
+    from tests.support.snapshots import SnapCompare
 
 SONNET = ModelInfo(
     "anthropic/claude-sonnet-4-5",
@@ -75,9 +72,6 @@ OFFERS = (
     Offer(HAIKU, OfferKind.CATALOG, usable=True),
     Offer(GPT, OfferKind.CATALOG, usable=True),
 )
-
-
-SIZES = {"80x24": (80, 24), "140x45": (140, 45)}
 
 
 def many(count: int) -> tuple[Offer, ...]:
@@ -147,9 +141,15 @@ class ModelStage(ListStage):
 async def listed(
     size: tuple[int, int] = (80, 24), models: PlayedModels | None = None
 ) -> AsyncIterator[ModelStage]:
-    stage = ModelStage(models or PlayedModels())
-    async with stage.app.run_test(size=size) as stage.pilot:
-        await stage.pilot.pause()
+    async with ModelStage(models or PlayedModels()).running(size) as stage:
+        yield stage
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[ModelStage]:
+    """The list of models, read."""
+    async with listed() as stage:
+        await stage.open()
         yield stage
 
 
@@ -212,8 +212,8 @@ def test_a_name_that_comes_twice_means_its_first_owner() -> None:
 def test_a_favourite_that_no_catalogue_knows_is_listed() -> None:
     names = [offer.info.model for offer in OFFERS]
     entries = [*map(make_entry, OFFERS), *unknown_entries(names, ("x/unknown", "openai/gpt-5.1", ""))]
-    rows = make_rows(ordered(entries), ("x/unknown", "openai/gpt-5.1"))
-    assert rows[0] == HeadRow("Favourites")
+    rows = model_rows(ordered(entries), ("x/unknown", "openai/gpt-5.1"))
+    assert rows[0] == HintRow("Favourites", Tone.MARK)
     assert [row.key for row in rows[1:3]] == ["x/unknown", "openai/gpt-5.1"]
     assert len([row for row in rows if row.key == "openai/gpt-5.1"]) == 1
     assert len([row for row in rows if isinstance(row, Entry)]) == len(OFFERS) + 1
@@ -248,9 +248,14 @@ def test_a_row_is_as_wide_as_the_list_whatever_a_server_calls_its_models(
         name, window, output, price, other, True, True, price, other, window, price, other, price
     )
     offer = Offer(replace(info, members=(info,), vision=True), OfferKind.ROUTE, usable)
-    looks = Looks(width, name, (name,), selected=True)
-    for row in (make_entry(offer), HeadRow(name), UseRow(name), HintRow("Reading…")):
-        text = "".join(piece.text for piece in row_line(row, looks))
+    entry = make_entry(offer)
+    head = model_rows([replace(entry, group=name)], ())[0]
+    for line in (
+        model_line(entry, width, selected=True, current=name, favourites=(name,)),
+        head.line(width, selected=False),
+        use_row(name).line(width, selected=True),
+    ):
+        text = "".join(piece.text for piece in line)
         assert cell_len(text) == width
         assert printable(text) == text
         assert "\n" not in text
@@ -261,7 +266,9 @@ def test_a_row_is_as_wide_as_the_list_whatever_a_server_calls_its_models(
 
 
 def test_numbers_are_short() -> None:
-    assert [tokens(count) for count in (1, 8_192, 128_000, 999_400, 999_900, 2_097_152)] == [
+    assert [
+        format_tokens(count, decimals=2) for count in (1, 8_192, 128_000, 999_400, 999_900, 2_097_152)
+    ] == [
         "1",
         "8.19k",
         "128k",
@@ -269,7 +276,7 @@ def test_numbers_are_short() -> None:
         "1M",
         "2.1M",
     ]
-    assert [dollars(price) for price in (3e-6, 7.5e-8, 2.5e-6, 0.0, 1e-10, 0.15e-2, None)] == [
+    assert [format_price(price) for price in (3e-6, 7.5e-8, 2.5e-6, 0.0, 1e-10, 0.15e-2, None)] == [
         "$3",
         "$0.075",
         "$2.5",
@@ -299,19 +306,15 @@ async def test_each_row_says_limits_prices_abilities_and_that_a_key_is_missing()
         assert "asks groq/llama-3.3-70b, gemini/gemini-2.5-flash" in stage.text
 
 
-async def test_letters_say_abilities_where_there_is_no_room_for_words() -> None:
-    async with listed() as stage:
-        await stage.open()
-        row = next(line for line in stage.text.split("\n") if "›" in line)
-        assert "T V E" in row
-        assert "tools, vision, reasoning, effort" in stage.text
+async def test_letters_say_abilities_where_there_is_no_room_for_words(stage: ModelStage) -> None:
+    row = next(line for line in stage.text.split("\n") if "›" in line)
+    assert "T V E" in row
+    assert "tools, vision, reasoning, effort" in stage.text
 
 
-async def test_a_long_name_keeps_its_provider_and_its_end() -> None:
-    async with listed() as stage:
-        await stage.open()
-        await stage.press(*"bedrock")
-        assert "bedrock/…-5-20250929-v1:0" in stage.chosen
+async def test_a_long_name_keeps_its_provider_and_its_end(stage: ModelStage) -> None:
+    await stage.press(*"bedrock")
+    assert "bedrock/…-5-20250929-v1:0" in stage.chosen
 
 
 async def test_a_small_terminal_shows_the_rows_and_what_enter_does() -> None:
@@ -324,23 +327,19 @@ async def test_a_small_terminal_shows_the_rows_and_what_enter_does() -> None:
 # -- keys --
 
 
-async def test_enter_picks_the_selected_one_once() -> None:
-    async with listed() as stage:
-        await stage.open()
-        await stage.press(*"haiku")
-        await stage.press("enter", "enter")
-        assert stage.picked == [("anthropic/claude-haiku-3", None)]
-        stage.models_list.fail("That cannot be used while a turn runs.")
-        await stage.press("enter")
-        assert "! That cannot be used" in stage.text
-        assert len(stage.picked) == 2
+async def test_enter_picks_the_selected_one_once(stage: ModelStage) -> None:
+    await stage.press(*"haiku")
+    await stage.press("enter", "enter")
+    assert stage.picked == [("anthropic/claude-haiku-3", None)]
+    stage.models_list.fail("That cannot be used while a turn runs.")
+    await stage.press("enter")
+    assert "! That cannot be used" in stage.text
+    assert len(stage.picked) == 2
 
 
-async def test_what_is_typed_behind_enter_picks_nothing_else() -> None:
-    async with listed() as stage:
-        await stage.open()
-        await stage.type_at_once(*"haiku", "enter", *"gemini")
-        assert stage.picked == [("anthropic/claude-haiku-3", None)]
+async def test_what_is_typed_behind_enter_picks_nothing_else(stage: ModelStage) -> None:
+    await stage.type_at_once(*"haiku", "enter", *"gemini")
+    assert stage.picked == [("anthropic/claude-haiku-3", None)]
 
 
 async def test_the_effort_goes_round_and_is_picked_with_the_model() -> None:
@@ -363,37 +362,31 @@ async def test_a_model_that_takes_no_effort_is_picked_without() -> None:
         assert stage.picked == [("anthropic/claude-haiku-3", None)]
 
 
-async def test_a_favourite_is_marked_and_moves_when_the_words_change() -> None:
-    async with listed() as stage:
-        await stage.open()
-        before = stage.models_list.rows.keys
-        await stage.press(*["up"] * 2, "ctrl+f")
-        name = stage.models_list.rows.selected
-        assert stage.toggled == [(name, True)]
-        assert "★" in stage.chosen
-        assert stage.models_list.rows.keys == before
-        await stage.press("ctrl+f", "ctrl+f", "x", "backspace")
-        assert stage.toggled[1:] == [(name, False), (name, True)]
-        assert stage.models_list.rows.keys[:3] == ("openai/gpt-5.1", "ollama_chat/my-own", name)
+async def test_a_favourite_is_marked_and_moves_when_the_words_change(stage: ModelStage) -> None:
+    before = stage.models_list.rows.keys
+    await stage.press(*["up"] * 2, "ctrl+f")
+    name = stage.models_list.rows.selected
+    assert stage.toggled == [(name, True)]
+    assert "★" in stage.chosen
+    assert stage.models_list.rows.keys == before
+    await stage.press("ctrl+f", "ctrl+f", "x", "backspace")
+    assert stage.toggled[1:] == [(name, False), (name, True)]
+    assert stage.models_list.rows.keys[:3] == ("openai/gpt-5.1", "ollama_chat/my-own", name)
 
 
-async def test_a_name_that_is_not_listed_can_be_used_as_it_is() -> None:
-    async with listed() as stage:
-        await stage.open()
-        await stage.press(*"vllm/my-model")
-        assert "use “vllm/my-model” as it is" in stage.chosen
-        await stage.press("enter")
-        assert stage.picked == [("vllm/my-model", None)]
+async def test_a_name_that_is_not_listed_can_be_used_as_it_is(stage: ModelStage) -> None:
+    await stage.press(*"vllm/my-model")
+    assert "use “vllm/my-model” as it is" in stage.chosen
+    await stage.press("enter")
+    assert stage.picked == [("vllm/my-model", None)]
 
 
-async def test_a_name_that_is_listed_is_selected_and_not_offered_again() -> None:
-    async with listed() as stage:
-        await stage.open()
-        await stage.press(*"openai/gpt-5.1")
-        assert stage.models_list.rows.selected == "openai/gpt-5.1"
-        assert "as it is" not in stage.text
-        await stage.press("backspace")
-        assert stage.models_list.rows.keys[-1] == USE_AS_IT_IS
+async def test_a_name_that_is_listed_is_selected_and_not_offered_again(stage: ModelStage) -> None:
+    await stage.press(*"openai/gpt-5.1")
+    assert stage.models_list.rows.selected == "openai/gpt-5.1"
+    assert "as it is" not in stage.text
+    await stage.press("backspace")
+    assert stage.models_list.rows.keys[-1] == USE_AS_IT_IS
 
 
 async def test_of_all_that_are_found_the_one_that_is_called_so_is_selected() -> None:
@@ -415,15 +408,13 @@ async def test_the_end_of_the_list_and_a_page_are_one_key_away() -> None:
         assert stage.models_list.rows.selected == stage.models_list.rows.keys[0]
 
 
-async def test_a_click_selects_and_a_second_picks() -> None:
-    async with listed() as stage:
-        await stage.open()
-        await stage.click("team/gpt-5.1")
-        assert stage.picked == []
-        assert "on a server of your own" in stage.text
-        await stage.click("team/gpt-5.1")
-        assert stage.picked == [("team/gpt-5.1", None)]
-        assert stage.app.screen.focused is stage.models_list.line
+async def test_a_click_selects_and_a_second_picks(stage: ModelStage) -> None:
+    await stage.click("team/gpt-5.1")
+    assert stage.picked == []
+    assert "on a server of your own" in stage.text
+    await stage.click("team/gpt-5.1")
+    assert stage.picked == [("team/gpt-5.1", None)]
+    assert stage.app.screen.focused is stage.models_list.line
 
 
 # -- models that come later, or not at all --
@@ -522,17 +513,8 @@ SCENES = {
 }
 
 
-@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
-@pytest.mark.parametrize("show", SCENES.values(), ids=SCENES)
+@pictures(SCENES, wide=("models",))
 def test_looks(
     snap_compare: SnapCompare, show: Callable[[ModelStage], Awaitable[None]], size: tuple[int, int]
 ) -> None:
-    stage = ModelStage(PlayedModels())
-
-    async def play(pilot: Pilot[int]) -> None:
-        stage.pilot = pilot
-        await pilot.pause()
-        await show(stage)
-        await pilot.pause()
-
-    assert snap_compare(stage.app, terminal_size=size, run_before=play)
+    assert looks_right(snap_compare, ModelStage(PlayedModels()), show, size)

@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING
 import pytest
 from textual import events
 
-from core.events import Status
-from core.file_locks import FileLock
-from core.memory_file import BACKUP, MOST_BYTES, NAME, MemoryChanged, memory_folder
-from core.memory_notes import MOST_CHARACTERS
-from tests.core.tools_played import WORKSPACE
-from tests.tui.scripted import Stage, staged
-from tests.tui.shelved import HERE, ListStage, PlayedShelf, looks_right
-from tests.tui.test_snapshots import SIZES
-from tui.interrupt import InterruptKey
-from tui.shelf import WorkspaceNotes
-from tui.widgets.memory_editor import AGAIN_S, MemoryEditor, UnsavedNotes
+from core.base.file_locks import FileLock
+from core.context.memory_file import BACKUP, MOST_BYTES, NAME, MemoryChanged, memory_folder
+from core.context.memory_notes import MOST_CHARACTERS
+from core.operations.events import Status
+from tests.support.scripted_tools import WORKSPACE
+from tests.support.snapshots import looks_right, pictures
+from tests.tui.lists.stage import HERE, ListApp, ListStage, PlayedShelf
+from tests.tui.stage import Stage, staged
+from tui.lists.base.sources import WorkspaceNotes
+from tui.lists.notes_editor import AGAIN_S, NotesEditor, UnsavedNotes
+from tui.terminal.interrupt import InterruptKey
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from tests.tui.test_snapshots import SnapCompare
+    from tests.support.snapshots import SnapCompare
 
 AGAIN = "Esc again throws the changes away, Ctrl+S saves"
 OLD = "- tests: make test\n- the person is called Ada\n"
@@ -41,8 +41,8 @@ def write(text: str) -> None:
     notes_file().write_text(text, encoding="utf-8")
 
 
-def editor(stage: Stage) -> MemoryEditor:
-    return stage.app.query_one(MemoryEditor)
+def editor(stage: Stage) -> NotesEditor:
+    return stage.app.query_one(NotesEditor)
 
 
 def is_open(stage: Stage) -> bool:
@@ -63,7 +63,7 @@ def said(stage: Stage) -> str:
 
 async def open_notes(stage: Stage) -> None:
     await stage.send("/memory")
-    await stage.until(lambda: stage.app.query(MemoryEditor) and "Reading…" not in shown(stage))
+    await stage.until(lambda: stage.app.query(NotesEditor) and "Reading…" not in shown(stage))
     await stage.pilot.pause()
 
 
@@ -74,6 +74,12 @@ async def opened(text: str = OLD, *, size: tuple[int, int] = (80, 24)) -> AsyncI
         write(text)
     async with staged(size) as stage:
         await open_notes(stage)
+        yield stage
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    async with opened() as stage:
         yield stage
 
 
@@ -110,19 +116,18 @@ async def test_empty_notes_say_what_they_are_for_and_are_made_by_saving() -> Non
         assert notes_file().stat().st_mode & 0o777 == 0o600
 
 
-async def test_nothing_is_written_where_nothing_was_changed() -> None:
-    async with opened() as stage:
-        before = notes_file().stat()
-        await stage.press("x", "backspace", "ctrl+s")
-        assert not is_open(stage)
-        assert "nothing to save" in stage.transcript
-        assert notes_file().stat() == before
+async def test_nothing_is_written_where_nothing_was_changed(stage: Stage) -> None:
+    before = notes_file().stat()
+    await stage.press("x", "backspace", "ctrl+s")
+    assert not is_open(stage)
+    assert "nothing to save" in stage.transcript
+    assert notes_file().stat() == before
 
 
 async def test_keys_act_in_the_order_they_were_typed_in() -> None:
     """Also what came while the notes were still being read, and behind the key that saves."""
     async with staged() as stage:
-        stage.pane.show_memory()
+        stage.pane.commands.show_memory()
         await stage.type_at_once("- a\n- b")
         await stage.until(lambda: editor(stage).area.text == "- a\n- b")
         for key in ("c", "backspace", "d", "ctrl+s", "e"):
@@ -153,50 +158,47 @@ async def test_it_edits_as_the_composer_does() -> None:
 
 
 @pytest.mark.promise("E1")
-async def test_esc_closes_unchanged_notes_at_once_and_leaves_the_draft() -> None:
-    async with opened() as stage:
-        stage.pane.prompt.set_text_if_empty("a draft")
-        assert "Esc closes" in stage.status
-        await stage.press("down", "escape", "!")
-        assert not is_open(stage)
-        assert stage.pane.prompt.draft == "a draft!"
+async def test_esc_closes_unchanged_notes_at_once_and_leaves_the_draft(stage: Stage) -> None:
+    stage.pane.prompt.set_text_if_empty("a draft")
+    assert "Esc closes" in stage.status
+    await stage.press("down", "escape", "!")
+    assert not is_open(stage)
+    assert stage.pane.prompt.draft == "a draft!"
 
 
 @pytest.mark.promise("E1")
 @pytest.mark.parametrize("key", ["escape", "ctrl+c"])
-async def test_changes_are_thrown_away_only_by_a_second_esc_that_means_it(key: str) -> None:
-    async with opened() as stage:
-        area = editor(stage).area
-        await stage.press("x", key)
-        assert AGAIN in shown(stage)
-        # One that bounces, or is held down.
-        await stage.press(key)
-        assert is_open(stage)
-        # Whoever goes on to write has not meant it.
-        stage.later += 2 * AGAIN_S
-        await stage.press("y")
-        assert AGAIN not in shown(stage)
-        await stage.press(key)
-        assert AGAIN in shown(stage)
-        assert area.text == f"xy{OLD}"
-        stage.later += 2 * AGAIN_S
-        await stage.press(key)
-        await stage.until(lambda: not is_open(stage))
-        assert notes_file().read_text() == OLD
-        assert stage.exit_code() is None
-        await open_notes(stage)
-        assert editor(stage).area.text == OLD
+async def test_changes_are_thrown_away_only_by_a_second_esc_that_means_it(stage: Stage, key: str) -> None:
+    area = editor(stage).area
+    await stage.press("x", key)
+    assert AGAIN in shown(stage)
+    # One that bounces, or is held down.
+    await stage.press(key)
+    assert is_open(stage)
+    # Whoever goes on to write has not meant it.
+    stage.later += 2 * AGAIN_S
+    await stage.press("y")
+    assert AGAIN not in shown(stage)
+    await stage.press(key)
+    assert AGAIN in shown(stage)
+    assert area.text == f"xy{OLD}"
+    stage.later += 2 * AGAIN_S
+    await stage.press(key)
+    await stage.until(lambda: not is_open(stage))
+    assert notes_file().read_text() == OLD
+    assert stage.exit_code() is None
+    await open_notes(stage)
+    assert editor(stage).area.text == OLD
 
 
 @pytest.mark.promise("E1")
-async def test_esc_does_not_overtake_what_was_typed_before_it() -> None:
-    async with opened() as stage:
-        for key in ("x", "escape", "y"):
-            stage.app.post_message(events.Key(key, key if len(key) == 1 else None))
-        await stage.pilot.pause()
-        await stage.pilot.pause()
-        assert is_open(stage)
-        assert editor(stage).area.text == f"xy{OLD}"
+async def test_esc_does_not_overtake_what_was_typed_before_it(stage: Stage) -> None:
+    for key in ("x", "escape", "y"):
+        stage.app.post_message(events.Key(key, key if len(key) == 1 else None))
+    await stage.pilot.pause()
+    await stage.pilot.pause()
+    assert is_open(stage)
+    assert editor(stage).area.text == f"xy{OLD}"
 
 
 @pytest.mark.promise("E1", "E2")
@@ -223,123 +225,116 @@ async def test_under_a_running_turn_esc_closes_and_ctrl_c_stops() -> None:
 
 
 @pytest.mark.promise("E1")
-async def test_nothing_else_takes_the_place_of_notes_that_are_not_saved() -> None:
-    async with opened() as stage:
-        for command in ("/rewind", "/new", "/fork"):
-            await stage.press("x")
-            assert "Esc twice" not in said(stage)
-            stage.pane.prompt.focus()
-            await stage.send(command)
-            await stage.until(lambda: "Esc twice throws the changes away" in said(stage))
-            assert stage.focused() is editor(stage).area
-            stage.pane.prompt.clear_undoable()
-        with pytest.raises(UnsavedNotes):
-            stage.pane.lists.open_sessions(PlayedShelf(), HERE)
-        await stage.press("tab")
-        await stage.send("/memory")
-        assert stage.focused() is editor(stage).area
-        assert editor(stage).area.text == f"xxx{OLD}"
-        # Unchanged, they give way.
-        await stage.press(*["backspace"] * 3)
+async def test_nothing_else_takes_the_place_of_notes_that_are_not_saved(stage: Stage) -> None:
+    for command in ("/rewind", "/new", "/fork"):
+        await stage.press("x")
+        assert "Esc twice" not in said(stage)
         stage.pane.prompt.focus()
-        await stage.send("/rewind")
-        await stage.until(lambda: not stage.app.query(MemoryEditor))
-        assert "Rewind" in shown(stage)
+        await stage.send(command)
+        await stage.until(lambda: "Esc twice throws the changes away" in said(stage))
+        assert stage.focused() is editor(stage).area
+        stage.pane.prompt.clear_undoable()
+    with pytest.raises(UnsavedNotes):
+        stage.pane.lists.open_sessions(PlayedShelf(), HERE)
+    await stage.press("tab")
+    await stage.send("/memory")
+    assert stage.focused() is editor(stage).area
+    assert editor(stage).area.text == f"xxx{OLD}"
+    # Unchanged, they give way.
+    await stage.press(*["backspace"] * 3)
+    stage.pane.prompt.focus()
+    await stage.send("/rewind")
+    await stage.until(lambda: not stage.app.query(NotesEditor))
+    assert "Rewind" in shown(stage)
 
 
 # -- what others do to the file --
 
 
-async def test_what_others_wrote_is_replaced_only_after_it_was_said_and_is_kept() -> None:
-    async with opened() as stage:
-        await stage.press(*"my ")
-        write(OLD + "- from a job\n")
-        await stage.press("ctrl+s")
-        await stage.until(lambda: "changed meanwhile (1 line new)" in said(stage))
-        assert notes_file().read_text() == OLD + "- from a job\n"
-        assert editor(stage).area.text == f"my {OLD}"
-        assert "^S overwrite" in shown(stage)
-        # Once more, before the answer.
-        write("- all new\n")
-        await stage.press("ctrl+s")
-        await stage.until(lambda: "(1 line new, 3 lines gone)" in said(stage))
-        assert notes_file().read_text() == "- all new\n"
-        await stage.press("ctrl+s")
-        await stage.until(lambda: not is_open(stage))
-        assert notes_file().read_text() == f"my {OLD}"
-        assert notes_file().with_name(BACKUP).read_text() == "- all new\n"
+async def test_what_others_wrote_is_replaced_only_after_it_was_said_and_is_kept(stage: Stage) -> None:
+    await stage.press(*"my ")
+    write(OLD + "- from a job\n")
+    await stage.press("ctrl+s")
+    await stage.until(lambda: "changed meanwhile (1 line new)" in said(stage))
+    assert notes_file().read_text() == OLD + "- from a job\n"
+    assert editor(stage).area.text == f"my {OLD}"
+    assert "^S overwrite" in shown(stage)
+    # Once more, before the answer.
+    write("- all new\n")
+    await stage.press("ctrl+s")
+    await stage.until(lambda: "(1 line new, 3 lines gone)" in said(stage))
+    assert notes_file().read_text() == "- all new\n"
+    await stage.press("ctrl+s")
+    await stage.until(lambda: not is_open(stage))
+    assert notes_file().read_text() == f"my {OLD}"
+    assert notes_file().with_name(BACKUP).read_text() == "- all new\n"
 
 
-async def test_a_file_that_was_removed_meanwhile_costs_no_copy() -> None:
-    async with opened() as stage:
-        kept = notes_file().with_name(BACKUP)
-        kept.write_text("kept before", encoding="utf-8")
-        await stage.press("x")
-        notes_file().unlink()
-        await stage.press("ctrl+s")
-        await stage.until(lambda: "(2 lines gone)" in said(stage))
-        await stage.press("ctrl+s")
-        await stage.until(lambda: not is_open(stage))
-        assert notes_file().read_text() == f"x{OLD}"
-        assert kept.read_text() == "kept before"
+async def test_a_file_that_was_removed_meanwhile_costs_no_copy(stage: Stage) -> None:
+    kept = notes_file().with_name(BACKUP)
+    kept.write_text("kept before", encoding="utf-8")
+    await stage.press("x")
+    notes_file().unlink()
+    await stage.press("ctrl+s")
+    await stage.until(lambda: "(2 lines gone)" in said(stage))
+    await stage.press("ctrl+s")
+    await stage.until(lambda: not is_open(stage))
+    assert notes_file().read_text() == f"x{OLD}"
+    assert kept.read_text() == "kept before"
 
 
-async def test_a_file_that_says_the_same_already_is_saved() -> None:
-    async with opened() as stage:
-        await stage.press("x")
-        write(f"x{OLD}")
-        await stage.press("ctrl+s")
-        await stage.until(lambda: not is_open(stage))
-        assert "Notes saved." in stage.transcript
+async def test_a_file_that_says_the_same_already_is_saved(stage: Stage) -> None:
+    await stage.press("x")
+    write(f"x{OLD}")
+    await stage.press("ctrl+s")
+    await stage.until(lambda: not is_open(stage))
+    assert "Notes saved." in stage.transcript
 
 
 @pytest.mark.promise("E1")
-async def test_esc_after_a_conflict_asks_as_well() -> None:
-    async with opened() as stage:
-        await stage.press("x")
-        write("other")
-        await stage.press("ctrl+s")
-        await stage.until(lambda: "changed meanwhile" in said(stage))
-        await stage.press("escape")
-        assert AGAIN in shown(stage)
-        stage.later += 2 * AGAIN_S
-        await stage.press("escape")
-        await stage.until(lambda: not is_open(stage))
-        assert notes_file().read_text() == "other"
+async def test_esc_after_a_conflict_asks_as_well(stage: Stage) -> None:
+    await stage.press("x")
+    write("other")
+    await stage.press("ctrl+s")
+    await stage.until(lambda: "changed meanwhile" in said(stage))
+    await stage.press("escape")
+    assert AGAIN in shown(stage)
+    stage.later += 2 * AGAIN_S
+    await stage.press("escape")
+    await stage.until(lambda: not is_open(stage))
+    assert notes_file().read_text() == "other"
 
 
-async def test_who_does_not_wait_for_the_saving_is_told_of_it_later() -> None:
-    async with opened() as stage:
-        lock = FileLock.take(notes_file().with_name(f"{NAME}.lock"))
-        await stage.press("x", "ctrl+s", "escape")
-        assert "Saving… Esc again closes" in shown(stage)
-        await stage.press("ctrl+s")
-        stage.later += 2 * AGAIN_S
-        await stage.press("escape")
-        await stage.until(lambda: not is_open(stage))
-        assert notes_file().read_text() == OLD
-        lock.release()
-        await stage.until_said("Notes saved.")
-        assert notes_file().read_text() == f"x{OLD}"
+async def test_who_does_not_wait_for_the_saving_is_told_of_it_later(stage: Stage) -> None:
+    lock = FileLock.take(notes_file().with_name(f"{NAME}.lock"))
+    await stage.press("x", "ctrl+s", "escape")
+    assert "Saving… Esc again closes" in shown(stage)
+    await stage.press("ctrl+s")
+    stage.later += 2 * AGAIN_S
+    await stage.press("escape")
+    await stage.until(lambda: not is_open(stage))
+    assert notes_file().read_text() == OLD
+    lock.release()
+    await stage.until_said("Notes saved.")
+    assert notes_file().read_text() == f"x{OLD}"
 
 
 # -- what cannot be done --
 
 
-async def test_notes_that_cannot_be_written_stay_on_the_screen() -> None:
-    async with opened() as stage:
-        await stage.press("x")
-        lock = notes_file().with_name(f"{NAME}.lock")
-        lock.symlink_to("elsewhere")
-        await stage.press("ctrl+s")
-        await stage.until(lambda: "is a link" in said(stage))
-        assert f"{NAME} is not written: remove it." in said(stage), shown(stage)
-        assert editor(stage).area.text == f"x{OLD}"
-        assert notes_file().read_text() == OLD
-        lock.unlink()
-        await stage.press("ctrl+s")
-        await stage.until(lambda: not is_open(stage))
-        assert notes_file().read_text() == f"x{OLD}"
+async def test_notes_that_cannot_be_written_stay_on_the_screen(stage: Stage) -> None:
+    await stage.press("x")
+    lock = notes_file().with_name(f"{NAME}.lock")
+    lock.symlink_to("elsewhere")
+    await stage.press("ctrl+s")
+    await stage.until(lambda: "is a link" in said(stage))
+    assert f"{NAME} is not written: remove it." in said(stage), shown(stage)
+    assert editor(stage).area.text == f"x{OLD}"
+    assert notes_file().read_text() == OLD
+    lock.unlink()
+    await stage.press("ctrl+s")
+    await stage.until(lambda: not is_open(stage))
+    assert notes_file().read_text() == f"x{OLD}"
 
 
 @pytest.mark.parametrize(
@@ -372,14 +367,13 @@ async def test_characters_that_cannot_be_shown_are_replaced_and_that_is_said() -
         assert notes_file().read_bytes() == strange.encode()
 
 
-async def test_a_paste_is_text_and_has_a_limit() -> None:
-    async with opened() as stage:
-        area = editor(stage).area
-        stage.app.post_message(events.Paste("a\x1b\nb"))
-        await stage.until(lambda: area.text == f"a␛\nb{OLD}")
-        stage.app.post_message(events.Paste("x" * MOST_CHARACTERS))
-        await stage.until(lambda: "That is too much" in shown(stage))
-        assert area.text == f"a␛\nb{OLD}"
+async def test_a_paste_is_text_and_has_a_limit(stage: Stage) -> None:
+    area = editor(stage).area
+    stage.app.post_message(events.Paste("a\x1b\nb"))
+    await stage.until(lambda: area.text == f"a␛\nb{OLD}")
+    stage.app.post_message(events.Paste("x" * MOST_CHARACTERS))
+    await stage.until(lambda: "That is too much" in shown(stage))
+    assert area.text == f"a␛\nb{OLD}"
 
 
 # -- small windows, the mouse --
@@ -460,7 +454,7 @@ class PlayedNotes:
 
 
 async def _open(stage: ListStage, notes: PlayedNotes) -> None:
-    stage.app.lists.open_memory(notes)
+    stage.app.lists.open_notes(notes)
     await stage.until(lambda: stage.text.strip() and "Reading…" not in stage.text)
 
 
@@ -491,9 +485,8 @@ async def show_conflict(stage: ListStage) -> None:
 SCENES = {"notes": show_notes, "empty": show_empty, "asking": show_asking, "conflict": show_conflict}
 
 
-@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
-@pytest.mark.parametrize("show", SCENES.values(), ids=SCENES)
+@pictures(SCENES, wide=("notes",))
 def test_looks(
     snap_compare: SnapCompare, show: Callable[[ListStage], Awaitable[None]], size: tuple[int, int]
 ) -> None:
-    assert looks_right(snap_compare, show, size)
+    assert looks_right(snap_compare, ListStage(ListApp()), show, size)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
-from core.events import Status
-from tests.tui.commanded import CommandStage, commanded
-from tui.command_table import COMMANDS
-from tui.help_rows import help_line, help_rows
-from tui.key_state import KeyState, Place
-from tui.keys import KEYS, use_keymap
-from tui.palette_rows import NOT_OFFERED, palette_rows
-from tui.widgets.help_list import HelpList
+from core.operations.events import Status
+from tests.tui.commands.stage import CommandStage, commanded
+from tui.commands.table import COMMANDS
+from tui.keys.bindings import KEYS, use_keymap
+from tui.keys.state import KeyState, Place
+from tui.lists.help_list import HelpList, help_rows
+from tui.lists.palette import NOT_OFFERED, palette_rows
 
 WIDE = 100
 
@@ -121,9 +119,7 @@ def test_the_help_tells_of_every_key_and_every_command_and_cuts_no_word(width: i
         told = " ".join(row.words for row in rows if row.key == f"/{command.name}")
         assert command.summary in " ".join(told.split())
         assert " ".join(command.details.split()) in " ".join(told.split())
-    painted = [
-        "".join(piece.text for piece in help_line(row, width, selected=False)) for row in rows if row.words
-    ]
+    painted = ["".join(piece.text for piece in row.line(width, selected=False)) for row in rows if row.words]
     assert [line for line in painted if "…" in line] == []
 
 
@@ -161,7 +157,7 @@ async def test_help_is_a_command_too_and_shows_rebound_keys() -> None:
     async with commanded(keys={"pane.help": "f8", "pane.send_queued": "f10"}) as stage:
         await stage.type("/help")
         await stage.press("enter")
-        assert "F10" in stage.text
+        await stage.until(lambda: "F10" in stage.text)
         assert "Ctrl+G" not in stage.text
         await stage.press("escape", "f8")
         assert is_open(stage)

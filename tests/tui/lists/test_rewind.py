@@ -10,20 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from core.events import Outcome, Status
-from core.sanitize import printable
-from tests.tui.scripted import Stage, staged
-from tests.tui.shelved import NOW, POINTS, ListStage, PlayedPoints, SessionInUse, listed, looks_right
-from tests.tui.test_snapshots import SIZES
-from tui.rewind_rows import FileRow, Looks, PromptRow, PutBackRow, make_rows, outcome_words, row_line
-from tui.shelf import FileChange, RewindPoint
-from tui.stop_keys import AFTERSHOCK_S, REWIND_WITHIN_S, IdleEsc, StopKeys
-from tui.widgets.rewind_list import RewindList
+from core.base.sanitize import printable
+from core.operations.events import Outcome, Status
+from tests.support.snapshots import looks_right, pictures
+from tests.tui.lists.stage import NOW, POINTS, ListApp, ListStage, PlayedPoints, SessionInUse, listed
+from tests.tui.stage import Stage, staged
+from tui.keys.stop_keys import AFTERSHOCK_S, REWIND_WITHIN_S, IdleEsc, StopKeys
+from tui.lists.base.sources import FileChange, RewindPoint
+from tui.lists.rewind_list import OUTCOME_WORDS, FileRow, PromptRow, PutBackRow, RewindList, rewind_rows
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from tests.tui.test_snapshots import SnapCompare
+    from tests.support.snapshots import SnapCompare
 
 
 def picked(stage: ListStage) -> list[tuple[int, bool]]:
@@ -43,8 +42,8 @@ def test_a_row_is_as_wide_as_the_list_whatever_stands_in_it(
     prompt: str, paths: list[tuple[str, bool]], outcome: Outcome | None, width: int
 ) -> None:
     point = RewindPoint(7, prompt, outcome, NOW - 60, tuple(FileChange(*one) for one in paths))
-    for row in make_rows([point], "7"):
-        line = row_line(row, Looks(width, NOW, put_back=True, selected=True))
+    for row in rewind_rows([point], "7", NOW, put_back=True):
+        line = row.line(width, selected=True)
         text = "".join(piece.text for piece in line)
         assert cell_len(text) == width
         assert printable(text) == text
@@ -52,7 +51,7 @@ def test_a_row_is_as_wide_as_the_list_whatever_stands_in_it(
 
 
 def test_only_the_selected_prompt_names_its_files() -> None:
-    rows = make_rows(POINTS, "3")
+    rows = rewind_rows(POINTS, "3", NOW, put_back=False)
     assert [type(row) for row in rows] == [
         PromptRow,
         PromptRow,
@@ -65,7 +64,7 @@ def test_only_the_selected_prompt_names_its_files() -> None:
 
 
 def test_how_a_turn_went_is_told_in_words() -> None:
-    assert len({outcome_words(outcome)[0].split()[1] for outcome in (*Outcome, None)}) >= 6
+    assert len({OUTCOME_WORDS[outcome][0].split()[1] for outcome in (*Outcome, None)}) >= 6
 
 
 # -- what is seen, and picked --
@@ -232,7 +231,7 @@ async def test_a_turn_between_two_presses_makes_the_second_a_first() -> None:
 async def test_whoever_hammers_on_esc_means_the_turn_that_has_ended() -> None:
     clock = Clock()
     keys = idle_keys(clock)
-    keys.turn_ended()
+    keys.turn_ended(stopped=False)
     for _ in range(10):
         clock.now += AFTERSHOCK_S * 0.9
         assert keys.esc_while_idle() is IdleEsc.AFTERSHOCK
@@ -266,9 +265,8 @@ async def show_put_back(stage: ListStage) -> None:
 SCENES = {"prompts": show_prompts, "put-back": show_put_back}
 
 
-@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
-@pytest.mark.parametrize("show", SCENES.values(), ids=SCENES)
+@pictures(SCENES, wide=("prompts",))
 def test_looks(
     snap_compare: SnapCompare, show: Callable[[ListStage], Awaitable[None]], size: tuple[int, int]
 ) -> None:
-    assert looks_right(snap_compare, show, size)
+    assert looks_right(snap_compare, ListStage(ListApp()), show, size)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -12,20 +13,32 @@ from rich.cells import cell_len
 from textual import events
 from textual.app import App, ComposeResult
 
+from core.base.sanitize import printable
 from core.cancel import CancelReason, Cause
-from core.events import Status
-from core.messages import ResultStatus, ToolResults
-from core.model import Phase
-from core.operations import OperationKind, OperationState, OperationView
-from core.sanitize import printable
-from tests.tui.scripted import Stage, staged
-from tui.interrupt import InterruptKey
-from tui.operation_rows import Button, Placed, in_tree_order, operation_line, rows_each, state_words
-from tui.stops import SAME_PRESS_S
-from tui.widgets.panel import MOVED_S, Panel
+from core.model.messages import ResultStatus, ToolResults
+from core.model.provider import Phase
+from core.operations.events import Status
+from core.operations.operation import OperationKind, OperationState, OperationView
+from core.operations.registry import Registry
+from core.operations.session_operations import SessionOperations
+from core.operations.unkilled import UnkilledProcesses
+from core.process.command import Survivor
+from tests.tui.stage import Stage, staged
+from tui.base.row_list import MOVED_S
+from tui.lists.running.operation_rows import (
+    Button,
+    OperationRow,
+    TreeRow,
+    in_tree_order,
+    rows_each,
+    state_words,
+)
+from tui.lists.running.running_panel import RunningPanel
+from tui.pane.call_stops import SAME_PRESS_S
+from tui.terminal.interrupt import InterruptKey
 
 if TYPE_CHECKING:
-    from core.messages import ToolResult
+    from core.model.messages import ToolResult
 
 ESCAPE, CTRL_C = InterruptKey.ESCAPE, InterruptKey.CTRL_C
 
@@ -85,33 +98,31 @@ def test_a_row_says_its_state_and_ends_with_its_button(
     width: int,
 ) -> None:
     one = view("c", title=title, detail=detail, kind=kind, state=state, deadline_at=deadline_at)
-    placed = Placed(one, depth)
-    lines = [
-        operation_line(placed, row, width=width, now=161.0, mark="   ") for row in range(rows_each(width))
-    ]
-    texts = ["".join(piece.text for piece in line.pieces) for line in lines]
+    placed = TreeRow(one, depth)
+    rows = [OperationRow(placed, part, 161.0, unfolded=False) for part in range(rows_each(width))]
+    lines = [row.line(width, selected=False) for row in rows]
+    texts = ["".join(piece.text for piece in line) for line in lines]
     for text in texts:
         assert cell_len(text) == width
         assert printable(text) == text
         assert "\n" not in text
     wanted = Button.KILL if state is OperationState.STOPPING else Button.STOP
     assert texts[0].endswith(wanted.value)
-    assert lines[0].button is wanted
     assert state_words(one)[1] in texts[0]
     assert texts[-1].find("1m 01s") >= 0
 
 
 def test_every_state_has_a_word_of_its_own() -> None:
     asking = view("c", phase=Phase.WAITING_FOR_APPROVAL)
-    waiting = view("c", kind=OperationKind.BACK_OFF, phase=Phase.BACK_OFF)
+    waiting = view("c", phase=Phase.BACK_OFF)
     live = [view("c", state=state) for state in OperationState if state.live]
     assert len({state_words(one)[1] for one in (asking, waiting, *live)}) == 5
 
 
 def test_deadline_and_processes_are_shown() -> None:
     one = view("c", detail="make", deadline_at=148.0, processes=3)
-    (line,) = [operation_line(Placed(one, 0), 0, width=80, now=100.0, mark="   ")]
-    text = "".join(piece.text for piece in line.pieces)
+    line = OperationRow(TreeRow(one, 0), 0, 100.0, unfolded=False).line(80, selected=False)
+    text = "".join(piece.text for piece in line)
     assert "shell make" in text
     assert "3 proc · 48s left · 0.0s [stop]" in text
 
@@ -121,9 +132,9 @@ def test_deadline_and_processes_are_shown() -> None:
 
 async def stopped_result(stage: Stage, call_id: str) -> ToolResult:
     """Let the other calls end; what the model is then told about this one."""
-    for operation in stage.session.operations():
+    for operation in stage.session.operations.snapshot():
         if operation.kind is OperationKind.CALL:
-            stage.session.stop_call(operation.call_id, CancelReason(Cause.CLIENT, "the test"))
+            stage.session.operations.cancel(operation.call_id, CancelReason(Cause.CLIENT, "the test"))
     await stage.model.asked()
     last = stage.model.requests[-1].messages[-1]
     assert isinstance(last, ToolResults)
@@ -169,187 +180,188 @@ async def test_a_click_on_a_button_stops_that_call_alone(size: tuple[int, int]) 
 
 
 @pytest.mark.promise("S5")
-async def test_x_stops_the_selected_call() -> None:
-    async with staged() as stage:
-        await stage.run_three()
-        await stage.press("ctrl+t", "down", "x")
-        await stage.until(lambda: set(stage.shell.running) == {"sleep 100", "find / -name core"})
-        await stage.until(lambda: not any("make test" in row for row in stage.panel))
-        # A key that comes late was meant for the row that has gone, and not for the one in its place.
-        await stage.press("x")
-        await stage.pilot.pause()
-        assert set(stage.shell.running) == {"sleep 100", "find / -name core"}
-        assert OperationState.STOPPING not in {one.state for one in stage.session.operations()}
-        stage.later += MOVED_S
-        await stage.press("x")
-        await stage.until(lambda: stage.shell.running == ["sleep 100"])
-        assert stage.does(Status.RUNNING)
+async def test_x_stops_the_selected_call(stage: Stage) -> None:
+    await stage.run_three()
+    await stage.press("ctrl+t", "down", "x")
+    await stage.until(lambda: set(stage.shell.running) == {"sleep 100", "find / -name core"})
+    await stage.until(lambda: not any("make test" in row for row in stage.panel))
+    # A key that comes late was meant for the row that has gone, and not for the one in its place.
+    await stage.press("x")
+    await stage.pilot.pause()
+    assert set(stage.shell.running) == {"sleep 100", "find / -name core"}
+    assert OperationState.STOPPING not in {one.state for one in stage.session.operations.snapshot()}
+    stage.later += 2 * MOVED_S
+    await stage.press("x")
+    await stage.until(lambda: stage.shell.running == ["sleep 100"])
+    assert stage.does(Status.RUNNING)
 
 
 @pytest.mark.promise("E6", "S11")
-async def test_while_it_is_stopping_the_button_kills() -> None:
-    async with staged() as stage:
-        await stage.ask_for(("one", "shell", {"do": "deaf", "say": "sleep 100"}))
-        await stage.until(lambda: stage.shell.running)
-        await stage.press("ctrl+t", "x")
-        assert "■ stopping" in stage.panel[0]
-        assert "[kill]" in stage.panel[0]
-        # A bounce is no second press.
-        stage.later += SAME_PRESS_S / 2
-        await stage.press("x")
-        assert "■ stopping" in stage.panel[0]
-        stage.later += SAME_PRESS_S * 2
-        await stage.press("x")
-        await stage.until(lambda: "■ killing" in stage.panel[0])
-        stage.shell.released.set()
+async def test_while_it_is_stopping_the_button_kills(stage: Stage) -> None:
+    await stage.ask_for(("one", "shell", {"do": "deaf", "say": "sleep 100"}))
+    await stage.until(lambda: stage.shell.running)
+    await stage.press("ctrl+t", "x")
+    assert "■ stopping" in stage.panel[0]
+    assert "[kill]" in stage.panel[0]
+    # A bounce is no second press.
+    stage.later += SAME_PRESS_S / 2
+    await stage.press("x")
+    assert "■ stopping" in stage.panel[0]
+    stage.later += SAME_PRESS_S * 2
+    await stage.press("x")
+    await stage.until(lambda: "■ killing" in stage.panel[0])
+    stage.shell.released.set()
 
 
-async def test_a_button_that_read_stop_never_kills() -> None:
-    async with staged() as stage:
-        await stage.ask_for(("one", "shell", {"do": "deaf", "say": "sleep 100"}))
-        await stage.until(lambda: stage.shell.running)
-        await stage.press("ctrl+t")
-        # Somebody else has stopped it, and the press was on its way.
-        stage.session.stop_call("one", CancelReason(Cause.CLIENT, "caesura stop"))
-        stage.pane.post_message(Panel.StopRequested("one", Button.STOP))
-        await stage.pilot.pause()
-        assert [one.forced for one in stage.session.operations()] == [False]
-        stage.shell.released.set()
+async def test_a_button_that_read_stop_never_kills(stage: Stage) -> None:
+    await stage.ask_for(("one", "shell", {"do": "deaf", "say": "sleep 100"}))
+    await stage.until(lambda: stage.shell.running)
+    await stage.press("ctrl+t")
+    # Somebody else has stopped it, and the press was on its way.
+    stage.session.operations.cancel("one", CancelReason(Cause.CLIENT, "caesura stop"))
+    stage.pane.post_message(RunningPanel.StopRequested("one", Button.STOP))
+    await stage.pilot.pause()
+    assert [one.forced for one in stage.session.operations.snapshot()] == [False]
+    stage.shell.released.set()
 
 
 @pytest.mark.promise("S5", "S8")
-async def test_words_of_a_stop_reach_the_model() -> None:
-    async with staged() as stage:
-        await stage.run_three()
-        await stage.press("ctrl+t")
-        # What is typed behind `w` are words, not keys of the panel.
-        await stage.type_at_once("jwxkjslow\n")
-        await stage.until(lambda: set(stage.shell.running) == {"sleep 100", "find / -name core"})
-        assert stage.focused() is stage.pane.panel
-        result = await stopped_result(stage, "two")
-        assert "xkjslow" in result.text
+async def test_words_of_a_stop_reach_the_model(stage: Stage) -> None:
+    await stage.run_three()
+    await stage.press("ctrl+t")
+    # What is typed behind `w` are words, not keys of the panel.
+    await stage.type_at_once("jwxkjslow\n")
+    await stage.until(lambda: set(stage.shell.running) == {"sleep 100", "find / -name core"})
+    assert stage.focused() is stage.pane.panel
+    result = await stopped_result(stage, "two")
+    assert "xkjslow" in result.text
 
 
 @pytest.mark.promise("E1", "E2")
-async def test_esc_closes_the_line_then_the_panel_then_stops_the_turn() -> None:
-    async with staged() as stage:
-        gate = stage.app.interrupt_gate
-        await stage.run_three()
-        await stage.press("ctrl+t", "w", "a")
-        for _ in ("the line of words", "the panel"):
-            assert "Esc closes" in stage.status
-            assert not gate.is_armed(ESCAPE)
-            assert gate.is_armed(CTRL_C)
-            await stage.press("escape")
-            assert len(stage.shell.running) == 3
-        assert stage.focused() is stage.pane.prompt
-        assert not stage.pane.panel.display
-        assert "Esc stops" in stage.status
-        assert await stage.press_at_once(ESCAPE)
-        await stage.until_said("Stopped by Esc")
+async def test_esc_closes_the_line_then_the_panel_then_stops_the_turn(stage: Stage) -> None:
+    gate = stage.app.interrupt_gate
+    await stage.run_three()
+    await stage.press("ctrl+t", "w", "a")
+    for _ in ("the line of words", "the panel"):
+        assert "Esc closes" in stage.status
+        assert not gate.is_armed(ESCAPE)
+        assert gate.is_armed(CTRL_C)
+        await stage.press("escape")
+        assert len(stage.shell.running) == 3
+    assert stage.focused() is stage.pane.prompt
+    assert not stage.pane.panel.display
+    assert "Esc stops" in stage.status
+    assert await stage.press_at_once(ESCAPE)
+    await stage.until_said("Stopped by Esc")
 
 
 @pytest.mark.promise("E1")
-async def test_a_panel_that_is_merely_visible_keeps_nobody_from_a_stop() -> None:
-    async with staged() as stage:
-        await stage.run_three()
-        await stage.press("ctrl+t", "tab")
-        assert stage.pane.panel.display
-        assert stage.focused() is stage.pane.prompt
-        assert "Esc stops" in stage.status
-        await stage.press("escape")
-        await stage.until_said("Stopped by Esc")
+async def test_a_panel_that_is_merely_visible_keeps_nobody_from_a_stop(stage: Stage) -> None:
+    await stage.run_three()
+    await stage.press("ctrl+t", "tab")
+    assert stage.pane.panel.display
+    assert stage.focused() is stage.pane.prompt
+    assert "Esc stops" in stage.status
+    await stage.press("escape")
+    await stage.until_said("Stopped by Esc")
 
 
 @pytest.mark.promise("E2")
 @pytest.mark.parametrize("keys", [("ctrl+t",), ("ctrl+t", "w")])
-async def test_ctrl_c_stops_the_turn_from_the_panel_and_from_its_line(keys: tuple[str, ...]) -> None:
-    async with staged() as stage:
-        await stage.run_three()
-        await stage.press(*keys)
-        assert await stage.press_at_once(CTRL_C)
-        await stage.until_said("Stopped by Ctrl+C")
+async def test_ctrl_c_stops_the_turn_from_the_panel_and_from_its_line(
+    stage: Stage, keys: tuple[str, ...]
+) -> None:
+    await stage.run_three()
+    await stage.press(*keys)
+    assert await stage.press_at_once(CTRL_C)
+    await stage.until_said("Stopped by Ctrl+C")
 
 
-async def test_a_row_unfolds_to_what_it_has_written() -> None:
-    async with staged() as stage:
-        await stage.run_three()
-        await stage.press("ctrl+t", "enter")
-        assert "│ sleep 100 so far" in stage.panel[1]
-        await stage.pilot.click(stage.pane.panel, offset=(10, 1))
-        assert "make test" in stage.panel[1]
+async def test_a_row_unfolds_to_what_it_has_written(stage: Stage) -> None:
+    await stage.run_three()
+    await stage.press("ctrl+t", "enter")
+    assert "│ sleep 100 so far" in stage.panel[1]
+    await stage.pilot.click(stage.pane.panel, offset=(10, 1))
+    assert "make test" in stage.panel[1]
 
 
-async def test_the_deadline_moves() -> None:
-    async with staged() as stage:
-        await stage.ask_for(("one", "shell", {"do": "hold", "say": "make", "seconds": 600}))
-        await stage.until(lambda: stage.shell.running)
+async def test_the_deadline_moves(stage: Stage) -> None:
+    await stage.ask_for(("one", "shell", {"do": "hold", "say": "make", "seconds": 600}))
+    await stage.until(lambda: stage.shell.running)
 
-        def left() -> float:
-            deadline = stage.session.operations()[0].deadline_at
-            assert deadline is not None
-            return deadline - time.monotonic()
+    def left() -> float:
+        deadline = stage.session.operations.snapshot()[0].deadline_at
+        assert deadline is not None
+        return deadline - time.monotonic()
 
-        await stage.press("ctrl+t", "plus")
-        assert 610 < left() < 630
-        await stage.press("minus", "minus")
-        assert 550 < left() < 570
+    await stage.press("ctrl+t", "plus")
+    assert 610 < left() < 630
+    await stage.press("minus", "minus")
+    assert 550 < left() < 570
 
 
-async def test_sub_agents_have_their_calls_beneath_them() -> None:
-    async with staged() as stage:
-        turn = CancelReason(Cause.USER, "the test")
-        for call_id, parent_id in (("agent", None), ("other", None), ("beneath", "agent")):
-            stage.registry.open(
-                stage.session.session_id,
-                OperationKind.CALL,
-                call_id,
-                stage.session.token,
-                call_id=call_id,
-                parent_id=parent_id,
-            )
-        await stage.press("ctrl+t")
-        assert [row.split()[3] for row in stage.panel[:3]] == ["agent", "beneath", "other"]
-        assert stage.panel[1].index("beneath") == stage.panel[0].index("agent") + 2
-        for operation in stage.session.operations():
-            stage.session.stop_call(operation.call_id, turn)
+async def test_sub_agents_have_their_calls_beneath_them(stage: Stage) -> None:
+    turn = CancelReason(Cause.USER, "the test")
+    for call_id, parent_id in (("agent", None), ("other", None), ("beneath", "agent")):
+        stage.registry.open(
+            stage.session.session_id,
+            OperationKind.CALL,
+            call_id,
+            stage.session.token,
+            call_id=call_id,
+            parent_id=parent_id,
+        )
+    await stage.press("ctrl+t")
+    assert [row.split()[3] for row in stage.panel[:3]] == ["agent", "beneath", "other"]
+    assert stage.panel[1].index("beneath") == stage.panel[0].index("agent") + 2
+    for operation in stage.session.operations.snapshot():
+        stage.session.operations.cancel(operation.call_id, turn)
 
 
 # -- what it costs --
 
 
-class Counted:
-    """What is alive, and how often it was asked for."""
+class CountedRegistry(Registry):
+    """The operations that a test names, and how often they were asked for."""
 
     def __init__(self) -> None:
-        self.status = Status.IDLE
+        super().__init__()
         self.views: tuple[OperationView, ...] = ()
-        self.survivors: tuple[tuple[int, str], ...] = ()
         self.asked = 0
 
-    def operations(self) -> tuple[OperationView, ...]:
+    def snapshot(self, session_id: str | None = None) -> tuple[OperationView, ...]:
         self.asked += 1
         return self.views
 
-    def tail(self, call_id: str, lines: int) -> str:
-        return "\x1b[31mred\x1b[0m\n" * lines
+    def find(self, session_id: str, call_id: str) -> Any:
+        return SimpleNamespace(progress=SimpleNamespace(tail="\x1b[31mred\x1b[0m\n".__mul__))
+
+
+class PlayedSource:
+    """An idle session over a `CountedRegistry`."""
+
+    def __init__(self) -> None:
+        self.status = Status.IDLE
+        self.registry = CountedRegistry()
+        self.operations = SessionOperations(self.registry, "session")
+        self.unkilled = UnkilledProcesses()
 
 
 class PanelApp(App[None]):
     def __init__(self) -> None:
         super().__init__()
-        self.living = Counted()
+        self.living = PlayedSource()
         self.words: list[object] = []
         self.messages: list[object] = []
-        self.panel = Panel(self.living, self.words.append, clock=lambda: 100.0)
+        self.panel = RunningPanel(self.living, self.words.append, clock=lambda: 100.0)
 
     def compose(self) -> ComposeResult:
         yield self.panel
 
-    def on_panel_stop_requested(self, message: Panel.StopRequested) -> None:
+    def on_running_panel_stop_requested(self, message: RunningPanel.StopRequested) -> None:
         self.messages.append(message.call_id)
 
-    def on_panel_kill_requested(self) -> None:
+    def on_running_panel_kill_requested(self) -> None:
         self.messages.append("kill")
 
     def row(self, number: int) -> str:
@@ -359,25 +371,25 @@ class PanelApp(App[None]):
 async def test_it_looks_only_while_it_is_open_and_something_is_alive() -> None:
     app = PanelApp()
     async with app.run_test() as pilot:
-        app.living.views = (view("c"),)
+        app.living.registry.views = (view("c"),)
         app.panel.wake()
-        assert app.living.asked == 0
+        assert app.living.registry.asked == 0
         app.panel.open()
-        while app.living.asked < 4:
+        while app.living.registry.asked < 4:
             await pilot.pause()
-        app.living.views = ()
+        app.living.registry.views = ()
         while not app.row(0).startswith(" Nothing is running"):
             await pilot.pause()
-        asked = app.living.asked
+        asked = app.living.registry.asked
         assert not app.panel._timer._active.is_set()  # type: ignore[union-attr]
         await pilot.pause()
-        assert app.living.asked == asked
+        assert app.living.registry.asked == asked
 
 
 async def test_nothing_that_a_command_writes_reaches_the_terminal_as_a_sequence() -> None:
     app = PanelApp()
     async with app.run_test() as pilot:
-        app.living.views = (view("c", title="sh\x1b[2Jell", detail="echo \x1b]0;title\x07 \u202e"),)
+        app.living.registry.views = (view("c", title="sh\x1b[2Jell", detail="echo \x1b]0;title\x07 \u202e"),)
         app.panel.open()
         app.panel.action_unfold()
         await pilot.pause()
@@ -390,12 +402,12 @@ async def test_nothing_that_a_command_writes_reaches_the_terminal_as_a_sequence(
 async def test_a_list_that_moves_under_the_mouse_stops_nothing() -> None:
     app = PanelApp()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.living.views = (view("one"), view("two"), view("three"))
+        app.living.registry.views = (view("one"), view("two"), view("three"))
         app.panel.open()
         await pilot.pause()
         button = (app.panel.scrollable_content_region.width - 1, 2)
         await pilot.mouse_down(app.panel, offset=button)
-        app.living.views = app.living.views[1:]
+        app.living.registry.views = app.living.registry.views[1:]
         app.panel.look()
         await pilot._post_mouse_events([events.MouseUp, events.Click], app.panel, offset=button, button=1)
         await pilot.click(app.panel, offset=button)
@@ -408,7 +420,7 @@ async def test_a_list_that_moves_under_the_mouse_stops_nothing() -> None:
 async def test_what_refused_to_end_is_named_and_can_be_killed() -> None:
     app = PanelApp()
     async with app.run_test() as pilot:
-        app.living.survivors = ((4711, "stubborn"),)
+        app.living.unkilled.add((Survivor(4711, "stubborn"),))
         app.panel.open()
         app.panel.focus()
         await pilot.pause()
@@ -421,11 +433,11 @@ async def test_what_refused_to_end_is_named_and_can_be_killed() -> None:
 async def test_fifty_rows_are_one_widget_and_only_those_in_sight_are_made() -> None:
     app = PanelApp()
     async with app.run_test(size=(44, 20)) as pilot:
-        app.living.views = tuple(view(f"c{number}", detail=f"job {number}") for number in range(50))
+        app.living.registry.views = tuple(view(f"c{number}", detail=f"job {number}") for number in range(50))
         app.panel.open()
         await pilot.pause()
         assert len(app.panel._rows) == 100
-        assert len(app.panel._shown) <= 20
+        assert len(app.panel._painted) <= 20
         assert list(app.panel.children) == []
         app.panel.focus()
         await pilot.press(*["down"] * 30)

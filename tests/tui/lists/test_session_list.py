@@ -2,43 +2,51 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from rich.cells import cell_len
 from textual import events
 
-from core.records import Hit
-from core.sanitize import printable
-from tests.tui.shelved import (
+from core.base.sanitize import printable
+from core.storage.records import SearchMatch
+from tests.support.snapshots import looks_right, pictures
+from tests.tui.lists.stage import (
     HERE,
     NOW,
     SHELVED,
+    ListApp,
     ListStage,
     PlayedShelf,
     SessionInUse,
     info,
     listed,
-    looks_right,
 )
-from tests.tui.test_snapshots import SIZES
-from tui.list_rows import AGE_CELLS, age
-from tui.session_acts import Deleting, Renaming, Searching
-from tui.session_rows import Looks, Scope, SessionRow, SnippetRow, make_rows, row_line
-from tui.widgets.session_list import SessionList
+from tui.base.format import AGE_CELLS, format_age
+from tui.lists.sessions.actions import Deleting, Renaming, Searching
+from tui.lists.sessions.rows import RowContext, SessionRow, SnippetRow, session_rows
+from tui.lists.sessions.session_list import SessionList
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from tests.tui.test_snapshots import SnapCompare
+    from tests.support.snapshots import SnapCompare
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[ListStage]:
+    """The list of sessions, opened."""
+    async with listed() as stage:
+        await stage.open_sessions()
+        yield stage
 
 
 def titles(stage: ListStage) -> list[str]:
     """The ids of the sessions that are listed."""
-    return list(stage.sessions._rows.keys)
+    return list(stage.sessions.rows.keys)
 
 
 def opened(stage: ListStage) -> list[str]:
@@ -69,19 +77,19 @@ def test_a_row_is_as_wide_as_the_list_whatever_somebody_called_it(
     width: int,
 ) -> None:
     one = replace(info(1, title), workspace=workspace, cost=cost, steps=steps, updated_at=at)
-    hit = Hit(one, 0, snippet, ((start, start + 3), (start + 5, start + 9)))
-    for row in (SessionRow(one), SnippetRow(hit)):
-        for everywhere in (False, True):
-            line = row_line(row, Looks(width, NOW, "s1", "/home/ada", everywhere=everywhere, selected=True))
-            text = "".join(piece.text for piece in line)
-            assert cell_len(text) == width
-            assert printable(text) == text
-            assert "\n" not in text
+    hit = SearchMatch(one, 0, snippet, ((start, start + 3), (start + 5, start + 9)))
+    context = RowContext(HERE, NOW, "/home/ada")
+    everywhere = replace(context, everywhere=True)
+    for row in (SessionRow(one, context), SessionRow(one, everywhere), SnippetRow(hit)):
+        text = "".join(piece.text for piece in row.line(width, selected=True))
+        assert cell_len(text) == width
+        assert printable(text) == text
+        assert "\n" not in text
 
 
 @given(st.floats(0, 1e10))
 def test_an_age_fits_into_its_column(seconds: float) -> None:
-    assert len(age(seconds, NOW - seconds)) <= AGE_CELLS
+    assert len(format_age(seconds, NOW - seconds)) <= AGE_CELLS
 
 
 @pytest.mark.parametrize(
@@ -95,25 +103,30 @@ def test_an_age_fits_into_its_column(seconds: float) -> None:
     ],
 )
 def test_ages(seconds: float, words: str) -> None:
-    assert age(seconds, NOW - seconds) == words
+    assert format_age(seconds, NOW - seconds) == words
 
 
 def test_the_newest_is_first_and_this_workspace_before_others() -> None:
-    here = Scope(HERE.workspace)
-    assert [one.session_id for one in here.of(reversed(SHELVED))] == ["s1", "s2", "s3", "s4", "s5", "s6"]
-    everywhere = replace(here, everywhere=True).of(reversed(SHELVED))
+    here = RowContext(HERE, NOW)
+    assert [one.session_id for one in here.listed(reversed(SHELVED))] == ["s1", "s2", "s3", "s4", "s5", "s6"]
+    everywhere = replace(here, everywhere=True).listed(reversed(SHELVED))
     assert [one.session_id for one in everywhere][-2:] == ["s7", "s8"]
 
 
 def test_what_was_found_stands_behind_titles_and_repeats_none() -> None:
     named, other = info(1, "About the keeper"), info(2, "Something else")
     hits = [
-        Hit(other, 1, "and the keeper said", ((8, 14),)),
-        Hit(named, 0, "About the keeper", ((10, 16),)),
-        Hit(info(9, "gone"), 0, "the keeper", ()),
+        SearchMatch(other, 1, "and the keeper said", ((8, 14),)),
+        SearchMatch(named, 0, "About the keeper", ((10, 16),)),
+        SearchMatch(info(9, "gone"), 0, "the keeper", ()),
     ]
-    rows = make_rows([other, named], "KEEPER", hits)
-    assert rows == [SessionRow(named), SessionRow(other), SnippetRow(hits[0])]
+    context = RowContext(HERE, NOW)
+    rows = session_rows([other, named], "KEEPER", hits, context)
+    assert rows == [
+        SessionRow(named, context, key="s1"),
+        SessionRow(other, context, key="s2"),
+        SnippetRow(hits[0], key="s2"),
+    ]
 
 
 # -- what is seen --
@@ -166,40 +179,36 @@ async def test_it_works_in_a_window_of_any_size(size: tuple[int, int]) -> None:
 # -- keys --
 
 
-async def test_keys_select_and_enter_opens_once() -> None:
-    async with listed() as stage:
-        await stage.open_sessions()
-        for key, session_id in (
-            ("down", "s2"),
-            ("ctrl+end", "s6"),
-            ("down", "s6"),
-            ("up", "s5"),
-            ("ctrl+home", "s1"),
-            ("pagedown", "s6"),
-            ("pageup", "s1"),
-            ("down", "s2"),
-        ):
-            await stage.press(key)
-            assert stage.sessions._rows.selected == session_id
-        await stage.press("enter", "enter")
-        assert opened(stage) == ["s2"]
-        # It stays until it is closed, or told why it cannot be.
-        stage.app.lists.fail("Session s2 is locked by another program: close that one.")
-        await stage.pilot.pause()
-        assert "! Session s2 is locked by another program" in stage.text
-        await stage.press("enter")
-        assert opened(stage) == ["s2", "s2"]
+async def test_keys_select_and_enter_opens_once(stage: ListStage) -> None:
+    for key, session_id in (
+        ("down", "s2"),
+        ("ctrl+end", "s6"),
+        ("down", "s6"),
+        ("up", "s5"),
+        ("ctrl+home", "s1"),
+        ("pagedown", "s6"),
+        ("pageup", "s1"),
+        ("down", "s2"),
+    ):
+        await stage.press(key)
+        assert stage.sessions.rows.selected == session_id
+    await stage.press("enter", "enter")
+    assert opened(stage) == ["s2"]
+    # It stays until it is closed, or told why it cannot be.
+    stage.app.lists.fail("Session s2 is locked by another program: close that one.")
+    await stage.pilot.pause()
+    assert "! Session s2 is locked by another program" in stage.text
+    await stage.press("enter")
+    assert opened(stage) == ["s2", "s2"]
 
 
-async def test_the_session_on_the_screen_is_only_gone_back_to() -> None:
-    async with listed() as stage:
-        await stage.open_sessions()
-        await stage.press("ctrl+d")
-        assert "This session is on the screen" in stage.text
-        await stage.press("enter")
-        assert not stage.app.lists.is_open
-        assert opened(stage) == []
-        assert stage.app.screen.focused is stage.app.prompt
+async def test_the_session_on_the_screen_is_only_gone_back_to(stage: ListStage) -> None:
+    await stage.press("ctrl+d")
+    assert "This session is on the screen" in stage.text
+    await stage.press("enter")
+    assert not stage.app.lists.is_open
+    assert opened(stage) == []
+    assert stage.app.screen.focused is stage.app.prompt
 
 
 @pytest.mark.promise("E1")
@@ -228,7 +237,7 @@ async def test_typing_finds_titles_at_once_and_texts_when_they_come() -> None:
         await stage.until(lambda: titles(stage) == ["s6", "s3"])
         await stage.pilot.pause()
         assert "│ it said that the keeper had died" in stage.text
-        assert stage.sessions._rows.selected == "s6"
+        assert stage.sessions.rows.selected == "s6"
         await stage.press(*["backspace"] * 6)
         assert len(titles(stage)) == 6
 
@@ -249,22 +258,18 @@ async def test_a_late_answer_is_dropped_and_only_the_latest_words_are_asked_for(
         assert titles(stage) == ["s6", "s4"]
 
 
-async def test_no_hit_is_said_and_so_is_that_there_may_be_one_elsewhere() -> None:
-    async with listed() as stage:
-        await stage.open_sessions()
-        await stage.press(*"invoice")
-        await stage.until(lambda: "Nothing found; ^A searches all workspaces." in stage.text)
-        await stage.press("enter", "ctrl+f")
-        assert stage.app.posted == []
-        await stage.press("ctrl+a")
-        assert titles(stage) == ["s7"]
+async def test_no_hit_is_said_and_so_is_that_there_may_be_one_elsewhere(stage: ListStage) -> None:
+    await stage.press(*"invoice")
+    await stage.until(lambda: "Nothing found; ^A searches all workspaces." in stage.text)
+    await stage.press("enter", "ctrl+f")
+    assert stage.app.posted == []
+    await stage.press("ctrl+a")
+    assert titles(stage) == ["s7"]
 
 
-async def test_enter_acts_on_what_was_typed_before_it() -> None:
-    async with listed() as stage:
-        await stage.open_sessions()
-        await stage.type_at_once(*"rebase", "enter")
-        assert opened(stage) == ["s3"]
+async def test_enter_acts_on_what_was_typed_before_it(stage: ListStage) -> None:
+    await stage.type_at_once(*"rebase", "enter")
+    assert opened(stage) == ["s3"]
 
 
 async def test_a_search_that_fails_is_told_and_titles_are_found() -> None:
@@ -281,27 +286,23 @@ async def test_a_search_that_fails_is_told_and_titles_are_found() -> None:
 
 
 @pytest.mark.parametrize("key", ["ctrl+r", "f2"])
-async def test_a_new_title_is_typed_in_place(key: str) -> None:
-    async with listed() as stage:
-        await stage.open_sessions()
-        await stage.press(*"retry", key)
-        assert "New title Retry with a countdown" in stage.text
-        # Chords edit while a title is typed.
-        await stage.press("ctrl+a", "ctrl+k", *"Back-off", "enter")
-        await stage.until(lambda: "Renamed." in stage.text)
-        assert ("rename", "s2", "Back-off") in stage.shelf.calls
-        assert stage.sessions.line.value == "retry"
-        assert isinstance(stage.sessions.use, Searching)
+async def test_a_new_title_is_typed_in_place(stage: ListStage, key: str) -> None:
+    await stage.press(*"retry", key)
+    assert "New title Retry with a countdown" in stage.text
+    # KeyHints edit while a title is typed.
+    await stage.press("ctrl+a", "ctrl+k", *"Back-off", "enter")
+    await stage.until(lambda: "Renamed." in stage.text)
+    assert ("rename", "s2", "Back-off") in stage.shelf.calls
+    assert stage.sessions.line.value == "retry"
+    assert isinstance(stage.sessions.use, Searching)
 
 
 @pytest.mark.promise("E1")
-async def test_esc_keeps_the_title_and_the_list() -> None:
-    async with listed() as stage:
-        await stage.open_sessions()
-        await stage.press("ctrl+r", *"zzz", "escape")
-        assert stage.app.lists.is_open
-        await stage.press("ctrl+r", "ctrl+u", "enter")
-        assert [call for call in stage.shelf.calls if call[0] == "rename"] == []
+async def test_esc_keeps_the_title_and_the_list(stage: ListStage) -> None:
+    await stage.press("ctrl+r", *"zzz", "escape")
+    assert stage.app.lists.is_open
+    await stage.press("ctrl+r", "ctrl+u", "enter")
+    assert [call for call in stage.shelf.calls if call[0] == "rename"] == []
 
 
 async def test_a_strange_title_is_text() -> None:
@@ -351,64 +352,54 @@ async def test_what_was_asked_for_is_done_though_the_list_has_closed() -> None:
 
 
 @pytest.mark.parametrize("key", ["ctrl+d", "delete"])
-async def test_deleting_is_asked_about_by_name(key: str) -> None:
-    async with listed() as stage:
-        await stage.open_sessions()
-        await stage.press("down", key)
-        assert "Delete ‘Retry with a countdown" in stage.text
-        await stage.press("a", "enter", "space", "down", key)
-        assert isinstance(stage.sessions.use, Deleting)
-        await stage.press("y")
-        await stage.until(lambda: "Deleted ‘Retry" in stage.text)
-        assert [call for call in stage.shelf.calls if call[0] == "delete"] == [("delete", "s2")]
-        # The next one is selected, and nothing happens to it.
-        assert stage.sessions._rows.selected == "s3"
-        await stage.press("y")
-        assert stage.sessions.line.value == "y"
+async def test_deleting_is_asked_about_by_name(stage: ListStage, key: str) -> None:
+    await stage.press("down", key)
+    assert "Delete ‘Retry with a countdown" in stage.text
+    await stage.press("a", "enter", "space", "down", key)
+    assert isinstance(stage.sessions.use, Deleting)
+    await stage.press("y")
+    await stage.until(lambda: "Deleted ‘Retry" in stage.text)
+    assert [call for call in stage.shelf.calls if call[0] == "delete"] == [("delete", "s2")]
+    # The next one is selected, and nothing happens to it.
+    assert stage.sessions.rows.selected == "s3"
+    await stage.press("y")
+    assert stage.sessions.line.value == "y"
 
 
 @pytest.mark.promise("E1")
 @pytest.mark.parametrize("key", ["n", "escape"])
-async def test_no_and_esc_keep_it(key: str) -> None:
-    async with listed() as stage:
-        await stage.open_sessions()
-        await stage.press(*"retry", "ctrl+d", key)
-        assert stage.app.lists.is_open
-        assert stage.sessions.line.value == "retry"
-        assert "delete" not in {call[0] for call in stage.shelf.calls}
+async def test_no_and_esc_keep_it(stage: ListStage, key: str) -> None:
+    await stage.press(*"retry", "ctrl+d", key)
+    assert stage.app.lists.is_open
+    assert stage.sessions.line.value == "retry"
+    assert "delete" not in {call[0] for call in stage.shelf.calls}
 
 
-async def test_the_delete_key_edits_where_there_is_something_to_edit() -> None:
-    async with listed() as stage:
-        await stage.open_sessions()
-        await stage.press("down", *"xretry", "home", "delete")
-        assert stage.sessions.line.value == "retry"
-        assert isinstance(stage.sessions.use, Searching)
+async def test_the_delete_key_edits_where_there_is_something_to_edit(stage: ListStage) -> None:
+    await stage.press("down", *"xretry", "home", "delete")
+    assert stage.sessions.line.value == "retry"
+    assert isinstance(stage.sessions.use, Searching)
 
 
-async def test_the_question_is_about_the_session_that_was_selected_then() -> None:
-    async with listed() as stage:
-        await stage.open_sessions()
-        await stage.press("down", "ctrl+d")
-        stage.shelf.kept = tuple(one for one in SHELVED if one.session_id != "s1")
-        stage.sessions._lookup.load(select="s4")
-        await stage.until(lambda: stage.sessions._rows.selected == "s4")
-        await stage.press("y")
-        await stage.until(lambda: "Deleted ‘Retry" in stage.text)
+async def test_the_question_is_about_the_session_that_was_selected_then(stage: ListStage) -> None:
+    await stage.press("down", "ctrl+d")
+    stage.shelf.kept = tuple(one for one in SHELVED if one.session_id != "s1")
+    stage.sessions._lookup.load(select="s4")
+    await stage.until(lambda: stage.sessions.rows.selected == "s4")
+    await stage.press("y")
+    await stage.until(lambda: "Deleted ‘Retry" in stage.text)
 
 
 # -- forks and exports --
 
 
-async def test_a_fork_is_selected_and_an_export_named() -> None:
-    async with listed() as stage:
-        await stage.open_sessions()
-        await stage.press("down", "ctrl+f")
-        await stage.until(lambda: stage.sessions._rows.selected == "copy")
-        await stage.press("ctrl+e")
-        await stage.until(lambda: "Exported to /home/ada/exports/copy.md" in stage.text)
-        await stage.press("enter")
-        assert opened(stage) == ["copy"]
+async def test_a_fork_is_selected_and_an_export_named(stage: ListStage) -> None:
+    await stage.press("down", "ctrl+f")
+    await stage.until(lambda: stage.sessions.rows.selected == "copy")
+    await stage.press("ctrl+e")
+    await stage.until(lambda: "Exported to /home/ada/exports/copy.md" in stage.text)
+    await stage.press("enter")
+    assert opened(stage) == ["copy"]
 
 
 @pytest.mark.parametrize(
@@ -421,7 +412,7 @@ async def test_what_fails_is_told_in_the_list(call: str, keys: tuple[str, ...]) 
         await stage.press("down", *keys)
         await stage.until(lambda: "! Process 4711 has it open" in stage.text)
         assert titles(stage) == ["s1", "s2", "s3", "s4", "s5", "s6"]
-        assert stage.sessions._rows.selected == "s2"
+        assert stage.sessions.rows.selected == "s2"
 
 
 async def test_sessions_that_cannot_be_read_are_no_end() -> None:
@@ -436,39 +427,33 @@ async def test_sessions_that_cannot_be_read_are_no_end() -> None:
 # -- the mouse --
 
 
-async def test_a_click_selects_and_a_second_opens() -> None:
-    async with listed() as stage:
-        await stage.open_sessions()
-        await stage.click("Read the log")
-        assert opened(stage) == []
-        assert stage.sessions._rows.selected == "s4"
-        assert stage.app.screen.focused is stage.sessions.line
-        await stage.click("Read the log")
-        assert opened(stage) == ["s4"]
+async def test_a_click_selects_and_a_second_opens(stage: ListStage) -> None:
+    await stage.click("Read the log")
+    assert opened(stage) == []
+    assert stage.sessions.rows.selected == "s4"
+    assert stage.app.screen.focused is stage.sessions.line
+    await stage.click("Read the log")
+    assert opened(stage) == ["s4"]
 
 
-async def test_the_foot_can_be_clicked() -> None:
-    async with listed() as stage:
-        await stage.open_sessions()
-        await stage.click("Retry")
-        await stage.click("^R rename")
-        assert isinstance(stage.sessions.use, Renaming)
-        await stage.click("keep the title")
-        await stage.click("^D delete")
-        await stage.click("delete for good")
-        await stage.until(lambda: "Deleted" in stage.text)
+async def test_the_foot_can_be_clicked(stage: ListStage) -> None:
+    await stage.click("Retry")
+    await stage.click("^R rename")
+    assert isinstance(stage.sessions.use, Renaming)
+    await stage.click("keep the title")
+    await stage.click("^D delete")
+    await stage.click("delete for good")
+    await stage.until(lambda: "Deleted" in stage.text)
 
 
-async def test_a_list_that_moves_under_the_mouse_opens_nothing() -> None:
-    async with listed() as stage:
-        await stage.open_sessions()
-        rows = stage.sessions._rows
-        await stage.pilot.mouse_down(rows, offset=(5, 0))
-        stage.shelf.kept = SHELVED[1:]
-        stage.sessions._lookup.load()
-        await stage.until(lambda: titles(stage)[0] == "s2")
-        await stage.pilot._post_mouse_events([events.MouseUp, events.Click], rows, offset=(5, 0), button=1)
-        assert opened(stage) == []
+async def test_a_list_that_moves_under_the_mouse_opens_nothing(stage: ListStage) -> None:
+    rows = stage.sessions.rows
+    await stage.pilot.mouse_down(rows, offset=(5, 0))
+    stage.shelf.kept = SHELVED[1:]
+    stage.sessions._lookup.load()
+    await stage.until(lambda: titles(stage)[0] == "s2")
+    await stage.pilot._post_mouse_events([events.MouseUp, events.Click], rows, offset=(5, 0), button=1)
+    assert opened(stage) == []
 
 
 # -- many --
@@ -478,7 +463,7 @@ async def test_a_thousand_sessions_are_one_widget_and_only_rows_in_sight_are_mad
     many = tuple(info(number, f"Session number {number}", ago=number) for number in range(1, 1001))
     async with listed(shelf=PlayedShelf(many)) as stage:
         await stage.open_sessions()
-        rows = stage.sessions._rows
+        rows = stage.sessions.rows
         assert len(titles(stage)) == 1000
         assert len(rows._strips) <= 2 * rows.size.height
         assert list(rows.children) == []
@@ -537,9 +522,8 @@ SCENES = {
 }
 
 
-@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
-@pytest.mark.parametrize("show", SCENES.values(), ids=SCENES)
+@pictures(SCENES, wide=("list",))
 def test_looks(
     snap_compare: SnapCompare, show: Callable[[ListStage], Awaitable[None]], size: tuple[int, int]
 ) -> None:
-    assert looks_right(snap_compare, show, size)
+    assert looks_right(snap_compare, ListStage(ListApp()), show, size)

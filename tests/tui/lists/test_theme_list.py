@@ -4,75 +4,38 @@ from __future__ import annotations
 
 import threading
 from contextlib import asynccontextmanager
-from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import pytest
 from textual import events
-from textual.app import App, ComposeResult
-from textual.binding import Binding
-from textual.containers import Container
-from textual.widgets import Static
 
-from tests.tui.test_theme import own_theme
-from tui.theme import AUTO, DARK, LIGHT, SIXTEEN, default_css_variables, load_all
-from tui.theme_choice import ThemeChoice
-from tui.theme_rows import make_rows, row_line
-from tui.theme_terminal import Scheme, TerminalLooks
-from tui.widgets.lists import Lists
-from tui.widgets.prompt import Prompt
-from tui.widgets.theme_list import ThemeList
+from tests.support.snapshots import NARROW, looks_right
+from tests.tui.lists.stage import ListApp, ListStage
+from tests.tui.theme.test_theme import own_theme
+from tui.lists.theme_list import ThemeList, theme_rows
+from tui.terminal.looks import Scheme, TerminalLooks
+from tui.theme.choose import DARK, LIGHT, SIXTEEN, ThemeChoice
+from tui.theme.files import AUTO, load_all
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from textual.message import Message
-    from textual.pilot import Pilot
-
-    from tests.tui.test_snapshots import SnapCompare
-    from tui.theme_files import LoadedThemes
+    from tests.support.snapshots import SnapCompare
+    from tui.theme.files import LoadedThemes
 
 ANY_TERMINAL = TerminalLooks()
 
 
-class ThemesApp(App[int]):
-    """A body with the lists, and a composer beneath; it keeps what is picked, and writes nothing down."""
-
-    ENABLE_COMMAND_PALETTE = False
-    BINDINGS: ClassVar[list[Binding | tuple[str, str] | tuple[str, str, str]]] = [
-        Binding("escape", "escape", priority=True)
-    ]
-    CSS = """
-    Screen { background: $background; }
-    #body { height: 1fr; layers: default lists; }
-    """
+class ThemesApp(ListApp):
+    """Keeps what is picked, and writes nothing down."""
 
     def __init__(self, own: Path, name: str, looks: TerminalLooks = ANY_TERMINAL) -> None:
         super().__init__()
-        self.animation_level = "none"
         self.choice = ThemeChoice(self, name, own, looks)
-        self.prompt = Prompt()
-        self.lists = Lists(self.prompt, self.notify)
-        self.posted: list[Message] = []
 
     def on_load(self) -> None:
         self.choice.start()
-
-    def get_theme_variable_defaults(self) -> dict[str, str]:
-        return default_css_variables(self.current_theme)
-
-    def compose(self) -> ComposeResult:
-        with Container(id="body"):
-            yield Static("transcript " * 500)
-            yield self.lists
-        yield self.prompt
-
-    def on_mount(self) -> None:
-        self.screen.set_focus(self.prompt)
-
-    def action_escape(self) -> None:
-        self.lists.close_innermost()
 
     def on_theme_list_previewed(self, message: ThemeList.Previewed) -> None:
         self.posted.append(message)
@@ -87,23 +50,13 @@ class ThemesApp(App[int]):
         self.choice.show(message.name)
 
 
-class ThemesStage:
-    """The application, and what can be read in it."""
-
-    def __init__(self, app: ThemesApp, pilot: Pilot[int]) -> None:
-        self.app = app
-        self.pilot = pilot
+class ThemesStage(ListStage):
+    app: ThemesApp
 
     @property
     def rows(self) -> list[str]:
         """What the list shows."""
-        region = self.app.lists.region
-        strips = self.app.screen._compositor.render_strips()[region.y : region.bottom]
-        return [strip.crop(region.x, region.right).text.strip("│ ") for strip in strips]
-
-    @property
-    def chosen(self) -> str:
-        return next((row for row in self.rows if row.startswith("› ")), "")
+        return [line.strip("│ ") for line in self.lines_of(self.app.lists)]
 
     @property
     def colours(self) -> tuple[str, str]:
@@ -111,28 +64,16 @@ class ThemesStage:
         return self.app.theme, self.app.screen.styles.background.hex.lower()
 
     async def open(self) -> ThemeList:
-        self.app.lists.open(opened := self.app.choice.make_list())
+        choice = self.app.choice
+        self.app.lists.open(opened := ThemeList(choice.load_all, choice.name, choice.scheme))
         await self.until(lambda: self.chosen)
         return opened
-
-    async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
-        await self.pilot.pause()
-
-    async def until(self, condition: Callable[[], object]) -> None:
-        for _ in range(2000):
-            if condition():
-                return
-            await self.pilot.pause(0.002)
-        raise AssertionError("\n".join(self.rows))
 
 
 @asynccontextmanager
 async def staged(own: Path, name: str = DARK, size: tuple[int, int] = (80, 24)) -> AsyncIterator[ThemesStage]:
-    app = ThemesApp(own, name)
-    async with app.run_test(size=size) as pilot:
-        await pilot.pause()
-        yield ThemesStage(app, pilot)
+    async with ThemesStage(ThemesApp(own, name)).running(size) as stage:
+        yield stage
 
 
 async def test_what_is_selected_is_tried_on_and_escape_goes_back(tmp_path: Path) -> None:
@@ -303,20 +244,16 @@ async def test_it_fits_whatever_the_size(tmp_path: Path, size: tuple[int, int]) 
 @pytest.mark.parametrize("width", [0, 1, 10, 40, 200])
 def test_a_row_is_as_wide_as_asked_for(tmp_path: Path, width: int) -> None:
     own_theme(tmp_path, "wrong", primary="blue")
-    paint = partial(row_line, width=width, kept=AUTO, selected=True)
-    for row in make_rows(load_all(tmp_path), Scheme.LIGHT):
-        assert sum(len(piece.text) for piece in paint(row)) == width
+    for row in theme_rows(load_all(tmp_path), Scheme.LIGHT, AUTO):
+        assert sum(len(piece.text) for piece in row.line(width, selected=True)) == width
+
+
+async def show_tried_on(stage: ThemesStage) -> None:
+    await stage.open()
+    await stage.press("down")
 
 
 def test_looks(snap_compare: SnapCompare, tmp_path: Path) -> None:
     own_theme(tmp_path, "mine")
     own_theme(tmp_path, "wrong", primary="blue")
-
-    async def play(pilot: Pilot[int]) -> None:
-        stage = ThemesStage(app, pilot)
-        await pilot.pause()
-        await stage.open()
-        await stage.press("down")
-
-    app = ThemesApp(tmp_path, DARK)
-    assert snap_compare(app, terminal_size=(80, 24), run_before=play)
+    assert looks_right(snap_compare, ThemesStage(ThemesApp(tmp_path, DARK)), show_tried_on, NARROW)

@@ -6,21 +6,20 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import pytest
+from msgspec.structs import replace
 
-from core.records import PreImage
-from tests.tui.scripted import ELAPSED_S, Stage
-from tests.tui.test_kept_pane import KeptStage, crash
-from tests.tui.test_snapshots import SIZES, looks_right
+from core.storage.records import PreImage
+from tests.support.snapshots import NARROW, looks_right, pictures
+from tests.tui.pane.test_sessions import KeptStage, crash
+from tests.tui.stage import ELAPSED_S, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from tests.tui.test_snapshots import SnapCompare
+    from tests.support.snapshots import SnapCompare
 
 NOW = 1_000.0
 """A standing clock, for the spinner too."""
@@ -92,16 +91,14 @@ SCENES = {
 }
 
 
-@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
-@pytest.mark.parametrize("show", SCENES.values(), ids=SCENES)
+@pictures(SCENES, wide=("compaction",))
 def test_looks(
     snap_compare: SnapCompare, show: Callable[[Stage], Awaitable[None]], size: tuple[int, int]
 ) -> None:
     assert looks_right(snap_compare, Stage(), show, size)
 
 
-@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
-def test_crash(snap_compare: SnapCompare, tmp_path: Path, size: tuple[int, int]) -> None:
+def test_crash(snap_compare: SnapCompare, tmp_path: Path) -> None:
     asyncio.run(crash(tmp_path, title="How a stop travels"))
     stage = KeptStage(tmp_path)
 
@@ -109,4 +106,4 @@ def test_crash(snap_compare: SnapCompare, tmp_path: Path, size: tuple[int, int])
         await shown.until_said("Caesura died in it.")
         await stage.sessions.aclose()
 
-    assert looks_right(snap_compare, stage, show, size)
+    assert looks_right(snap_compare, stage, show, NARROW)

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.config import config_path
-from core.doctor import NOTHING_HIDDEN
-from core.errors import CaesuraError
-from core.model import ModelChoice
-from core.settings import Settings
-from tests.core.config_made import written
-from tui.preferences import Preferences
+from core.base.errors import CaesuraError
+from core.base.folders import config_path
+from core.config.settings import Settings
+from core.frontends.doctor.report import NOTHING_HIDDEN
+from core.model.provider import ModelChoice
+from tests.support.settings_examples import written
+from tui.pane.preferences import Preferences
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from core.model import ModelInfo, Offer
+    from core.model.provider import ModelInfo, Offer
 
 MINE, THEIRS, PICKED = (ModelChoice(name) for name in ("mine", "theirs", "picked"))
 

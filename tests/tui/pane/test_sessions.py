@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
+from msgspec.structs import replace
 
-from core.events import Outcome
-from core.messages import UserMessage
-from core.model import ModelChoice
-from core.records import TurnRecord
-from core.session import Session
-from core.sessions import Sessions
-from core.store import Store
-from tests.core.stored import made, opened_store
-from tests.core.tools_played import equipped
-from tests.tui.scripted import MODEL, Stage
-from tui.app import CaesuraApp
+from core.model.messages import UserMessage
+from core.model.provider import ModelChoice
+from core.operations.events import Outcome
+from core.session.archive import Sessions
+from core.session.session import Session
+from core.storage.journal import BegunTurn, EndedTurn, NewTitle
+from core.storage.records import TurnRecord
+from core.storage.store import Store
+from tests.support.scripted_tools import equipped
+from tests.support.stored_sessions import made, opened_store
+from tests.tui.stage import MODEL, Stage
+from tui.app.app import CaesuraApp
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from core.journal import Journal, Opened
+    from core.storage.journal import Journal, OpenedSession
 
 CRASHED = "3f2a91bc77d0a1e2"
 PROMPT = "How does a stop travel through Caesura?"
@@ -36,11 +38,17 @@ class KeptStage(Stage):
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self.workspace = folder
-        self.store = Store(folder / "caesura.db")
+        self.store = self.make_store(folder / "caesura.db")
         self.sessions = Sessions(self.store, self._make, folder)
-        self.app = CaesuraApp(self.sessions.new, self.sessions, clock=self._clock)
+        self.make_app(self.sessions.new)
 
-    def _make(self, opened: Opened | None) -> Session:
+    def make_store(self, path: Path) -> Store:
+        return Store(path)
+
+    def make_app(self, make_session: Callable[[], Session]) -> None:
+        self.app = CaesuraApp(make_session, self.sessions, clock=self._clock)
+
+    def _make(self, opened: OpenedSession | None) -> Session:
         tools = replace(equipped(), make_journal=self._journal)
         self.session = Session(self.model, self.registry, ModelChoice(MODEL), tools, opened)
         return self.session
@@ -57,22 +65,33 @@ class KeptStage(Stage):
         await self.until(lambda: "idle" in self.status)
 
 
+AnyStage = TypeVar("AnyStage", bound=KeptStage)
+
+
 @asynccontextmanager
-async def kept(folder: Path) -> AsyncIterator[KeptStage]:
-    stage = KeptStage(folder)
-    async with stage.app.run_test() as stage.pilot:
-        await stage.pilot.pause()
+async def kept_by(make: type[AnyStage], folder: Path, *, first: str | None = None) -> AsyncIterator[AnyStage]:
+    """The application over sessions in `folder`; it begins with the session `first`, or a new one."""
+    stage = make(folder)
+    if first is not None:
+        session = await stage.sessions.open(first)
+        stage.make_app(lambda: session)
+    async with stage.running():
         yield stage
     await stage.sessions.aclose()
+
+
+def kept(folder: Path, *, first: str | None = None) -> AbstractAsyncContextManager[KeptStage]:
+    """`kept_by` with the usual stage."""
+    return kept_by(KeptStage, folder, first=first)
 
 
 async def crash(folder: Path, session_id: str = CRASHED, title: str = "") -> None:
     """Leave a session in the file in which the program has died."""
     async with opened_store(folder / "caesura.db") as store:
         journal = store.create(session_id, str(folder), MODEL)
-        journal.begin(TurnRecord(1, PROMPT, 1.0), UserMessage(PROMPT))
+        journal.add(BegunTurn(TurnRecord(1, PROMPT, 1.0), UserMessage(PROMPT)))
         if title:
-            journal.keep_title(title)
+            journal.add(NewTitle(title))
         await journal.flush()
 
 
@@ -90,7 +109,7 @@ async def test_what_is_sent_right_behind_new_goes_to_the_new_session(tmp_path: P
         assert stage.model.requests[-1].messages == (UserMessage("second"),)
         assert "I am here." not in stage.transcript
         await stage.until(lambda: stage.pane.prompt.draft == "third")
-        assert len(before.history) == 1
+        assert len(before.record.steps) == 1
         assert before.closed
 
 
@@ -110,7 +129,7 @@ async def test_a_draft_goes_along_to_the_session_that_is_opened(tmp_path: Path) 
         other = await made(store, "It was said.", workspace=str(tmp_path))
     async with kept(tmp_path) as stage:
         stage.pane.prompt.insert("half a prompt")
-        stage.pane.keeping.open(other)
+        stage.pane.commands.session_files.open(other)
         await stage.until_said("It was said.")
         assert stage.pane.prompt.draft == "half a prompt"
         assert stage.focused() is stage.pane.prompt
@@ -137,7 +156,7 @@ async def test_a_session_that_died_is_offered_until_somebody_has_taken_it_up(tmp
         assert stage.pane.prompt.draft == PROMPT
     async with kept(tmp_path) as stage:
         assert len(await stage.sessions.recent()) == 1
-        await stage.pane.keeping.offer_crashed()
+        await stage.pane.commands.session_files.offer_crashed()
         assert "died" not in stage.transcript
 
 
@@ -145,11 +164,11 @@ async def test_only_the_last_session_of_this_workspace_is_offered(tmp_path: Path
     await crash(tmp_path)
     async with opened_store(tmp_path / "caesura.db") as store:
         journal = store.create("later", str(tmp_path), MODEL)
-        journal.begin(TurnRecord(1, "p", 9e9), UserMessage("p"))
-        journal.end(TurnRecord(1, "p", 9e9, outcome=Outcome.CANCELLED))
+        journal.add(BegunTurn(TurnRecord(1, "p", 9e9), UserMessage("p")))
+        journal.add(EndedTurn(TurnRecord(1, "p", 9e9, outcome=Outcome.CANCELLED)))
         await journal.flush()
     async with kept(tmp_path) as stage:
-        await stage.pane.keeping.offer_crashed()
+        await stage.pane.commands.session_files.offer_crashed()
         assert "died" not in stage.transcript
 
 

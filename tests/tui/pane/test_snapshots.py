@@ -1,37 +1,19 @@
-"""What the application looks like, as pictures that a person has looked at.
-
-`pytest tests/tui/test_snapshots.py --snapshot-update` makes them anew; look at each one before it is kept.
-No wide characters and no emoji here: fonts of browsers do not agree about them, and other tests count their
-cells.
-"""
+"""What the pane looks like, as pictures that a person has looked at."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-import pytest
-
-from core.model import FailureKind, ModelError
-from tests.tui.scripted import Stage
-from tui import theme
+from core.model.provider import FailureKind, ModelError
+from tests.support.snapshots import NARROW, looks_right, pictures
+from tests.tui.stage import Stage
+from tui.theme import choose as theme
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from textual.app import App
-    from textual.pilot import Pilot
+    from tests.support.snapshots import SnapCompare
 
-    class SnapCompare(Protocol):
-        def __call__(
-            self,
-            app: App[int],
-            *,
-            terminal_size: tuple[int, int],
-            run_before: Callable[[Pilot[int]], Awaitable[None]],
-        ) -> bool: ...
-
-
-SIZES = {"80x24": (80, 24), "140x45": (140, 45)}
 
 PROSE = """\
 # How a stop travels
@@ -154,7 +136,7 @@ async def show_one_stopping(stage: Stage) -> None:
 async def show_output(stage: Stage) -> None:
     await stage.run_three()
     stage.same_age()
-    operation = stage.session.operations()[1]
+    operation = stage.session.operations.snapshot()[1]
     assert operation.detail == "make test"
     stage.say_of("two", [f"tests/core/test_cancel.py::test_{number} PASSED" for number in range(40)])
     await stage.press("ctrl+t", "down", "enter")
@@ -166,13 +148,13 @@ async def show_panel_empty(stage: Stage) -> None:
 
 async def show_approval(stage: Stage) -> None:
     await stage.open_question()
-    await stage.until(lambda: stage.focused() is stage.pane.approval)
+    await stage.until(lambda: stage.focused() is stage.pane.dialogs.approval)
 
 
 async def show_words(stage: Stage) -> None:
     await show_approval(stage)
     await stage.press("r", *"keep")
-    approval = stage.pane.approval
+    approval = stage.pane.dialogs.approval
     await stage.until(lambda: stage.pane.prompt.region.y - approval.region.bottom == 3)
     await stage.pilot.pause()
 
@@ -202,27 +184,12 @@ SCENES = {
 }
 
 
-@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
-@pytest.mark.parametrize("show", SCENES.values(), ids=SCENES)
+@pictures(SCENES, wide=("streaming", "table", "approval", "panel-empty", "three-running"))
 def test_dark(
     snap_compare: SnapCompare, show: Callable[[Stage], Awaitable[None]], size: tuple[int, int]
 ) -> None:
     assert looks_right(snap_compare, Stage(), show, size)
 
 
-@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
-def test_light(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
-    assert looks_right(snap_compare, Stage(theme_name=theme.LIGHT), show_stopped, size)
-
-
-def looks_right(
-    snap_compare: SnapCompare,
-    stage: Stage,
-    show: Callable[[Stage], Awaitable[None]],
-    size: tuple[int, int],
-) -> bool:
-    async def play(pilot: Pilot[int]) -> None:
-        stage.pilot = pilot
-        await show(stage)
-
-    return snap_compare(stage.app, terminal_size=size, run_before=play)
+def test_light(snap_compare: SnapCompare) -> None:
+    assert looks_right(snap_compare, Stage(theme_name=theme.LIGHT), show_stopped, NARROW)

@@ -10,28 +10,22 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual.app import App, ComposeResult
 
-from core.permissions import Mode
-from core.sanitize import printable
-from tui.theme import load_all
-from tui.widgets.status_line import (
-    BackOffView,
-    EscAction,
-    StatusLine,
-    StatusView,
-    TurnState,
-    fit_status,
-    format_elapsed,
-    format_tokens,
-)
+from core.base.sanitize import printable
+from core.operations.events import Status
+from core.permissions.policy import Mode
+from tui.base.format import format_elapsed, format_tokens
+from tui.keys.state import EscAction
+from tui.pane.status_line import BackOffView, StatusLine, StatusView, fit_status
+from tui.theme.files import load_all
 
 MODEL = "anthropic/claude-sonnet-4-5-20250929"
 RUNNING = StatusView(
-    TurnState.RUNNING, EscAction.STOP, MODEL, 15_400, 128_000, started_at=100.0, note="2 queued"
+    Status.RUNNING, EscAction.STOP, MODEL, 15_400, 128_000, started_at=100.0, note="2 queued"
 )
 
 views = st.builds(
     StatusView,
-    state=st.sampled_from(TurnState),
+    state=st.sampled_from(Status),
     esc=st.sampled_from(EscAction),
     model=st.text(max_size=60) | st.just(MODEL),
     mode=st.sampled_from(["", *Mode]),
@@ -42,7 +36,7 @@ views = st.builds(
     cost=st.sampled_from(["", "at least $1,234.50"]),
     back_off=st.none() | st.builds(BackOffView, st.text(max_size=60), st.floats(0, 1e6), st.just("F5")),
     # While something runs Esc is for that.
-).filter(lambda view: view.esc is not EscAction.REWIND or view.state is TurnState.IDLE)
+).filter(lambda view: view.esc is not EscAction.REWIND or view.state is Status.IDLE)
 
 
 @pytest.mark.promise("E1")
@@ -73,7 +67,7 @@ def test_state_and_esc_are_whole_at_every_width(view: StatusView, now: float, wi
 )
 def test_a_countdown_is_whole_or_not_there(width: int, note: str) -> None:
     waits = BackOffView("rate limited, overloaded, no key", 700.4, "F5")
-    view = StatusView(TurnState.RUNNING, EscAction.STOP, MODEL, mode=Mode.ASK, note="x", back_off=waits)
+    view = StatusView(Status.RUNNING, EscAction.STOP, MODEL, mode=Mode.ASK, note="x", back_off=waits)
     text = fit_status(view, now=112.5, width=width)
     assert (text.note, text.esc) == (note, "Esc stops")
 
@@ -94,14 +88,14 @@ def test_the_model_is_shortened_first_then_the_rest_goes_by_importance() -> None
 
 
 def test_what_esc_does_to_a_question_is_told_in_full_where_there_is_room() -> None:
-    view = StatusView(TurnState.RUNNING, EscAction.DENY, MODEL, mode=Mode.PLAN)
+    view = StatusView(Status.RUNNING, EscAction.DENY, MODEL, mode=Mode.PLAN)
     assert fit_status(view, now=0.0, width=30).esc == "Esc denies"
     assert fit_status(view, now=0.0, width=40).esc == "Esc denies and stops"
     assert fit_status(view, now=0.0, width=40).mode == "plan"
 
 
 def test_a_note_that_is_too_long_is_cut_before_the_state_is() -> None:
-    view = StatusView(TurnState.IDLE, EscAction.NOTHING, MODEL, note="press Ctrl+C again to quit")
+    view = StatusView(Status.IDLE, EscAction.NOTHING, MODEL, note="press Ctrl+C again to quit")
     assert fit_status(view, now=0.0, width=80).left == "idle · press Ctrl+C again to quit"
     assert fit_status(view, now=0.0, width=35).left == "idle · press Ctrl+C ag…"
 
@@ -115,14 +109,21 @@ def test_elapsed(seconds: float, shown: str) -> None:
 
 @pytest.mark.parametrize(
     ("count", "shown"),
-    [(950, "950"), (1234, "1.2k"), (128_000, "128k"), (1_000_000, "1M"), (1_500_000, "1.5M")],
+    [
+        (950, "950"),
+        (1234, "1.2k"),
+        (128_000, "128k"),
+        (1_000_000, "1M"),
+        (1_500_000, "1.5M"),
+        (999_960, "1M"),
+    ],
 )
 def test_tokens(count: int, shown: str) -> None:
     assert format_tokens(count) == shown
 
 
 def test_an_unknown_window_shows_tokens() -> None:
-    view = StatusView(TurnState.IDLE, EscAction.NOTHING, "demo", 1234)
+    view = StatusView(Status.IDLE, EscAction.NOTHING, "demo", 1234)
     assert fit_status(view, now=0.0, width=80).context == "1.2k tokens"
 
 
@@ -130,7 +131,7 @@ class RowApp(App[None]):
     def __init__(self) -> None:
         super().__init__()
         self.now = 103.4
-        self.row = StatusLine(StatusView(TurnState.IDLE, EscAction.NOTHING, MODEL), clock=lambda: self.now)
+        self.row = StatusLine(StatusView(Status.IDLE, EscAction.NOTHING, MODEL), clock=lambda: self.now)
 
     def compose(self) -> ComposeResult:
         yield self.row
@@ -144,11 +145,11 @@ class RowApp(App[None]):
 async def test_the_row_says_what_it_was_told_last_in_any_theme(theme: str) -> None:
     app = RowApp()
     async with app.run_test(size=(80, 5)) as pilot:
-        for own in load_all().themes:
+        for own in (found.theme for found in load_all().found):
             app.register_theme(own.to_textual())
         app.theme = theme
         for esc in EscAction:
-            app.row.show(StatusView(TurnState.RUNNING, esc, "[b]漢字[/b]\x1b[2J", 12, 100, started_at=100.0))
+            app.row.show(StatusView(Status.RUNNING, esc, "[b]漢字[/b]\x1b[2J", 12, 100, started_at=100.0))
             await pilot.pause()
             assert f"running 3.4s  {esc.value}" in app.shown()
             assert app.shown().rstrip().endswith("[b]漢字[/b]␛[2J · 12% of 100")
@@ -166,7 +167,7 @@ async def test_it_ticks_only_while_busy() -> None:
         async with asyncio.timeout(30):
             while "7.0s" not in app.shown():
                 await pilot.pause()
-        app.row.show(StatusView(TurnState.IDLE, EscAction.NOTHING, MODEL))
+        app.row.show(StatusView(Status.IDLE, EscAction.NOTHING, MODEL))
         assert app.row.auto_refresh is None
         await pilot.pause()
         assert app.shown().startswith(" idle  Esc unused  ")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tui.interrupt import InterruptGate, InterruptKey, Press
+from tui.terminal.interrupt import InterruptGate, InterruptKey, Press
 
 ESCAPE, CTRL_C = InterruptKey.ESCAPE, InterruptKey.CTRL_C
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui.driver import escape_wait
-from tui.interrupt import InterruptKey
-from tui.keystream import LARGE_READ, Chord, KeyStream, Pasted, Pressed, Sequence, Text, Unit
+from tui.terminal.driver import escape_wait
+from tui.terminal.interrupt import InterruptKey
+from tui.terminal.keystream import LARGE_READ, Answer, Chord, KeyStream, Pasted, Pressed, Sequence, Text, Unit
 
 ESCAPE = Pressed(InterruptKey.ESCAPE, "\x1b")
 CTRL_C = Pressed(InterruptKey.CTRL_C, "\x03")
@@ -44,8 +44,12 @@ def joined(units: list[Unit]) -> list[Unit]:
     return result
 
 
-def test_a_lone_escape_is_taken_at_once_on_a_local_terminal() -> None:
-    stream = local()
+@pytest.fixture
+def stream() -> KeyStream:
+    return local()
+
+
+def test_a_lone_escape_is_taken_at_once_on_a_local_terminal(stream: KeyStream) -> None:
     assert stream.feed("\x1b", more=False) == [ESCAPE]
     assert stream.patience is None
     assert stream.feed("\x1b\x1b", more=False) == [ESCAPE, ESCAPE]
@@ -71,8 +75,7 @@ def test_an_arrow_cut_by_a_full_buffer_is_no_escape() -> None:
         assert units == [Sequence("\x1b[A")] * LARGE_READ
 
 
-def test_an_escape_with_its_rest_still_unread_is_no_escape() -> None:
-    stream = local()
+def test_an_escape_with_its_rest_still_unread_is_no_escape(stream: KeyStream) -> None:
     assert stream.feed("\x1b", more=True) == []
     assert stream.feed("[A", more=False) == [Sequence("\x1b[A")]
     assert stream.feed("abc", more=True) == [Text("abc")]
@@ -80,8 +83,7 @@ def test_an_escape_with_its_rest_still_unread_is_no_escape() -> None:
     assert stream.expire() == [ESCAPE]
 
 
-def test_a_lone_escape_right_after_a_full_buffer_waits() -> None:
-    stream = local()
+def test_a_lone_escape_right_after_a_full_buffer_waits(stream: KeyStream) -> None:
     stream.feed("x" * LARGE_READ, more=False)
     assert stream.feed("\x1b", more=False) == []
     assert stream.feed("[A", more=False) == [Sequence("\x1b[A")]
@@ -112,7 +114,7 @@ def test_an_escape_after_text_is_a_key_when_nothing_follows() -> None:
         ("\x1b[M !!", [Sequence("\x1b[M !!")]),
         ("\x1b[?62;22c\x1b[?1u\x1b[>0;276;0c", []),
         ("\x1b[?2026;2$y", [Sequence("\x1b[?2026;2$y")]),
-        ("\x1bP1+r544e\x1b\\\x1b]11;rgb:1e1e/1e1e/1e1e\x07", []),
+        ("\x1bP1+r544e\x1b\\\x1b]11;rgb:1e1e/1e1e/1e1e\x07", [Answer("\x1b]11;rgb:1e1e/1e1e/1e1e\x07")]),
         ("\x1b[99999999u\x1b[2000000;5A", []),
         ("\x1b[97:65;2;65u", [Sequence("\x1b[97;2;65u")]),
         ("\x1b[1;1:3A", []),
@@ -123,8 +125,7 @@ def test_what_is_one_unit(data: str, units: list[Unit]) -> None:
     assert typed(data) == units
 
 
-def test_typing_goes_on_after_alt_and_a_bracket() -> None:
-    stream = local()
+def test_typing_goes_on_after_alt_and_a_bracket(stream: KeyStream) -> None:
     units = [unit for read in ("\x1b]", "a", "b") for unit in stream.feed(read, more=False)]
     assert joined(units) == [Chord("]"), Text("ab")]
 
@@ -160,15 +161,13 @@ def test_a_key_of_its_own_ends_an_open_paste_and_keeps_its_text(
     assert stream.feed("b", more=False) == [Text("b")]
 
 
-def test_an_end_mark_that_comes_late_still_ends_the_paste() -> None:
-    stream = local()
+def test_an_end_mark_that_comes_late_still_ends_the_paste(stream: KeyStream) -> None:
     assert stream.feed("\x1b[200~text\x1b", more=False) == []
     assert stream.expire() == []
     assert stream.feed("[201~", more=False) == [Pasted("text")]
 
 
-def test_each_press_in_an_open_paste_counts_once() -> None:
-    stream = local()
+def test_each_press_in_an_open_paste_counts_once(stream: KeyStream) -> None:
     stream.feed("\x1b[200~text\x1b", more=False)
     stream.expire()
     stream.feed("\x1b", more=False)

@@ -9,9 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from tui.interrupt import InterruptKey
-from tui.keystream import CUT_WAIT, SEQUENCE_WAIT, Chord, KeyStream, Pasted, Pressed, Sequence, Text, Unit
-from tui.theme_terminal import (
+from tui.terminal.interrupt import InterruptKey
+from tui.terminal.keystream import (
+    CUT_WAIT,
+    SEQUENCE_WAIT,
+    Answer,
+    Chord,
+    KeyStream,
+    Pasted,
+    Pressed,
+    Sequence,
+    Text,
+    Unit,
+)
+from tui.terminal.looks import (
     Scheme,
     TerminalLooks,
     has_few_colours,
@@ -33,6 +44,11 @@ ANSWERS = (
 
 def local() -> KeyStream:
     return KeyStream(escape_wait=0.0)
+
+
+@pytest.fixture
+def stream() -> KeyStream:
+    return local()
 
 
 @pytest.mark.parametrize(
@@ -132,24 +148,19 @@ def test_an_answer_is_no_key_wherever_it_is_cut(answer: str) -> None:
                 if data := answer[start:end]:
                     # The first ESC on its own is the key: nobody could tell.
                     units += stream.feed(data, more=end < len(answer) and len(data) < 2)
-            assert units + stream.expire() == []
-            assert stream.take_answers() == [answer]
-            assert stream.take_answers() == []
+            assert units + stream.expire() == [Answer(answer)]
 
 
 @pytest.mark.promise("E5")
-def test_an_answer_that_comes_byte_by_byte_is_no_text() -> None:
-    stream = local()
+def test_an_answer_that_comes_byte_by_byte_is_no_text(stream: KeyStream) -> None:
     units = stream.feed("\x1b]", more=False)
     for character in "11;rgb:1e1e/1e1e/1e1e\x1b\\":
         units += stream.feed(character, more=False)
-    assert units == []
-    assert stream.take_answers() == ["\x1b]11;rgb:1e1e/1e1e/1e1e\x1b\\"]
+    assert units == [Answer("\x1b]11;rgb:1e1e/1e1e/1e1e\x1b\\")]
 
 
 @pytest.mark.promise("E5")
-def test_an_answer_without_an_end_is_dropped_and_typing_goes_on() -> None:
-    stream = local()
+def test_an_answer_without_an_end_is_dropped_and_typing_goes_on(stream: KeyStream) -> None:
     assert stream.feed("\x1b]11;rgb:1e1e/", more=False) == []
     assert stream.patience == SEQUENCE_WAIT
     assert stream.expire() == []
@@ -158,23 +169,22 @@ def test_an_answer_without_an_end_is_dropped_and_typing_goes_on() -> None:
     assert stream.feed("hello", more=False) == [Text("hello")]
     assert stream.feed("\x1b]11;rgb:1e1e/\x03", more=False) == [Pressed(InterruptKey.CTRL_C, "\x03")]
     assert stream.feed("\x1b]11;rgb:1e1e/\x1b[A", more=False) == [Sequence("\x1b[A")]
-    assert stream.take_answers() == []
 
 
 @pytest.mark.promise("E1", "E5")
-def test_escape_is_taken_at_once_while_an_answer_is_waited_for() -> None:
-    stream = local()
+def test_escape_is_taken_at_once_while_an_answer_is_waited_for(stream: KeyStream) -> None:
     assert stream.patience is None
     assert stream.feed("\x1b", more=False) == [ESCAPE]
-    assert stream.feed(ANSWERS[0], more=False) == []
+    assert stream.feed(ANSWERS[0], more=False) == [Answer(ANSWERS[0])]
     assert stream.feed("\x1b", more=False) == [ESCAPE]
-    assert stream.feed(f"\x1b{ANSWERS[0]}", more=False) == [ESCAPE]
+    assert stream.feed(f"\x1b{ANSWERS[0]}", more=False) == [ESCAPE, Answer(ANSWERS[0])]
 
 
 @pytest.mark.promise("E1", "E5")
 @pytest.mark.parametrize("begun", ["\x1b]11;", "\x1b]11;rgb:1e1e/1e", "\x1b]11;rgb:1e1e/1e1e/1e1e"])
-def test_escape_amid_an_answer_waits_no_longer_than_at_the_end_of_a_read(begun: str) -> None:
-    stream = local()
+def test_escape_amid_an_answer_waits_no_longer_than_at_the_end_of_a_read(
+    stream: KeyStream, begun: str
+) -> None:
     stream.feed(begun, more=False)
     assert stream.feed("\x1b", more=False) == []
     assert stream.patience == CUT_WAIT
@@ -183,8 +193,7 @@ def test_escape_amid_an_answer_waits_no_longer_than_at_the_end_of_a_read(begun: 
     assert stream.feed("\x1b", more=False) + stream.feed("\x1b", more=False) + stream.expire() == [ESCAPE] * 2
 
 
-def test_digits_after_alt_and_a_bracket_are_typed() -> None:
-    stream = local()
+def test_digits_after_alt_and_a_bracket_are_typed(stream: KeyStream) -> None:
     units = stream.feed("\x1b]", more=False) + stream.feed("1", more=False)
     assert units + stream.expire() == [Chord("]"), Text("1")]
     units = stream.feed("\x1b]", more=False) + stream.feed("1", more=False) + stream.feed("2", more=False)
@@ -203,14 +212,15 @@ def test_answers_change_nothing_about_the_keys_around_them(parts: list[str], cut
     units = [
         unit for start, end in pairwise(places) for unit in stream.feed(data[start:end], more=end < len(data))
     ]
-    assert _text_joined(units) == _text_joined(plain.feed(keys, more=False))
-    assert stream.take_answers() == [part for part in parts if part in ANSWERS]
+    others = [unit for unit in units if not isinstance(unit, Answer)]
+    assert _text_joined(others) == _text_joined(plain.feed(keys, more=False))
+    assert [unit.text for unit in units if isinstance(unit, Answer)] == [
+        one for one in parts if one in ANSWERS
+    ]
 
 
-def test_an_answer_within_a_paste_belongs_to_the_paste() -> None:
-    stream = local()
+def test_an_answer_within_a_paste_belongs_to_the_paste(stream: KeyStream) -> None:
     assert stream.feed(f"\x1b[200~a{ANSWERS[0]}b\x1b[201~", more=False) == [Pasted(f"a{ANSWERS[0]}b")]
-    assert stream.take_answers() == []
 
 
 def _text_joined(units: list[Unit]) -> list[Unit]:

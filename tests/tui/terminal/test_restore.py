@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tui.restore import LEAVE, Terminal
+from tui.terminal.restore import LEAVE, Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

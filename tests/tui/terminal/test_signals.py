@@ -12,7 +12,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from tui.signals import SignalWatch, install_signals
+from tests.support.waiting import GENEROUS_S
+from tui.terminal.signals import SignalWatch
 
 pytestmark = pytest.mark.promise("Q1")
 
@@ -22,13 +23,13 @@ def never() -> None:
 
 
 def watching(seen: asyncio.Queue[tuple[signal.Signals, int]]) -> SignalWatch:
-    return install_signals(
+    return SignalWatch(
         lambda number, count: seen.put_nowait((number, count)), loop=asyncio.get_running_loop(), restore=never
     )
 
 
 async def next_of(seen: asyncio.Queue[tuple[signal.Signals, int]]) -> tuple[signal.Signals, int]:
-    with anyio.fail_after(20):
+    with anyio.fail_after(GENEROUS_S):
         return await seen.get()
 
 
@@ -66,7 +67,7 @@ async def test_a_signal_given_to_another_thread_still_wakes_the_loop() -> None:
         # The loop has to be asleep to need waking. Too short a pause proves less, it cannot fail the test.
         time.sleep(0.1)
         signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
-        was_handled = handled.wait(5)
+        was_handled = handled.wait(GENEROUS_S)
         loop.call_soon_threadsafe(result.set_result, was_handled)
 
     thread = threading.Thread(target=take_it)

@@ -13,27 +13,27 @@ import pytest
 from rich.color import ColorSystem
 from textual.color import Color
 
-from core.events import StopProof
-from core.messages import ResultStatus
-from tests.tui.scripted import Stage, staged
-from tests.tui.test_cards import card_of, ended
-from tests.tui.test_snapshots import looks_right
-from tests.tui.theme_colours import contrast, downgraded
-from tui import theme
-from tui.highlight import is_loaded
-from tui.widgets.transcript import NoticeKind
+from core.model.messages import ResultStatus
+from core.operations.events import StopReport
+from tests.support.snapshots import looks_right
+from tests.tui.stage import Stage, staged
+from tests.tui.theme.colours import contrast, downgraded
+from tests.tui.transcript.test_cards import card_of, ended
+from tui.theme.files import load_all
+from tui.transcript.markdown.highlight import is_loaded
+from tui.transcript.plain import NoticeKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rich.style import Style
 
-    from tests.tui.test_snapshots import SnapCompare
+    from tests.support.snapshots import SnapCompare
 
 SIZE = (80, 64)
 """As high as a bit of everything."""
 
-THEMES = {theme.name: theme for theme in theme.load_all().themes}
+THEMES = {found.theme.name: found.theme for found in load_all().found}
 HIGH_CONTRAST = frozenset({"beacon", "noon"})
 DRAWN = frozenset("─│╭╮╰╯━┃┏┓┗┛▁▂▃▄▅▆▇█▔▕▏▊▎▌▐▸▾ ")
 """Frames, bars and marks to fold by, which are no text."""
@@ -64,21 +64,23 @@ async def show_a_bit_of_everything(stage: Stage) -> None:
         (ResultStatus.FAILED, "make test", "exit code 1"),
         (ResultStatus.DENIED, "rm -rf /", "denied"),
     ):
-        stage.pane.transcript.add_card(card_of(ended(status, shown, title=title)))
-    proof = StopProof("click", 0.02, None, processes=4)
+        stage.pane.transcript.feed.add_card(card_of(ended(status, shown, title=title)))
+    proof = StopReport("click", 0.02, None, processes=4)
     stopped = ended(ResultStatus.STOPPED, "so far", title="sleep 100", proof=proof)
-    stage.pane.transcript.add_card(card_of(stopped))
+    stage.pane.transcript.feed.add_card(card_of(stopped))
     stage.pane.transcript.add_notice("Stopped by Esc after 3 ms.", NoticeKind.STOPPED)
     stage.pane.transcript.add_notice("The key was not accepted (401).", NoticeKind.ERROR)
     stage.model.call(("edit", "edit_file", {"say": "core/cancel.py"}))
-    await stage.until(lambda: stage.pane.approval.question is not None and stage.pane.approval.display)
+    await stage.until(
+        lambda: stage.pane.dialogs.approval.question is not None and stage.pane.dialogs.approval.display
+    )
     stage.same_age()
-    await stage.until(lambda: stage.focused() is stage.pane.approval)
+    await stage.until(lambda: stage.focused() is stage.pane.dialogs.approval)
     await stage.press("ctrl+t", "ctrl+r")
     await stage.until(lambda: stage.focused() is stage.pane.panel)
-    stage.app.screen.set_focus(stage.pane.approval)
+    stage.app.screen.set_focus(stage.pane.dialogs.approval)
     stage.later += 1
-    stage.pane.approval.refresh()
+    stage.pane.dialogs.approval.refresh()
     await stage.until(lambda: "running 4.4s" in stage.status and "4.4s" in stage.panel[0])
     await stage.until(lambda: any("[y]" in text and style.bold for text, style in painted(stage)))
 
@@ -155,8 +157,8 @@ async def test_nothing_is_told_by_colour_alone(monkeypatch: pytest.MonkeyPatch) 
         ):
             assert told in screen
         # What has the focus has a frame of its own.
-        assert stage.focused() is stage.pane.approval
-        assert rows[stage.pane.approval.region.y].startswith("┏")
+        assert stage.focused() is stage.pane.dialogs.approval
+        assert rows[stage.pane.dialogs.approval.region.y].startswith("┏")
         assert rows[stage.pane.panel.region.y].startswith("╭")
         looks = {text.strip(): style for text, style in painted(stage)}
         assert looks["What"].bold

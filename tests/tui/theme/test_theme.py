@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import fields
 from itertools import combinations, product
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from textual.app import App, ComposeResult
 from textual.color import Color
 from textual.widgets import Static
 
-from tests.tui.theme_colours import (
+from tests.tui.theme.colours import (
     VISIONS,
     Colours,
     Pair,
@@ -24,25 +23,11 @@ from tests.tui.theme_colours import (
     focus_borders,
     text_pairs,
 )
-from tui import theme_files
-from tui.theme import (
-    AUTO,
-    BUILTIN,
-    DARK,
-    LIGHT,
-    SIXTEEN,
-    CaesuraTheme,
-    ThemeError,
-    auto_theme,
-    choose_theme,
-    default_css_variables,
-    load_all,
-    load_builtin,
-    load_theme,
-    parse_theme,
-)
-from tui.theme_files import LONGEST
-from tui.theme_terminal import Scheme, TerminalLooks
+from tui.terminal.looks import Scheme, TerminalLooks
+from tui.theme import files as theme_files
+from tui.theme.choose import DARK, LIGHT, SIXTEEN, auto_theme, choose_theme
+from tui.theme.files import AUTO, BUILTIN, LONGEST, ThemeError, load_all, load_theme, parse_theme
+from tui.theme.palette import CaesuraTheme, default_css_variables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +37,7 @@ OWN = "".join(line for line in GOOD.splitlines(keepends=True) if not line.starts
 OWN = OWN.replace('name = "caesura-dark"', 'name = "mine"')
 
 
-THEMES = load_all().themes
+THEMES = [found.theme for found in load_all().found]
 SHIPPED = {theme.name: theme for theme in THEMES}
 HIGH_CONTRAST = frozenset({"beacon", "noon"})
 SIXTEEN_COLOURS = frozenset({SIXTEEN})
@@ -126,7 +111,7 @@ def test_a_selection_can_be_seen_whatever_the_terminal(looks: tuple[Scheme, bool
 
 def test_the_theme_of_sixteen_colours_has_only_these() -> None:
     theme = SHIPPED[SIXTEEN]
-    colors = [getattr(part, field.name) for part in (theme.colors, theme.roles) for field in fields(part)]
+    colors = [getattr(part, name) for part in (theme.colors, theme.roles) for name in part.__struct_fields__]
     assert {color: downgraded(Color.parse(color), ColorSystem.STANDARD).hex.lower() for color in colors} == {
         color: color for color in colors
     }
@@ -240,7 +225,7 @@ class SampleApp(App[None]):
 
 @pytest.mark.parametrize("name", [DARK, LIGHT])
 async def test_our_variables_reach_the_css(name: str) -> None:
-    theme = load_builtin(name)
+    theme = load_theme(name)
     app = SampleApp(theme)
     async with app.run_test():
         assert app.query_one(Static).styles.color.hex.lower() == theme.roles.reasoning
@@ -268,7 +253,7 @@ def test_a_broken_installation_still_has_a_theme(tmp_path: Path) -> None:
     assert "caesura-dark.toml: " in chosen.error
     assert chosen.error.endswith("textual-dark is used instead.")
     loaded = load_all(folder=tmp_path)
-    assert loaded.themes == ()
+    assert loaded.found == ()
     assert len(loaded.errors) == 3
     assert "caesura-light.toml: name 'caesura-dark' must be 'caesura-light'" in loaded.errors[1]
 
@@ -312,10 +297,10 @@ def test_a_broken_one_costs_only_itself(tmp_path: Path) -> None:
     assert chosen.error is not None
     assert "There is no theme" not in chosen.error
     loaded = load_all(tmp_path)
-    assert "good" in {theme.name for theme in loaded.themes}
+    assert "good" in {found.theme.name for found in loaded.found}
     assert [error.split(":")[0] for error in loaded.errors] == [f"Theme {DARK}.toml", "Theme mine.toml"]
     # Ours of the same name is still there to be chosen.
-    assert DARK in {theme.name for theme in loaded.themes}
+    assert DARK in {found.theme.name for found in loaded.found}
 
 
 def test_what_is_no_file_or_too_large_is_not_read(tmp_path: Path) -> None:
@@ -353,7 +338,7 @@ def test_what_is_no_file_or_too_large_is_not_read(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_no_mistake(tmp_path: Path) -> None:
-    assert load_all(tmp_path / "none").themes == THEMES
+    assert load_all(tmp_path / "none") == load_all()
     assert choose_theme(DARK, tmp_path / "none").error is None
 
 
@@ -363,13 +348,13 @@ def test_the_first_frame_reads_one_file_however_many_there_are(
     for number in range(20):
         own_theme(tmp_path, f"mine-{number}")
     read: list[str] = []
-    really_read = theme_files._read
+    really_read = theme_files.read_regular
 
-    def note_and_read(file: Path) -> str:
+    def note_and_read(file: Path, most: int) -> bytes:
         read.append(file.name)
-        return really_read(file)
+        return really_read(file, most)
 
-    monkeypatch.setattr(theme_files, "_read", note_and_read)
+    monkeypatch.setattr(theme_files, "read_regular", note_and_read)
     for name, file in {
         "mine-7": "mine-7.toml",
         AUTO: "caesura-dark.toml",

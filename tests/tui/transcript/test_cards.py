@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from core.events import BackgroundEnded, CallEnded, Shown, ShownKind, StopProof
-from core.messages import ResultStatus
-from tui.blocks import Blank, CardRow, Code, Part, Prose, Rule, Table
-from tui.card_details import (
+from core.model.messages import ResultStatus
+from core.operations.events import BackgroundEnded, CallEnded, Shown, ShownKind, StopReport
+from tui.base.printable import one_line, readable
+from tui.transcript.card import CALLS_LISTED, Card
+from tui.transcript.card_details import (
     ARGUMENT_LINES,
     DIFF_LINES,
     HEAD_LINES,
@@ -22,17 +23,17 @@ from tui.card_details import (
     argument_blocks,
     result_blocks,
 )
-from tui.cards import CALLS_LISTED, Card
-from tui.output import one_line, readable
-from tui.widgets.transcript_layout import lay_out
+from tui.transcript.layout import lay_out
+from tui.transcript.markdown.blocks import Blank, CardRow, Code, Prose, Rule, Table
+from tui.transcript.markdown.spans import Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tui.blocks import Block
+    from tui.transcript.markdown.blocks import Block
 
-CLICK = StopProof("click", 0.02, None, processes=4)
-REFUSED = StopProof("escape", None, None, ("sleep 1",), 3, ((4711, "sleep"), (4712, "ba\nsh")))
+CLICK = StopReport("click", 0.02, None, processes=4)
+REFUSED = StopReport("escape", None, None, ("sleep 1",), 3, ((4711, "sleep"), (4712, "ba\nsh")))
 
 
 def ended(
@@ -43,7 +44,7 @@ def ended(
     title: str = "pytest -q",
     arguments: str = '{"command": "pytest -q"}',
     seconds: float | None = 4.2,
-    proof: StopProof | None = None,
+    proof: StopReport | None = None,
 ) -> CallEnded:
     shown = Shown(shown) if isinstance(shown, str) else shown
     return CallEnded(1, "call-1", name, title, status, shown, arguments, seconds, proof)
@@ -87,7 +88,7 @@ ENDINGS = {
         "■ shell  pytest -q  stopped by click after 20 ms: 4 processes ended, 0 alive ▸",
     ),
     "stopped without processes": (
-        ended(ResultStatus.STOPPED, proof=StopProof("x", 0.002, None)),
+        ended(ResultStatus.STOPPED, proof=StopReport("x", 0.002, None)),
         "■ shell  pytest -q  stopped by x after 2.0 ms ▸",
     ),
     "not started": (
@@ -290,8 +291,7 @@ def test_the_calls_of_a_sub_agent_are_counted_and_listed_when_its_card_is_unfold
     agent.start("find it")
     first, second = Card("grep", agent), Card("agent", agent)
     first.start("cancel")
-    third = Card("read_file", second)
-    assert third.root is agent
+    Card("read_file", second)
     assert lines(agent.blocks(folded=True)) == ["● agent  find it  3 calls, running ▸"]
     first.end(ended(name="grep", title="cancel", shown="3 hits"))
     agent.end(ended(name="agent", title="find it", shown="found", arguments="{}"))
@@ -326,7 +326,7 @@ def test_of_very_many_calls_the_latest_are_listed() -> None:
         (-9, CLICK, "■ background  npm start  stopped by click after 20 ms: 4 processes ended, 0 alive ▸"),
     ],
 )
-def test_the_end_of_a_background_command(code: int | None, proof: StopProof | None, expected: str) -> None:
+def test_the_end_of_a_background_command(code: int | None, proof: StopReport | None, expected: str) -> None:
     card = Card("background")
     card.end_background(BackgroundEnded("b", "npm start", code, Shown("listening"), proof))
     assert lines(card.blocks(folded=True)) == [expected]

@@ -8,12 +8,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from core.sanitize import printable
-from tui.blocks import PLAIN, Look, Part, Prefix, Prose
-from tui.markdown import MarkdownStream
-from tui.widgets.transcript_feed import Channel, Feed
-from tui.widgets.transcript_layout import lay_out
-from tui.wrap import is_single_cell, snap, text_cells, wrap
+from core.base.sanitize import printable
+from tui.base.wrap import is_single_cell, text_cells, wrap
+from tui.transcript.feed import Channel, Feed
+from tui.transcript.layout import lay_out
+from tui.transcript.markdown.blocks import PLAIN, Prefix, Prose
+from tui.transcript.markdown.spans import Look, Part, snap
+from tui.transcript.markdown.stream import MarkdownStream
 
 WIDE = "漢字かな한글ｆ"
 EMOJI = ["👩‍🚀", "👨‍👩‍👧", "❤️", "🇩🇪", "👍🏽", "1️⃣", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "☁"]
@@ -51,7 +52,7 @@ def rows(text: str, width: int, cuts: tuple[int, ...] = ()) -> list[str]:
         feed.document.settle_end(10)
     feed.end_reply(interrupted=False)
     feed.document.settle(0, 1_000_000)
-    lines = [line for page in feed.document.pages() for line in page.lines or ()]
+    lines = [line for page in feed.document.pages for line in page.lines or ()]
     for line in lines:
         width_of_segments = sum(cell_len(part) for part, _ in line.spans)
         assert width_of_segments <= width

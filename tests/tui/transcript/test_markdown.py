@@ -9,14 +9,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tui.blocks import Blank, Code, Look, Part, Prose, Rule, Table
-from tui.highlight import highlight, load_lexer, still_open
-from tui.markdown import FRAGMENT, MarkdownStream
-from tui.markdown_inline import close_marks, inline_spans
-from tui.markdown_leaves import CODE_LINES, PARAGRAPH, SAMPLE_ROWS, split_row
+from tui.transcript.markdown.blocks import Blank, Code, Prose, Rule, Table
+from tui.transcript.markdown.highlight import highlight, load_lexer, still_open
+from tui.transcript.markdown.inline import close_marks, inline_spans
+from tui.transcript.markdown.leaves import CODE_LINES, PARAGRAPH, SAMPLE_ROWS, split_row
+from tui.transcript.markdown.spans import Look, Part
+from tui.transcript.markdown.stream import FRAGMENT, MarkdownStream
 
 if TYPE_CHECKING:
-    from tui.blocks import Block
+    from tui.transcript.markdown.blocks import Block
 
 LINES = [
     "# Title",

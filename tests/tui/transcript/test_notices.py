@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
+from msgspec.structs import replace
 
-from core import step
 from core.cancel import CancelReason, Cause
-from core.events import Event, Outcome, StopProof, TurnEnded
-from core.model import Closing, FailureKind, ModelChoice, ModelError
-from core.operations import Registry
-from core.session import Session
-from core.turn import NO_LIMITS, Limits
-from tests.core.tools_played import equipped
-from tests.tui.scripted import BOUND_S, MODEL, Deaf, HandPlayedModel, Manner, Obedient, Stubborn
-from tui.notices import duration, failure_notice, limit_notice, past_stop_notice, stop_notice
+from core.engine import step
+from core.engine.turn import NO_LIMITS, Limits
+from core.model.provider import Closing, FailureKind, ModelChoice, ModelError
+from core.operations.events import Event, Outcome, StopReport, TurnEnded
+from core.operations.registry import Registry
+from core.operations.supervise import Graces
+from core.session.session import Session
+from tests.support.scripted_tools import equipped
+from tests.support.waiting import GENEROUS_S
+from tests.tui.stage import MODEL, Deaf, HandPlayedModel, Manner, Obedient, Stubborn
+from tui.base.format import format_duration
+from tui.transcript.notices import failure_notice, limit_notice, past_stop_notice, stop_notice
 
 ESCAPE = CancelReason(Cause.USER, "escape")
 NEXT = "/continue goes on, Esc Esc edits the prompt."
@@ -91,12 +95,12 @@ class Listened:
         if said:
             heard = len(self.events)
             self.model.say(said)
-            async with asyncio.timeout(BOUND_S):
+            async with asyncio.timeout(GENEROUS_S):
                 while len(self.events) == heard:  # noqa: ASYNC110 - there is nothing to wait for but the loop
                     await asyncio.sleep(0)
 
     async def end(self) -> TurnEnded:
-        async with asyncio.timeout(BOUND_S):
+        async with asyncio.timeout(GENEROUS_S):
             await self.session.wait_idle()
         ended = self.events[-1]
         assert isinstance(ended, TurnEnded)
@@ -106,7 +110,7 @@ class Listened:
 @pytest.mark.promise("E6", "U10")
 @pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
 async def test_a_stop_is_told_with_its_proof(stop: Stop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step, "FORCED_GRACE_S", 0.05)
+    monkeypatch.setattr(step, "GRACES", Graces(3.0, 0.05))
     listened = Listened(stop.manner)
     await listened.begin(stop.said)
     assert listened.session.stop(CancelReason(stop.cause, stop.source))
@@ -134,32 +138,32 @@ async def test_a_stop_before_any_request_says_that_nothing_was_sent() -> None:
 ESC = "Stopped by Esc"
 PROOFS = {
     "stream": (
-        StopProof("escape", 0.0021, Closing.CLOSED),
+        StopReport("escape", 0.0021, Closing.CLOSED),
         f"{ESC} after 2.1 ms: connection closed. {NEXT}",
     ),
     "stream and processes": (
-        StopProof("escape", 0.02, Closing.CLOSED, processes=4),
+        StopReport("escape", 0.02, Closing.CLOSED, processes=4),
         f"{ESC} after 20 ms: connection closed, 4 processes ended, 0 alive. {NEXT}",
     ),
     "processes": (
-        StopProof("escape", 0.02, None, processes=1),
+        StopReport("escape", 0.02, None, processes=1),
         f"{ESC} after 20 ms: 1 process ended, 0 alive. {NEXT}",
     ),
     "nothing to prove": (
-        StopProof("escape", 0.02, None),
+        StopReport("escape", 0.02, None),
         f"{ESC} after 20 ms: nothing of it is running any more. {NEXT}",
     ),
     "one refused": (
-        StopProof("escape", None, Closing.NEVER_OPENED, processes=3, alive=((4711, "sl\neep\x1b[31m"),)),
+        StopReport("escape", None, Closing.NEVER_OPENED, processes=3, alive=((4711, "sl\neep\x1b[31m"),)),
         f"{ESC}: 3 processes ended, 1 alive. sl ↵ eep (pid 4711) refused to end: /kill kills it. {NEXT}",
     ),
     "many refused": (
-        StopProof("escape", None, None, alive=tuple((pid, "yes") for pid in range(7))),
+        StopReport("escape", None, None, alive=tuple((pid, "yes") for pid in range(7))),
         f"{ESC}: 0 processes ended, 7 alive. yes (pid 0), yes (pid 1), yes (pid 2), yes (pid 3), yes (pid 4) "
         f"and 2 more refused to end: /kill kills them. {NEXT}",
     ),
     "unconfirmed": (
-        StopProof("escape", None, Closing.CLOSED, ("github.search", "docs.fetch"), 2),
+        StopReport("escape", None, Closing.CLOSED, ("github.search", "docs.fetch"), 2),
         f"{ESC}: connection closed, 2 processes ended, 0 alive; github.search, docs.fetch have not confirmed "
         f"their end and were left behind. {NEXT}",
     ),
@@ -168,7 +172,7 @@ PROOFS = {
 
 @pytest.mark.promise("E6", "U10")
 @pytest.mark.parametrize(("proof", "said"), PROOFS.values(), ids=PROOFS)
-def test_the_proof_covers_all_that_was_alive(proof: StopProof, said: str) -> None:
+def test_the_proof_covers_all_that_was_alive(proof: StopReport, said: str) -> None:
     ended = TurnEnded(1, Outcome.CANCELLED, "some text", proof=proof)
     assert stop_notice(ended, returned=False) == said
 
@@ -183,17 +187,17 @@ def test_the_proof_covers_all_that_was_alive(proof: StopProof, said: str) -> Non
     ],
 )
 def test_a_stop_offers_to_put_back_what_was_changed(changed: tuple[str, ...], undo: str) -> None:
-    proof = StopProof("escape", 0.0021, Closing.CLOSED)
+    proof = StopReport("escape", 0.0021, Closing.CLOSED)
     ended = TurnEnded(1, Outcome.CANCELLED, "some text", proof=proof, changed=changed)
     told = f"{ESC} after 2.1 ms: connection closed. {NEXT[:-1]}{undo}."
     assert stop_notice(ended, returned=False) == told
 
 
 def test_who_refused_to_end_is_nobodys_business_when_the_session_is_opened_again() -> None:
-    proof = StopProof("escape", None, None, processes=1, alive=((4711, "sleep"),))
+    proof = StopReport("escape", None, None, processes=1, alive=((4711, "sleep"),))
     ended = TurnEnded(1, Outcome.CANCELLED, "some text", proof=proof)
     assert past_stop_notice(ended) == f"{ESC}: 1 process ended, 1 alive. {NEXT}"
-    rolled_back = replace(ended, returned_prompt="hello", proof=StopProof("escape", 0.0021, Closing.CLOSED))
+    rolled_back = replace(ended, returned_prompt="hello", proof=StopReport("escape", 0.0021, Closing.CLOSED))
     told = f"{ESC} after 2.1 ms: connection closed. Nothing of the turn was kept."
     assert past_stop_notice(rolled_back) == told
 
@@ -262,4 +266,4 @@ async def test_a_failure_is_told_with_what_became_of_the_prompt(
     ],
 )
 def test_a_duration(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
+    assert format_duration(seconds) == words

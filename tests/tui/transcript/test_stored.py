@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from textual.app import App, ComposeResult
 from textual.geometry import Offset
 from textual.selection import Selection
 
 from core.cancel import CancelReason, Cause
-from core.events import Outcome, Shown, StopProof, TurnEnded
-from core.messages import (
+from core.model.messages import (
     AssistantMessage,
     FinishReason,
     Reasoning,
@@ -30,21 +29,26 @@ from core.messages import (
     ToolResults,
     UserMessage,
 )
-from core.model import Closing, FailureKind, Finished, ModelChoice, ModelError, ToolCallDelta
-from core.operations import Registry
-from core.records import CallCard, Compaction, LoadedSession, SessionInfo, StoredStep, TurnRecord
-from core.session import CONTINUE_PROMPT, Session
-from tests.core.tools_played import PlayedTool, equipped
-from tests.tui.scripted import BOUND_S, MODEL, HandPlayedModel
-from tui import replay
-from tui.pump import Pump
-from tui.replay import Replay
-from tui.scenes import DIED, FIRST_MESSAGES, MAYBE_ALIVE
-from tui.widgets.transcript import NoticeKind, Transcript
-from tui.widgets.transcript_feed import Above, Channel, Feed
+from core.model.provider import Closing, FailureKind, Finished, ModelChoice, ModelError, ToolCallDelta
+from core.operations.events import Outcome, Shown, StopReport, TurnEnded
+from core.operations.registry import Registry
+from core.session.continuation import CONTINUE_PROMPT
+from core.session.session import Session
+from core.storage.records import CallCard, Compaction, LoadedSession, SessionInfo, StoredStep, TurnRecord
+from tests.support.scripted_tools import PlayedTool, equipped
+from tests.support.waiting import until
+from tests.tui.stage import MODEL, HandPlayedModel
+from tui.transcript import stored as replay
+from tui.transcript.entries import summary_title
+from tui.transcript.feed import Above, Channel, Feed
+from tui.transcript.live import LiveView
+from tui.transcript.plain import NoticeKind
+from tui.transcript.stored import StoredView
+from tui.transcript.stored_items import DIED, FIRST_MESSAGES, MAYBE_ALIVE
+from tui.transcript.transcript import Transcript
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from textual.pilot import Pilot
 
@@ -86,21 +90,15 @@ def screen_of(transcript: Transcript) -> list[str]:
 
 def rows_of(transcript: Transcript) -> list[str]:
     """All rows, whether or not they are on the screen."""
-    document = transcript._feed.document
+    document = transcript.feed.document
     document.settle(0, 1_000_000)
-    pages = (page for page in document.pages() if not page.entry.folded)
+    pages = (page for page in document.pages if not page.entry.folded)
     return [line.text.rstrip() for page in pages for line in page.lines or ()]
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(BOUND_S):
-        while not condition():  # noqa: ASYNC110 - what is looked at belongs to a widget
-            await asyncio.sleep(0)
 
 
 async def replayed_rows(loaded: LoadedSession, *, read_only: bool = False) -> list[str]:
     async with shown(60, 40) as (transcript, _):
-        await Replay().show(loaded, transcript, read_only=read_only)
+        await StoredView().show(loaded, transcript, read_only=read_only)
         return rows_of(transcript)
 
 
@@ -158,9 +156,9 @@ class Talk:
         self.transcript = transcript
         self.model = HandPlayedModel()
         self.session = Session(self.model, Registry(), ModelChoice(MODEL), equipped(*tools))
-        self.pump = Pump(transcript, lambda _: False)
+        self.live = LiveView(transcript, lambda _: False)
         self.ended = 0
-        self.session.subscribe(self.pump.on_event)
+        self.session.subscribe(self.live.on_event)
         self.session.subscribe(self._count)
 
     def _count(self, event: object) -> None:
@@ -194,7 +192,7 @@ class Talk:
 
     async def aclose(self) -> None:
         await self.session.aclose(CancelReason(Cause.QUIT, "end of the program"))
-        await self.pump.aclose()
+        await self.live.aclose()
 
 
 async def play_everything(talk: Talk, tool: PlayedTool) -> None:
@@ -248,7 +246,7 @@ async def test_a_stored_conversation_looks_as_it_did_when_it_happened() -> None:
         talk = Talk(live, tool := PlayedTool("read"))
         await play_everything(talk, tool)
         await talk.aclose()
-        await Replay().show(talk.stored, replayed)
+        await StoredView().show(talk.stored, replayed)
         expected = without_what_is_not_recorded(rows_of(live))
         assert "┄ interrupted" in expected
         assert without_what_is_not_recorded(rows_of(replayed)) == expected
@@ -262,14 +260,14 @@ async def test_a_stored_conversation_looks_as_it_did_when_it_happened() -> None:
 
 @pytest.mark.parametrize("first", [1, 2, 3, 5, 30])
 async def test_parts_are_put_together_without_a_seam(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tui.scenes.FIRST_MESSAGES", first)
-    monkeypatch.setattr("tui.scenes.MOST_MESSAGES", first)
+    monkeypatch.setattr("tui.transcript.stored_items.FIRST_MESSAGES", first)
+    monkeypatch.setattr("tui.transcript.stored_items.MOST_MESSAGES", first)
     async with two_shown() as (live, replayed, _):
         talk = Talk(live, tool := PlayedTool("read"))
         replayed.add_notice("welcome", NoticeKind.INFO)
         await play_everything(talk, tool)
         await talk.aclose()
-        await Replay().show(talk.stored, replayed)
+        await StoredView().show(talk.stored, replayed)
         expected = without_what_is_not_recorded([*rows_of(live), "", "· welcome"])
         assert without_what_is_not_recorded(rows_of(replayed)) == expected
 
@@ -320,14 +318,14 @@ async def test_how_a_turn_ended_is_said_again(
     turn = replace(NOT_STARTED, outcome=outcome, error=error, kept=kept)
     steps = (*loaded.steps, said(9, 2, Text("half"))) if kept else loaded.steps
     async with shown(120, 40) as (transcript, _):
-        await Replay().show(replace(loaded, steps=steps, turns=(*loaded.turns, turn)), transcript)
+        await StoredView().show(replace(loaded, steps=steps, turns=(*loaded.turns, turn)), transcript)
         assert rows_of(transcript) == [*rows_of_turn(1), "", *rows]
 
 
 @pytest.mark.promise("E6")
 async def test_the_proof_of_a_stop_is_shown_again() -> None:
     loaded = conversation(1)
-    proof = StopProof("escape", 0.0021, Closing.CLOSED, processes=2)
+    proof = StopReport("escape", 0.0021, Closing.CLOSED, processes=2)
     turn = replace(NOT_STARTED, outcome=Outcome.CANCELLED, kept=True, proof=proof)
     loaded = replace(loaded, steps=(*loaded.steps, said(9, 2, Text("half"))), turns=(*loaded.turns, turn))
     rows = " ".join(row.strip() for row in await replayed_rows(loaded))
@@ -378,10 +376,10 @@ async def test_a_summary_stands_where_it_was_made() -> None:
 
 async def test_a_summary_unfolds_by_click_and_key_also_while_a_reply_goes_on() -> None:
     async with shown(40, 12) as (transcript, pilot):
-        transcript.begin_reply()
-        transcript.append_text("before\n")
-        transcript.add_summary("# Facts\n- one", steps=1_234)
-        transcript.append_text("after")
+        transcript.feed.end_section()
+        transcript.feed.receive(Channel.TEXT, "before\n")
+        transcript.feed.add_summary(summary_title(1_234), "# Facts\n- one")
+        transcript.feed.receive(Channel.TEXT, "after")
         transcript.flush()
         folded = ["before", "", "Summary of the first 1,234 steps ▸", "", "after"]
         unfolded = [*folded[:2], "Summary of the first 1,234 steps ▾", "Facts", "• one", *folded[3:]]
@@ -392,14 +390,14 @@ async def test_a_summary_unfolds_by_click_and_key_also_while_a_reply_goes_on() -
         transcript.toggle_reasoning()
         assert rows_of(transcript) == folded
         transcript.add_notice("help", NoticeKind.INFO)
-        transcript.append_text(" all")
+        transcript.feed.receive(Channel.TEXT, " all")
         transcript.end_reply(interrupted=False)
         assert rows_of(transcript) == [*folded[:4], "· help", "", "after all"]
 
 
 async def test_what_comes_after_a_summary_stands_below_it() -> None:
     async with shown() as (transcript, _):
-        transcript.add_summary("one *fact*", steps=2)
+        transcript.feed.add_summary(summary_title(2), "one *fact*")
         transcript.flush()
         transcript.add_notice("help", NoticeKind.INFO)
         transcript.toggle_reasoning()
@@ -420,8 +418,8 @@ async def test_the_end_is_there_before_anything_else_is_read() -> None:
     async with shown(40, 12) as (transcript, pilot):
         loaded = conversation(2_000)
         steps = Watched(loaded.steps)
-        task = asyncio.create_task(Replay().show(replace(loaded, steps=steps), transcript))
-        await until(lambda: transcript._feed.document.first)
+        task = asyncio.create_task(StoredView().show(replace(loaded, steps=steps), transcript))
+        await until(lambda: transcript.feed.document.first)
         assert steps.lowest > 4_000 - FIRST_MESSAGES
         assert screen_of(transcript)[-1] == "• items"
         task.cancel()
@@ -447,7 +445,7 @@ async def test_a_huge_reply_leaves_the_loop_to_others(text: str, monkeypatch: py
 
     async with shown() as (transcript, _):
         counting = asyncio.create_task(count())
-        await Replay().show(LoadedSession(INFO, (said(1, 1, Text(text)),)), transcript)
+        await StoredView().show(LoadedSession(INFO, (said(1, 1, Text(text)),)), transcript)
         counting.cancel()
         assert turns > len(text) / replay.READ_CHARACTERS
 
@@ -455,15 +453,15 @@ async def test_a_huge_reply_leaves_the_loop_to_others(text: str, monkeypatch: py
 async def test_ten_thousand_messages_while_a_reply_streams_and_the_start_is_asked_for() -> None:
     """Before the start is there, nothing moves for it; then it is on the screen, and nothing is missing."""
     async with shown(40, 12) as (transcript, _):
-        task = asyncio.create_task(Replay().show(conversation(2_500), transcript))
-        await until(lambda: transcript._feed.document.first)
+        task = asyncio.create_task(StoredView().show(conversation(2_500), transcript))
+        await until(lambda: transcript.feed.document.first)
         transcript.add_prompt("live")
-        transcript.begin_reply()
+        transcript.feed.end_section()
         words = 0
 
         def stream() -> None:
             nonlocal words
-            transcript.append_text(f"word{words} ")
+            transcript.feed.receive(Channel.TEXT, f"word{words} ")
             transcript.flush()
             words += 1
 
@@ -487,14 +485,14 @@ async def test_ten_thousand_messages_while_a_reply_streams_and_the_start_is_aske
         expected = rows_of_turns(2_500)
         assert rows[: len(expected) + 4] == [*expected, "", "❯ live", "", rows[len(expected) + 3]]
         assert " ".join(rows[len(expected) + 3 :]) == live
-        serials = [page.serial for page in transcript._feed.document.pages()]
+        serials = [page.serial for page in transcript.feed.document.pages]
         assert all(one < other for one, other in pairwise(serials))
 
 
 async def test_who_moves_on_is_not_taken_to_the_start() -> None:
     async with shown(40, 12) as (transcript, _):
-        task = asyncio.create_task(Replay().show(conversation(300), transcript))
-        await until(lambda: transcript._feed.document.first)
+        task = asyncio.create_task(StoredView().show(conversation(300), transcript))
+        await until(lambda: transcript.feed.document.first)
         transcript.action_scroll_home()
         transcript.action_page_down()
         where = screen_of(transcript)
@@ -540,16 +538,16 @@ def test_nothing_on_the_screen_moves_for_what_is_put_above(acts: list[tuple[str,
     async def play() -> None:
         async with shown(40, 10) as (transcript, pilot):
             transcript.add_older(older(transcript, ["word\n\n" * 30]))
-            transcript.begin_reply()
+            transcript.feed.end_section()
             for act in acts:
                 match act:
                     case ("older", list(texts)):
-                        before, new = screen_of(transcript), transcript.new_lines
+                        before, new = screen_of(transcript), transcript._end.new_rows
                         transcript.add_older(older(transcript, texts))
                         assert screen_of(transcript) == before
-                        assert transcript.new_lines == new
+                        assert transcript._end.new_rows == new
                     case ("live", str(text)):
-                        transcript.append_text(text)
+                        transcript.feed.receive(Channel.TEXT, text)
                         transcript.flush()
                     case ("scroll", int(rows)):
                         transcript.scroll_to(y=transcript.scroll_offset.y + rows, animate=False)
@@ -558,7 +556,7 @@ def test_nothing_on_the_screen_moves_for_what_is_put_above(acts: list[tuple[str,
                         await pilot.pause()
                     case _:
                         transcript.toggle_reasoning()
-            document = transcript._feed.document
+            document = transcript.feed.document
             tops = document._tops[: document._stale]
             document._changed(0)
             assert document.height > 0
@@ -582,7 +580,7 @@ async def test_what_was_prepared_for_another_width_fits() -> None:
         transcript.add_older(older(transcript, ["other words to be wrapped " * 40]))
         assert transcript.virtual_size.height - height == 2 * guessed
         rows = rows_of(transcript)
-        assert len(rows) == transcript._feed.document.height
+        assert len(rows) == transcript.feed.document.height
         assert "other words to be wrapped other words to be" in rows
 
 

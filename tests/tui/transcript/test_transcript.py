@@ -8,19 +8,19 @@ from subprocess import run
 from typing import TYPE_CHECKING
 
 import pytest
-from textual import on
 from textual.app import App, ComposeResult
 from textual.events import MouseScrollDown
 from textual.geometry import Offset
 from textual.selection import SELECT_ALL, Selection
 
-from core.events import CallEnded, Shown
-from core.messages import ResultStatus
-from tui.cards import Card
-from tui.widgets.transcript import NoticeKind, Transcript
-from tui.widgets.transcript_document import PAGES_LAID_OUT
-from tui.widgets.transcript_feed import CARDS_TOGGLED
-from tui.widgets.transcript_pages import PAGE_ROWS
+from core.model.messages import ResultStatus
+from core.operations.events import CallEnded, Shown
+from tui.transcript.card import Card
+from tui.transcript.document import PAGES_LAID_OUT
+from tui.transcript.feed import CARDS_TOGGLED, Channel
+from tui.transcript.pages import PAGE_ROWS
+from tui.transcript.plain import NoticeKind
+from tui.transcript.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -29,16 +29,8 @@ if TYPE_CHECKING:
 
 
 class Screen(App[None]):
-    def __init__(self) -> None:
-        super().__init__()
-        self.counts: list[int] = []
-
     def compose(self) -> ComposeResult:
         yield Transcript()
-
-    @on(Transcript.NewLines)
-    def note(self, event: Transcript.NewLines) -> None:
-        self.counts.append(event.count)
 
     @property
     def transcript(self) -> Transcript:
@@ -57,8 +49,8 @@ def screen_of(transcript: Transcript) -> list[str]:
 
 
 def reply(transcript: Transcript, text: str) -> None:
-    transcript.begin_reply()
-    transcript.append_text(text)
+    transcript.feed.end_section()
+    transcript.feed.receive(Channel.TEXT, text)
     transcript.end_reply(interrupted=False)
 
 
@@ -69,9 +61,9 @@ def numbered(first: int, last: int) -> str:
 async def test_a_conversation() -> None:
     async with shown(60, 16) as (transcript, pilot, _):
         transcript.add_prompt("What is **this**?\nTell")
-        transcript.begin_reply()
-        transcript.append_reasoning("I think so")
-        transcript.append_text("It is **bold** [b]not[/b] \x1b[31m.")
+        transcript.feed.end_section()
+        transcript.feed.receive(Channel.REASONING, "I think so")
+        transcript.feed.receive(Channel.TEXT, "It is **bold** [b]not[/b] \x1b[31m.")
         assert screen_of(transcript)[0] == "❯ What is **this**?"
         transcript.end_reply(interrupted=True)
         transcript.add_notice("Stopped in 1 ms", NoticeKind.STOPPED)
@@ -100,26 +92,25 @@ async def test_every_row_is_as_wide_as_the_view() -> None:
 
 
 async def test_it_follows_the_end_and_says_what_is_new() -> None:
-    async with shown() as (transcript, pilot, app):
-        transcript.begin_reply()
-        transcript.append_text(numbered(0, 50))
+    async with shown() as (transcript, pilot, _):
+        transcript.feed.end_section()
+        transcript.feed.receive(Channel.TEXT, numbered(0, 50))
         transcript.flush()
         assert screen_of(transcript)[-1] == "line 49"
         transcript.scroll_to(y=10, animate=False)
         top = screen_of(transcript)[0]
-        transcript.append_text(numbered(50, 57))
+        transcript.feed.receive(Channel.TEXT, numbered(50, 57))
         transcript.flush()
         assert screen_of(transcript)[0] == top
-        assert transcript.new_lines == 7
+        assert transcript._end.new_rows == 7
         assert screen_of(transcript)[-1].endswith("↓ 7 new")
         await pilot.pause()
         assert await pilot.click(Transcript, offset=(35, 9))
         assert screen_of(transcript)[-1] == "line 56"
-        transcript.append_text(numbered(57, 60))
+        transcript.feed.receive(Channel.TEXT, numbered(57, 60))
         transcript.end_reply(interrupted=False)
         assert screen_of(transcript)[-1] == "line 59"
-        await pilot.pause()
-        assert app.counts == [7, 0]
+        assert transcript._end.new_rows == 0
 
 
 async def test_scrolling_by_keys_and_wheel() -> None:
@@ -142,12 +133,12 @@ async def test_scrolling_by_keys_and_wheel() -> None:
 
 async def test_reasoning_unfolds_by_key_and_click() -> None:
     async with shown() as (transcript, pilot, _):
-        transcript.begin_reply()
+        transcript.feed.end_section()
         for piece in ("two wo", "rds\n\nand ", "more"):
-            transcript.append_reasoning(piece)
+            transcript.feed.receive(Channel.REASONING, piece)
             transcript.flush()
         assert screen_of(transcript)[:2] == ["Thinking… (4 words) ▸", ""]
-        transcript.append_text("answer")
+        transcript.feed.receive(Channel.TEXT, "answer")
         transcript.end_reply(interrupted=False)
         transcript.toggle_reasoning()
         assert screen_of(transcript)[:6] == ["Thought (4 words) ▾", "two words", "", "and more", "", "answer"]
@@ -186,15 +177,15 @@ def rows_of(transcript: Transcript) -> list[str]:
 
 async def test_calls_stand_between_the_texts_that_came_before_and_after_them() -> None:
     async with shown(40, 20) as (transcript, _, _):
-        transcript.begin_reply()
-        transcript.append_reasoning("hm")
-        transcript.append_text("before")
+        transcript.feed.end_section()
+        transcript.feed.receive(Channel.REASONING, "hm")
+        transcript.feed.receive(Channel.TEXT, "before")
         transcript.flush()
         cards = [running(), running("grep", "word")]
-        handles = [transcript.add_card(card) for card in cards]
-        transcript.append_text("\n\n")
-        transcript.add_card(Card("agent"))
-        transcript.append_text("after")
+        handles = [transcript.feed.add_card(card) for card in cards]
+        transcript.feed.receive(Channel.TEXT, "\n\n")
+        transcript.feed.add_card(Card("agent"))
+        transcript.feed.receive(Channel.TEXT, "after")
         transcript.end_reply(interrupted=False)
         around = ["Thought (1 word) ▸", "", "before", ""], ["◌ agent  queued", "", "after"]
         assert rows_of(transcript) == [
@@ -204,7 +195,7 @@ async def test_calls_stand_between_the_texts_that_came_before_and_after_them() -
             *around[1],
         ]
         end(cards[0])
-        transcript.change_card(handles[0])
+        transcript.feed.change_card(handles[0])
         assert transcript.flush() is False
         assert rows_of(transcript) == [
             *around[0],
@@ -217,15 +208,15 @@ async def test_calls_stand_between_the_texts_that_came_before_and_after_them() -
 @pytest.mark.promise("E10")
 async def test_a_card_waits_for_the_text_before_it_and_blocks_nothing() -> None:
     async with shown() as (transcript, _, _):
-        transcript.begin_reply()
-        transcript.append_text("word\n\n" * 20_000)
+        transcript.feed.end_section()
+        transcript.feed.receive(Channel.TEXT, "word\n\n" * 20_000)
         card = running()
-        handle = transcript.add_card(card)
+        handle = transcript.feed.add_card(card)
         assert transcript.flush()
         assert "shell" not in "\n".join(screen_of(transcript))
         end(card)
-        transcript.change_card(handle)
-        transcript.append_text("after")
+        transcript.feed.change_card(handle)
+        transcript.feed.receive(Channel.TEXT, "after")
         await transcript.drain()
         assert screen_of(transcript)[-5:] == ["word", "", "✓ shell  sleep 300  4.2 s ▸", "", "after"]
 
@@ -233,11 +224,11 @@ async def test_a_card_waits_for_the_text_before_it_and_blocks_nothing() -> None:
 async def test_a_card_that_changes_draws_nothing_else_anew() -> None:
     async with shown(40, 100) as (transcript, _, _):
         cards = [running(title=f"sleep {number}") for number in range(60)]
-        handles = [transcript.add_card(card) for card in cards]
+        handles = [transcript.feed.add_card(card) for card in cards]
         transcript.flush()
-        pages = {page: page.lines for page in transcript._feed.document.pages()}
+        pages = {page: page.lines for page in transcript.feed.document.pages}
         end(cards[30])
-        transcript.change_card(handles[30])
+        transcript.feed.change_card(handles[30])
         transcript.flush()
         assert [page for page in pages if page.lines is not pages[page]] == [handles[30].page]
 
@@ -246,7 +237,7 @@ async def test_a_card_unfolds_by_click_and_all_by_key() -> None:
     async with shown(40, 10) as (transcript, pilot, _):
         cards = [running(), running("grep", "word"), running("shell", "yes")]
         for card in cards:
-            transcript.add_card(card)
+            transcript.feed.add_card(card)
         for card in cards[:2]:
             end(card, shown="one\ntwo")
         transcript.flush()
@@ -272,14 +263,14 @@ async def test_a_card_that_is_unfolded_stays_where_it_was_clicked() -> None:
     async with shown() as (transcript, pilot, _):
         reply(transcript, numbered(0, 50))
         card = running()
-        transcript.add_card(card)
+        transcript.feed.add_card(card)
         end(card, shown=numbered(0, 30))
         transcript.flush()
         assert screen_of(transcript)[-1] == "✓ shell  sleep 300  4.2 s ▸"
         await pilot.pause()
         assert await pilot.click(Transcript, offset=(3, 9))
         assert screen_of(transcript)[-1] == "✓ shell  sleep 300  4.2 s ▾"
-        assert transcript.new_lines == 0
+        assert transcript._end.new_rows == 0
         transcript.action_scroll_end()
         assert screen_of(transcript)[-1] == "   line 29"
         transcript.toggle_cards()
@@ -292,27 +283,27 @@ async def test_blanks_before_a_call_leave_no_gap() -> None:
     async with shown() as (transcript, _, _):
         transcript.add_prompt("go")
         for _ in range(3):
-            transcript.begin_reply()
-            transcript.append_text("\n\n")
-            transcript.add_card(running())
+            transcript.feed.end_section()
+            transcript.feed.receive(Channel.TEXT, "\n\n")
+            transcript.feed.add_card(running())
             transcript.flush()
         assert rows_of(transcript) == ["❯ go", "", *["● shell  sleep 300  running"] * 3]
-        transcript.append_text("\n\n")
+        transcript.feed.receive(Channel.TEXT, "\n\n")
         transcript.flush()
         transcript.end_reply(interrupted=False)
-        assert transcript._feed.document.height == 5
-        assert transcript._feed.document.at(5) is None
+        assert transcript.feed.document.height == 5
+        assert transcript.feed.document.at(5) is None
 
 
 async def test_a_card_aside_leaves_an_open_reply_whole() -> None:
     async with shown() as (transcript, _, _):
-        transcript.begin_reply()
-        transcript.append_text("```\nx = 1\n")
+        transcript.feed.end_section()
+        transcript.feed.receive(Channel.TEXT, "```\nx = 1\n")
         transcript.flush()
         card = running("background", "npm start")
         end(card)
         transcript.add_card_aside(card)
-        transcript.append_text("# no title\n```\nend")
+        transcript.feed.receive(Channel.TEXT, "# no title\n```\nend")
         transcript.end_reply(interrupted=False)
         expected = ["✓ background  npm start  4.2 s ▸", "", " x = 1", " # no title", "", "end"]
         assert rows_of(transcript) == expected
@@ -322,7 +313,7 @@ async def test_one_key_unfolds_a_bounded_number_of_cards() -> None:
     async with shown() as (transcript, _, _):
         for number in range(3 * CARDS_TOGGLED):
             card = running(title=f"sleep {number}")
-            transcript.add_card(card)
+            transcript.feed.add_card(card)
             end(card)
         await transcript.drain()
         transcript.toggle_cards()
@@ -334,7 +325,7 @@ async def test_one_key_unfolds_a_bounded_number_of_cards() -> None:
 async def test_a_card_is_copied_whole_though_it_is_not_shown_whole() -> None:
     async with shown(40, 20) as (transcript, _, _):
         card = running(title="漢字 " * 30)
-        transcript.add_card(card)
+        transcript.feed.add_card(card)
         end(card, shown="漢字" * 30)
         transcript.flush()
         transcript.toggle_cards()
@@ -359,22 +350,22 @@ _NOTICES = ["· help", "", "· more"]
 )
 async def test_a_notice_leaves_an_open_reply_whole(first: str, then: str, expected: list[str]) -> None:
     async with shown(40, 20) as (transcript, _, _):
-        transcript.begin_reply()
-        transcript.append_text(first)
+        transcript.feed.end_section()
+        transcript.feed.receive(Channel.TEXT, first)
         transcript.add_notice("help", NoticeKind.INFO)
         transcript.add_notice("more", NoticeKind.INFO)
         assert "· more" in screen_of(transcript)
-        transcript.append_text(then)
+        transcript.feed.receive(Channel.TEXT, then)
         transcript.end_reply(interrupted=False)
         assert "\n".join(screen_of(transcript)).rstrip().split("\n") == expected
 
 
 async def test_reasoning_goes_on_below_a_notice_and_is_folded_whole() -> None:
     async with shown() as (transcript, _, _):
-        transcript.begin_reply()
-        transcript.append_reasoning("one\n\ntwo")
+        transcript.feed.end_section()
+        transcript.feed.receive(Channel.REASONING, "one\n\ntwo")
         transcript.add_notice("help", NoticeKind.INFO)
-        transcript.append_reasoning(" three")
+        transcript.feed.receive(Channel.REASONING, " three")
         transcript.flush()
         assert screen_of(transcript)[:4] == ["Thinking… (3 words) ▸", "", "· help", ""]
         transcript.toggle_reasoning()
@@ -385,8 +376,8 @@ async def test_reasoning_goes_on_below_a_notice_and_is_folded_whole() -> None:
 
 async def test_a_reply_is_marked_where_it_breaks_off_below_a_notice() -> None:
     async with shown() as (transcript, _, _):
-        transcript.begin_reply()
-        transcript.append_text("half of it")
+        transcript.feed.end_section()
+        transcript.feed.receive(Channel.TEXT, "half of it")
         transcript.add_notice("help", NoticeKind.INFO)
         transcript.end_reply(interrupted=True)
         assert screen_of(transcript)[:4] == ["· help", "", "half of it", "┄ interrupted"]
@@ -394,8 +385,8 @@ async def test_a_reply_is_marked_where_it_breaks_off_below_a_notice() -> None:
 
 async def test_a_notice_does_not_read_a_whole_backlog() -> None:
     async with shown() as (transcript, _, _):
-        transcript.begin_reply()
-        transcript.append_text("word\n\n" * 100_000)
+        transcript.feed.end_section()
+        transcript.feed.receive(Channel.TEXT, "word\n\n" * 100_000)
         transcript.add_notice("help", NoticeKind.INFO)
         assert transcript.flush()
 
@@ -423,9 +414,9 @@ async def test_of_a_huge_prompt_the_beginning_is_shown(text: str, last: str) -> 
 async def test_a_backlog_is_shown_whole() -> None:
     async with shown(80, 24) as (transcript, _, _):
         chunks = [f"{number:019} " for number in range(20_000)]
-        transcript.begin_reply()
+        transcript.feed.end_section()
         for chunk in chunks:
-            transcript.append_text(chunk)
+            transcript.feed.receive(Channel.TEXT, chunk)
         assert transcript.flush()
         await transcript.drain()
         assert not transcript.flush()
@@ -508,13 +499,13 @@ async def test_only_what_is_looked_at_has_lines() -> None:
     """However much was said, the lines that exist are those around the screen."""
     async with shown(80, 24) as (transcript, _, _):
         for kind in ("- item\n", "word ", "```py\nx = 1\n```\n", "| a | b |\n|---|---|\n| 1 | 2 |\n\n"):
-            transcript.begin_reply()
+            transcript.feed.end_section()
             for _ in range(20):
-                transcript.append_text(kind * 500)
+                transcript.feed.receive(Channel.TEXT, kind * 500)
                 while transcript.flush():
                     pass
             transcript.end_reply(interrupted=False)
-            pages = list(transcript._feed.document.pages())
+            pages = list(transcript.feed.document.pages)
             assert sum(len(page.lines or ()) for page in pages) < 24 + 2 * PAGES_LAID_OUT * PAGE_ROWS
             assert sum(page._blocks is not None for page in pages) == 1
         assert transcript.virtual_size.height > 20_000
@@ -582,7 +573,7 @@ async def test_small_screens(size: tuple[int, int]) -> None:
 def test_importing_it_costs_little() -> None:
     """The first frame does not wait for Markdown and colours."""
     code = (
-        "import sys, tui.widgets.transcript;"
+        "import sys, tui.transcript.transcript;"
         "print([m for m in ('rich.markdown', 'rich.syntax', 'pygments', 'markdown_it') if m in sys.modules])"
     )
     assert (
