@@ -15,6 +15,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Self, assert_never
 
+from providers.demo.connections import Connections
 from providers.demo.http import (
     LAST_EVENT,
     MOST_HEADER_BYTES,
@@ -61,7 +62,6 @@ class DemoServer:
         self._pause_s = 1 / words_per_s
         self._on_hang_up = on_hang_up
         self._untold: Progress | None = None
-        self._connections: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._running = threading.Event()
@@ -97,22 +97,17 @@ class DemoServer:
         self.close()
 
     def _run(self) -> None:
-        # It cancels the tasks of open connections at its end.
         asyncio.run(self._serve())
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(self._accept, sock=self._listener, limit=MOST_HEADER_BYTES)
+        connections = Connections(self._listener, self._connection)
         self._running.set()
         await self._stop.wait()
-        server.close()
+        await connections.close()
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = asyncio.get_running_loop().create_task(self._connection(reader, writer))
-        self._connections.add(connection)
-        connection.add_done_callback(self._connections.discard)
-
-    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _connection(self, connection: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=connection, limit=MOST_HEADER_BYTES)
         # Without a buffer of our own, bytes that count as sent are in the kernel.
         writer.transport.set_write_buffer_limits(high=0)
         try:

@@ -14,6 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.servers.streams import stream_server
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -67,13 +69,11 @@ class TlsFront:
         async def run() -> None:
             nonlocal port
             self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-            listener = await asyncio.start_server(
-                lambda reader, writer: _relay(server.port, reader, writer), "127.0.0.1", ssl=self._context
-            )
-            port = listener.sockets[0].getsockname()[1]
-            opened.set()
-            await self._stop.wait()
-            listener.close()
+            async with stream_server(
+                lambda reader, writer: _relay(server.port, reader, writer), encryption=self._context
+            ) as port:
+                opened.set()
+                await self._stop.wait()
 
         thread = threading.Thread(target=lambda: asyncio.run(run()), name="tls")
         thread.start()

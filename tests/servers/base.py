@@ -8,12 +8,14 @@ the moment it arrives, in a stall and before headers too.
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
 
+from providers.demo.connections import Connections
 from tests.servers.frames import Frame, Json, split
 from tests.servers.http import Wire
 from tests.servers.record import Connection, Exchange, Record, Request, Seen
@@ -157,14 +159,14 @@ class Server(ABC):
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
-        self._listener = await self._loop.create_server(self._accept, "127.0.0.1", self.port, backlog=1024)
-        self.port = self._listener.sockets[0].getsockname()[1]
+        listener = socket.create_server(("127.0.0.1", self.port), backlog=1024)
+        self.port = listener.getsockname()[1]
+        self._accepted = Connections(listener, self._hand_over)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Close everything; an error in a script's chooser or in a protocol is raised here."""
-        self._listener.close()
-        await self._all_handed_over()
+        await self._accepted.close()
         wires = [wire for wire in self._wires if wire.is_made]
         for wire in wires:
             wire.abort()
@@ -172,27 +174,16 @@ class Server(ABC):
         for task in tasks:
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
-        await self._listener.wait_closed()
         # An aborted transport closes its socket in the loop's next round.
         await asyncio.sleep(0)
         errors = [error for error in results if isinstance(error, Exception)]
         if errors:
             raise ExceptionGroup("the server failed", errors)
 
-    async def _all_handed_over(self) -> None:
-        """Wait until each connection that asyncio has accepted has its wire, which then closes it."""
-        await asyncio.sleep(0)
-        while accepting := [
-            task
-            for task in asyncio.all_tasks()
-            if getattr(task.get_coro(), "__name__", "") == "_accept_connection2"
-        ]:
-            await asyncio.wait(accepting)
-
-    def _accept(self) -> Wire:
+    async def _hand_over(self, connection: socket.socket) -> None:
         wire = Wire(self._record, self._answer)
         self._wires.append(wire)
-        return wire
+        await self._loop.connect_accepted_socket(lambda: wire, connection)
 
     async def _answer(self, wire: Wire, exchange: Exchange) -> None:
         request = exchange.request

@@ -10,6 +10,8 @@ import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from tests.servers.streams import stream_server
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -31,7 +33,6 @@ class HangingServer:
                     pass
         finally:
             self.open -= 1
-            writer.close()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
@@ -78,11 +79,6 @@ class HangingServer:
 @contextlib.asynccontextmanager
 async def hanging_server(*, deaf: bool) -> AsyncIterator[HangingServer]:
     hanging = HangingServer(deaf=deaf)
-    server = await asyncio.start_server(hanging.serve, "127.0.0.1", 0)
-    hanging.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"
-    try:
+    async with stream_server(hanging.serve) as port:
+        hanging.url = f"http://127.0.0.1:{port}/mcp"
         yield hanging
-    finally:
-        server.close()
-        while hanging.open:  # noqa: ASYNC110 - until the clients' ends are seen
-            await asyncio.sleep(0.01)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 USER = CancelReason(Cause.USER, "x")
 
 
+def children() -> set[psutil.Process]:
+    """All that this process has started and that still runs, a model process that tests share among them."""
+    return set(psutil.Process().children(recursive=True))
+
+
 @dataclass
 class Call:
     """One call. `asked` are the accesses that it asked for while it ran, `kept` the files it had kept, `told`
@@ -40,6 +46,7 @@ class Call:
     told: list[str] = field(default_factory=list)
     on_keep: Callable[[PreImage], object] = lambda _: None
     """Called when a file has been kept and is not changed yet."""
+    _others: set[psutil.Process] = field(default_factory=children)
 
     @property
     def context(self) -> ToolContext:
@@ -74,19 +81,29 @@ class Call:
     def start(self, **arguments: object) -> asyncio.Task[ToolOutput]:
         return asyncio.create_task(self.run(**arguments))
 
+    def processes(self) -> set[psutil.Process]:
+        """What has been started since this call was made, by it alone."""
+        return children() - self._others
+
     async def stop(self, task: asyncio.Task[ToolOutput]) -> None:
         """Stop it by its token, and see that it ended by that and left nothing running."""
-        before = {process.pid for process in psutil.Process().children(recursive=True)}
+        own = self.processes()
         assert self.token.cancel(USER)
         async with asyncio.timeout(GENEROUS_S):
             error = (await asyncio.gather(task, return_exceptions=True))[0]
         assert isinstance(error, Cancelled), repr(error)
         assert error.reason is USER
-        assert not [pid for pid in before if psutil.pid_exists(pid)]
+        left = [process for process in own if process.is_running()]
+        assert not left, repr(left)
         assert self.progress.processes == 0
         assert self.progress.survivors == ()
 
 
 def files_below(folder: Path) -> dict[str, bytes]:
-    """Every file with its content, temporary ones too."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """Every file with its content, temporary ones too, unless they go while this looks."""
+    found = {}
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            if path.is_file():
+                found[str(path.relative_to(folder))] = path.read_bytes()
+    return found

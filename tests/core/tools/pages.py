@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
+from tests.servers.streams import stream_server
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -47,13 +49,12 @@ class Pages:
         return f"http://{host}:{self.port}{path}"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._server = stream_server(self._serve)
+        self.port = await self._server.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        await self._server.wait_closed()
+        await self._server.__aexit__(None, None, None)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -71,4 +72,3 @@ class Pages:
             pass
         finally:
             self.closed += 1
-            writer.close()

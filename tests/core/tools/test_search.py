@@ -141,7 +141,7 @@ async def test_a_stop_ends_a_walk(tmp_path: Path) -> None:
     task = call.start()
     await until(lambda: call.progress.processes)
     # Held fast, so that it is certain to be in the middle.
-    for process in psutil.Process().children(recursive=True):
+    for process in call.processes():
         with contextlib.suppress(psutil.NoSuchProcess):
             if not process.children():
                 process.suspend()

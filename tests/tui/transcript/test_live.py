@@ -410,9 +410,9 @@ async def test_the_calls_of_a_sub_agent_stand_in_its_card() -> None:
         talk.call(("one", "read", "return"), ("two", "read", "hold"))
         await talk.until_said("2 calls, running")
         assert [row for row in talk.rows if "read" in row] == []
-        talk.session.stop(CancelReason(Cause.USER, "escape"))
-        await talk.until_said("Stopped by Esc")
         talk.transcript.toggle_cards()
+        await talk.until_said("✓ read  return one")
+        talk.session.stop(CancelReason(Cause.USER, "escape"))
         await talk.until_said("■ read  hold two  stopped by Esc")
         rows = talk.rows
         assert rows[1].startswith("■ agent")
