@@ -110,7 +110,7 @@ async def test_a_process_that_hangs_in_a_c_call_is_killed(mortal: ModelProcess, 
         blocking = Asked(mortal, request(OPENAI, "http://block.test"))
         await until(blocked_file.exists)
         assert (await asked.stop()).how is Closing.KILLED
-        # It had shown nothing, so it is asked again: of a process that still starts, or that it blocks as well.
+        # It had shown nothing, so it is asked again: of a process that still starts, or blocks as well.
         assert (await blocking.stop()).how in {Closing.NEVER_OPENED, Closing.KILLED}
         await until(lambda: server.exchanges[0].closed_by_peer)
     assert await works(mortal)
