@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+from copy import copy
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ class _Collector(logging.Handler):
     """Puts records into the queue without writing them."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        # Formatted now: arguments may change later, and a traceback keeps its frames alive.
+        # Formatted now: arguments may change later, and a traceback keeps its frames alive. A copy, for there
+        # may be other handlers.
+        record = copy(record)
         record.message = record.getMessage()
         if record.exc_info:
             record.exc_text = logging.Formatter().formatException(record.exc_info)

@@ -12,10 +12,12 @@ import json
 import sys
 import time
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import anyio
+import pytest
 from msgspec.structs import replace
 from textual import events
 from textual.selection import SELECT_ALL
@@ -241,7 +243,8 @@ class Stage(AppStage[CaesuraApp]):
     def _make_session(self) -> Session:
         self.shell, self.edit = ScenicTool("shell"), EditTool("edit_file")
         tools = equipped(self.shell, self.edit, agents=True)
-        self.session = Session(self.model, self.registry, ModelChoice(MODEL), tools)
+        # As in the program, where the session is made before the app, and its tasks know none.
+        self.session = Context().run(Session, self.model, self.registry, ModelChoice(MODEL), tools)
         return self.session
 
     def _clock(self) -> float:
@@ -330,12 +333,15 @@ class Stage(AppStage[CaesuraApp]):
             operation.progress.say(line)
 
     async def open_question(self, *, aged: bool = True) -> None:
-        """A call that asks; `aged` long enough to be answered."""
-        await self.ask_for(("edit", "edit_file", {"say": "core/cancel.py"}))
-        await self.until(
-            lambda: self.pane.dialogs.approval.question is not None and self.pane.dialogs.approval.display
-        )
-        await self.pilot.pause()
+        """A call that asks; `aged` long enough to be answered. Otherwise it does not take the focus."""
+        with pytest.MonkeyPatch.context() as unaged:
+            if not aged:
+                unaged.setattr("tui.questions.dialogs.GRACE_S", GENEROUS_S)
+            await self.ask_for(("edit", "edit_file", {"say": "core/cancel.py"}))
+            await self.until(
+                lambda: self.pane.dialogs.approval.question is not None and self.pane.dialogs.approval.display
+            )
+            await self.pilot.pause()
         if aged:
             self.later += 1
 

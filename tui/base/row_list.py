@@ -81,6 +81,9 @@ class RowList(ScrollView, Generic[AnyRow]):
             self.x = x
             self.again = again
 
+    class Resized(Message):
+        """The rows have got their width, or another one: after the widget around them, on a slow machine."""
+
     def __init__(
         self,
         row_line: Callable[[AnyRow, int, bool], Line] | None = None,
@@ -315,3 +318,4 @@ class RowList(ScrollView, Generic[AnyRow]):
 
     def on_resize(self) -> None:
         self._arrange(moved=True)
+        self.post_message(self.Resized())

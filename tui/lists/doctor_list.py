@@ -89,9 +89,6 @@ class DoctorList(ListOverlay):
     def on_mount(self) -> None:
         self._examine_all()
 
-    def on_resize(self) -> None:
-        self.call_after_refresh(self._arrange)
-
     @property
     def findings(self) -> tuple[Finding, ...]:
         """What was found by now, in the order of the checks."""
@@ -119,14 +116,14 @@ class DoctorList(ListOverlay):
         """Run all checks again; those that still run are cancelled."""
         self._findings.clear()
         self.show_note("")
-        self._arrange()
+        self.rows_resized()
         self.run_worker(examine(self._checks, self._redact, self._found), group="doctor", exclusive=True)
 
     def _found(self, finding: Finding) -> None:
         self._findings[finding.title] = finding
-        self._arrange()
+        self.rows_resized()
 
-    def _arrange(self) -> None:
+    def rows_resized(self) -> None:
         width = self.rows.scrollable_content_region.width
         self.rows.show(doctor_rows(self._checks, self._findings, width))
         counts = Counter(finding.state for finding in self._findings.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from typing import TYPE_CHECKING
 
 from core.operations.events import (
@@ -36,7 +37,9 @@ class SessionFeed:
     def start(self, opening: Opening) -> None:
         """Show what there is of the session, and give back a prompt of which nothing was kept (H1)."""
         session, widgets = self._state.session, self._state.widgets
-        self._unsubscribe = session.subscribe(self._on_event)
+        # Textual's timers need their app, which the tasks of a session that was opened before it do not know.
+        context = copy_context()
+        self._unsubscribe = session.subscribe(lambda event: context.copy().run(self._on_event, event))
         if (loaded := session.record.loaded) is not None:
             self._state.pane.run_worker(self._replay(loaded), group="replay")
         for note in (*opening.notes, *([session.read_only] if session.read_only else [])):

@@ -41,7 +41,9 @@ def own_server(record: Path, *modes: str, grace: float = 2.0) -> ServerSettings:
 async def running(folder: Path, **settings: ServerSettings) -> AsyncIterator[Servers]:
     servers = Servers(settings, Workspace(folder), child_environment(os.environ, ()))
     try:
-        yield servers
+        with pytest.MonkeyPatch.context() as patient:
+            patient.setattr("core.tools.mcp.tools.PATIENCE_S", GENEROUS_S)
+            yield servers
     finally:
         await servers.aclose()
         left = [task for task in asyncio.all_tasks() if "MCP" in task.get_name()]

@@ -257,9 +257,9 @@ async def test_a_server_over_http_that_takes_no_stop_is_named_and_reached_anew(t
 async def test_a_slow_server_does_not_hold_up_the_others(
     tmp_path: Path, record: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.tools.mcp.tools.PATIENCE_S", 1.0)
     slow = own_server(tmp_path / "slow", "silent")
     async with running(tmp_path, slow=slow, own=own_server(record)) as servers:
+        monkeypatch.setattr("core.tools.mcp.tools.PATIENCE_S", 1.0)
         await listed(servers)
         # It may take longer than the patience on a busy machine, and so come with a later request.
         await until(lambda: servers.servers[1].state is ServerState.READY)

@@ -5,6 +5,7 @@ Each test starts the program as a shell does, for a closed stream cannot be had 
 
 from __future__ import annotations
 
+import logging
 import os
 import pwd
 import subprocess
@@ -59,6 +60,10 @@ def test_what_cannot_be_is_one_sentence(
 
 def test_the_home_folder_is_looked_up_at_the_start_and_not_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOME")
+    # It collects the log of the process.
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", list(root.handlers))
+    monkeypatch.setattr(root, "level", root.level)
     assert main(["--version"]) == 0
     assert os.environ["HOME"] == pwd.getpwuid(os.getuid()).pw_dir
 

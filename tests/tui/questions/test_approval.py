@@ -164,6 +164,20 @@ async def test_a_stop_by_anybody_closes_the_question_and_keeps_what_was_written(
     assert stage.pane.prompt.draft == "why"
 
 
+@pytest.mark.promise("E4", "Q1")
+async def test_the_end_of_a_question_starts_a_timer_that_knows_its_app(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The tasks of a session that was made before the app do not."""
+    monkeypatch.setattr("tui.questions.approval.GRACE_S", 0.001)
+    async with staged() as stage:
+        await stage.open_question()
+        stage.session.stop(CancelReason(Cause.SIGNAL, "SIGTERM"))
+        await stage.until_said("Stopped by SIGTERM")
+        # The timer is over by then, and the end of the app raises what has become of it.
+        await stage.pilot.pause(0.05)
+
+
 # -- who types --
 
 
@@ -173,6 +187,7 @@ async def test_what_is_typed_as_it_appears_answers_nothing_and_is_kept(stage: St
     await stage.press(*"yes")
     assert stage.pane.prompt.draft == "yes"
     stage.later += 10
+    stage.pane.dialogs.offer_focus()
     # Nor later, for somebody is writing.
     await stage.until(lambda: stage.pane.dialogs.approval.takes_answers)
     await stage.pilot.pause(GRACE_S * 1.5)

@@ -50,6 +50,9 @@ class ListOverlay(Overlay):
     def selection_moved(self) -> None:
         """Called after a key or a click has selected a row."""
 
+    def rows_resized(self) -> None:
+        """Called when the rows have got their width, and whenever it changes."""
+
     def row_clicked(self, row: Row, *, again: bool) -> None:
         """A row was clicked; `again` if it was selected before."""
         if again:
@@ -69,6 +72,10 @@ class ListOverlay(Overlay):
             self.selection_moved()
             return True
         return self.act(key)
+
+    def on_row_list_resized(self, message: RowList.Resized) -> None:
+        message.stop()
+        self.rows_resized()
 
     def on_row_list_clicked(self, message: RowList.Clicked) -> None:
         message.stop()
@@ -154,10 +161,7 @@ class FilteredList(SearchOverlay):
         super().assemble()
         self.show_rows()
 
-    def on_resize(self) -> None:
-        self.call_after_refresh(self._fit)
-
-    def _fit(self) -> None:
+    def rows_resized(self) -> None:
         width = self.rows.scrollable_content_region.width
         if width != self._width:
             self._width = width

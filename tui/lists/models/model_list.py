@@ -106,7 +106,6 @@ class ModelList(SearchOverlay):
         self._facts_height = max((lines for least, lines in FACTS_FROM.items() if height >= least), default=0)
         self._facts.styles.height = self._facts_height
         self._facts.display = bool(self._facts_height)
-        self.call_after_refresh(self._show_width)
 
     # -- keys --
 
@@ -224,7 +223,7 @@ class ModelList(SearchOverlay):
             return "Reading…"
         return "No model has all of these words." if self._query else "No models are known."
 
-    def _show_width(self) -> None:
+    def rows_resized(self) -> None:
         self._columns.update(Content(heads_line(self.rows.scrollable_content_region.width)))
         self.selection_moved()
 
