@@ -20,6 +20,7 @@ from core.frontends.doctor.loop_lag import LoopLag
 from core.operations.events import Event, TurnEnded
 from tui.app.chores import Chores, close_replaced, import_early, prepare_session
 from tui.app.quitting import QuitControl
+from tui.app.screen import MainScreen
 from tui.commands.opening import Opening
 from tui.keys.bindings import KeyScope, bindings, key_name, use_keymap
 from tui.pane.commands import PaneServices
@@ -67,6 +68,7 @@ class CaesuraApp(App[int]):
 
     TITLE = "Caesura"
     ENABLE_COMMAND_PALETTE = False
+    AUTO_FOCUS = None  # whatever is shown takes the focus where it should be
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(KeyScope.APP)]
     CSS = f"""
     Screen {{ background: $background; }}
@@ -127,6 +129,9 @@ class CaesuraApp(App[int]):
         pane = Pane(session, self.interrupt_gate, self._services, opening=opening, clock=self._clock)
         self._panes.append(pane)
         return pane
+
+    def get_default_screen(self) -> MainScreen:
+        return MainScreen()
 
     def on_load(self) -> None:
         if (failure := self.themes.start()) is not None:

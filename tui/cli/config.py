@@ -12,9 +12,8 @@ if TYPE_CHECKING:
     from core.frontends.config import ConfigCommand
 
 
-def add_config(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command `config` with its actions."""
-    parser = commands.add_parser("config", help="show, explain and change the settings")
+def add_config_actions(parser: argparse.ArgumentParser) -> None:
+    """Add the actions of the command `config`."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
 
     def add(name: str, text: str) -> argparse.ArgumentParser:

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 _NAME = "a provider, as in anthropic, or the name of a variable, as in TEAM_LLM_KEY"
 
 
-def add_keys(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command `keys` with its actions."""
-    parser = commands.add_parser("keys", help="list, store, remove and test the keys of model providers")
+def add_keys_actions(parser: argparse.ArgumentParser) -> None:
+    """Add the actions of the command `keys`."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
 
     def add(name: str, text: str) -> argparse.ArgumentParser:

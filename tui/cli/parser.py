@@ -5,16 +5,18 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.base.errors import CaesuraError
 from core.base.output import OutputFailed, write_output
-from tui.cli.config import add_config
-from tui.cli.doctor import add_doctor
-from tui.cli.keys import add_keys
-from tui.cli.sessions import add_sessions
+from tui.cli.config import add_config_actions
+from tui.cli.doctor import ABOUT_DOCTOR, add_doctor_options
+from tui.cli.keys import add_keys_actions
+from tui.cli.sessions import add_sessions_actions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from _typeshed import SupportsWrite
 
 EXIT_CODES = """\
@@ -28,7 +30,23 @@ OUTPUT_CLOSED = 141
 
 
 class _Parser(argparse.ArgumentParser):
-    """Writes its help as all other output is written."""
+    """Writes its help as all other output is written.
+
+    `fill` adds the arguments when they are first needed: most starts name no command, and to set up all of
+    them takes some 10 ms.
+    """
+
+    def __init__(
+        self, *args: Any, fill: Callable[[argparse.ArgumentParser], object] = lambda _: None, **options: Any
+    ) -> None:
+        super().__init__(*args, **options)
+        self._fill = fill
+
+    # argparse declares overloads for what it returns.
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        fill, self._fill = self._fill, lambda _: None
+        fill(self)
+        return super().parse_known_args(args, namespace)
 
     def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
         if sys.stdout is None or file is not sys.stdout:
@@ -49,7 +67,7 @@ class UsageError(CaesuraError):
 
 def parser() -> argparse.ArgumentParser:
     """The whole parser. The module of each command adds its own part."""
-    made: argparse.ArgumentParser = _Parser(
+    made = _Parser(
         prog="caesura",
         description="A terminal assistant for which interruption always works.",
         epilog=EXIT_CODES,
@@ -63,21 +81,30 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_common_options(made)
     commands = made.add_subparsers(dest="command", metavar="COMMAND")
-    run = commands.add_parser(
+    commands.add_parser(
         "run",
         help="print the reply to one prompt, without a screen",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        fill=_add_run_options,
     )
+    for name, text, fill in (
+        ("sessions", "list, search, show, export, delete... the sessions kept", add_sessions_actions),
+        ("config", "show, explain and change the settings", add_config_actions),
+        ("keys", "list, store, remove and test the keys of model providers", add_keys_actions),
+        ("doctor", ABOUT_DOCTOR, add_doctor_options),
+    ):
+        commands.add_parser(name, help=text, fill=fill)
+    return made
+
+
+def _add_run_options(run: argparse.ArgumentParser) -> None:
     run.add_argument("prompt", nargs="?", help="the prompt; without it, standard input is read")
     run.add_argument(
         "--json", action="store_true", help="print one JSON object at the end: outcome, text, proof"
     )
     # A missing option must not overwrite the one before `run`, as a default of None would.
     _add_common_options(run, default=argparse.SUPPRESS)
-    for add in (add_sessions, add_config, add_keys, add_doctor):
-        add(commands)
-    return made
 
 
 def settings_of(options: argparse.Namespace) -> dict[str, object]:

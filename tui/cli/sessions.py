@@ -9,9 +9,8 @@ if TYPE_CHECKING:
     from core.frontends.sessions import SessionsCommand
 
 
-def add_sessions(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command `sessions`."""
-    parser = commands.add_parser("sessions", help="list, search, show, export, delete... the sessions kept")
+def add_sessions_actions(parser: argparse.ArgumentParser) -> None:
+    """Add the actions of the command `sessions`."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
 
     def add(name: str, text: str, *, session: bool = True) -> argparse.ArgumentParser:

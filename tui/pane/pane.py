@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
     from textual.binding import BindingType
+    from textual.geometry import Size
 
     from core.session.session import Session
     from tui.commands.opening import Opening
@@ -164,6 +165,8 @@ class Pane(Widget):
         )
 
     def compose(self) -> ComposeResult:
+        # Before there are children, each of which would get its styles a second time.
+        self._fit(self.app.size)
         title = Content.assemble(
             ("Caesura", "bold $primary"), f" · {key_name('pane.help')} shows keys and commands"
         )
@@ -194,8 +197,11 @@ class Pane(Widget):
         await self._feed.aclose()
 
     def on_resize(self) -> None:
-        self.set_class(self.size.height < LOW_BELOW, "-low")
-        self.set_class(self.size.width >= SIDE_FROM, "-wide")
+        self._fit(self.size)
+
+    def _fit(self, size: Size) -> None:
+        self.set_class(size.height < LOW_BELOW, "-low")
+        self.set_class(size.width >= SIDE_FROM, "-wide")
 
     # -- for its owner --
 
