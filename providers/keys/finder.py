@@ -72,13 +72,6 @@ class Endpoint(Value):
     api_version: str | None = None
 
 
-def endpoint(provider: str, api_base: str | None, environment: Mapping[str, str] = os.environ) -> Endpoint:
-    """The address to use: `api_base` if given, else the provider's usual environment variables."""
-    variables = BASE_VARIABLES.get(provider, (f"{env_prefix(provider)}_API_BASE",))
-    found = next((environment[name] for name in variables if environment.get(name)), None)
-    return Endpoint(api_base or found, environment.get(f"{env_prefix(provider)}_API_VERSION") or None)
-
-
 class KeyFinder:
     """Finds keys, remembers those that came from the keyring, and asks no keyring while it hangs.
 
@@ -97,6 +90,13 @@ class KeyFinder:
         self._keyring = Keyring(keyring_limit_s)
         self._file = file or KeyFile()
         self._found: dict[tuple[str, ...], Key] = {}
+
+    def endpoint(self, provider: str, api_base: str | None) -> Endpoint:
+        """The address to use: `api_base` if given, else the provider's usual environment variables."""
+        variables = BASE_VARIABLES.get(provider, (f"{env_prefix(provider)}_API_BASE",))
+        found = next((self._environment[name] for name in variables if self._environment.get(name)), None)
+        version = self._environment.get(f"{env_prefix(provider)}_API_VERSION")
+        return Endpoint(api_base or found, version or None)
 
     def use(self, name: str, value: str) -> None:
         """Use a key for this run only; `""` takes it back. `name` is a variable or a provider."""

@@ -14,6 +14,7 @@ import math
 import re
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from core.base.values import Value
 from core.model.provider import FailureKind, ModelError
@@ -129,6 +130,13 @@ class _Request(Value):
             return f"Ollama does not have {self.model}: fetch it with `ollama pull {name}`, or {ANOTHER}."
         return f"{self.where} does not know {self.model}: check the spelling, or {ANOTHER}."
 
+    def redirected(self, address: str, status: str) -> str:
+        return (
+            f"{self.where} redirects to {address or 'another address'}{status}. Caesura follows no redirect, "
+            "so that key and conversation go to nobody else: if that address is right, set it as the address "
+            "of the server (--api-base)."
+        )
+
     @property
     def too_long(self) -> str:
         return f"The conversation is too long for {self.model}: start a new one, or {ANOTHER}."
@@ -138,7 +146,8 @@ class _Answer(Value):
     """What is known of the server's answer.
 
     `seen` is the status on the wire, None in the middle of a stream; `status` is that or the one litellm made
-    up. `quote` is the server's own short message, `wait_s` its Retry-After in seconds.
+    up. `quote` is the server's own short message, `wait_s` its Retry-After in seconds, `moved_to` the address
+    to which it redirects, as `scheme://host:port`.
     """
 
     seen: int | None
@@ -146,6 +155,7 @@ class _Answer(Value):
     words: str
     quote: str
     wait_s: float | None
+    moved_to: str
 
     @property
     def in_brackets(self) -> str:
@@ -183,7 +193,14 @@ def classify(
     else:
         found = _by_words(words, request)
     if found is None:
-        said = _Answer(status, status or _library_status(chain), words, server_message(chain, secrets), wait)
+        said = _Answer(
+            status,
+            status or _library_status(chain),
+            words,
+            server_message(chain, secrets),
+            wait,
+            _origin(headers.get("location", "")),
+        )
         found = _by_status(said, request)
     kind, message = found
     return ModelError(
@@ -242,6 +259,16 @@ def _answer(chain: tuple[BaseException, ...]) -> tuple[int | None, Mapping[str, 
             if isinstance(status, int):
                 return status, getattr(response, "headers", None) or {}
     return None, {}
+
+
+def _origin(address: str) -> str:
+    """The beginning of an address; its path and its query may hold what is secret."""
+    try:
+        parts = urlsplit(address)
+        port = "" if parts.port is None else f":{parts.port}"
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.hostname}{port}" if parts.hostname else ""
 
 
 def _library_status(chain: tuple[BaseException, ...]) -> int | None:
@@ -311,6 +338,8 @@ def _by_status(said: _Answer, request: _Request) -> _Verdict:
     """Classify by the answer's status, quoting the server's text where it helps."""
     title, model, quote = request.title, request.model, said.in_quotes
     match said.status:
+        case 301 | 302 | 303 | 307 | 308:
+            return FailureKind.UNREACHABLE, request.redirected(said.moved_to, said.in_brackets)
         case 401:
             return FailureKind.WRONG_KEY, request.refused_key
         case 402:

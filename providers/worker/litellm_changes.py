@@ -22,6 +22,8 @@ from providers.worker.sockets import current_trace
 
 def load() -> Any:
     """Import litellm, change it and return the module. Takes some three seconds."""
+    # Otherwise it reads `.env`. `providers.worker.sealing` has what else it must not find.
+    os.environ["LITELLM_MODE"] = "PRODUCTION"
     # Without this it fetches a price list at every start.
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     # By default a hundred equal chunks in a row, such as a line of dashes, are an error.
@@ -42,12 +44,28 @@ def load() -> Any:
         logging.getLogger(name).handlers.clear()
     # Otherwise the first request to Azure imports it, on the event loop, for half a second.
     importlib.import_module("openai")
+    _follow_no_redirects()
     _be_strict()
     _ask_once()
     _keep_calls_apart()
     _without_gateway()
     _close_responses()
     return litellm
+
+
+def _follow_no_redirects() -> None:
+    """A redirect would take the key and the conversation to an address that nobody chose (P9).
+
+    httpx takes only the `authorization` header out of what it sends to another host, and no other key.
+    """
+    import httpx
+
+    send = httpx.AsyncClient._send_handling_redirects
+
+    async def send_once(client: Any, request: Any, follow_redirects: bool, history: Any) -> Any:
+        return await send(client, request, follow_redirects=False, history=history)
+
+    _replace((httpx.AsyncClient, "_send_handling_redirects", send_once))
 
 
 def _be_strict() -> None:

@@ -39,11 +39,12 @@ from providers.wire import (
 from providers.worker import litellm_adapter
 from providers.worker.offers import known_models
 from providers.worker.outbox import Outbox
+from providers.worker.sealing import seal
 from providers.worker.sockets import TracedLoop
 from providers.worker.stream import SLICE_S, Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Mapping
 
     from core.model.provider import ModelRequest
 
@@ -60,12 +61,19 @@ _PR_SET_PDEATHSIG = 1
 class Worker:
     """Serves the parent until standard input ends."""
 
-    def __init__(self, inbox_fd: int, outbox: Outbox, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        inbox_fd: int,
+        outbox: Outbox,
+        loop: asyncio.AbstractEventLoop,
+        environment: Mapping[str, str],
+    ) -> None:
         self._inbox_fd = inbox_fd
         self._outbox = outbox
         self._loop = loop
         self._partial = b""
-        self._keys = KeyFinder()
+        self._environment = environment
+        self._keys = KeyFinder(environment)
         self._typed_keys: frozenset[str] = frozenset()
         self._streams: dict[int, Stream] = {}
         self._used: set[str] = set()
@@ -163,7 +171,8 @@ class Worker:
         await asyncio.shield(self._loading)
         models: list[KnownModel] = []
         pause_at = time.monotonic() + SLICE_S
-        for model in known_models(litellm_adapter.cost_map(), litellm_adapter.providers(), self._typed_keys):
+        known = litellm_adapter.cost_map(), litellm_adapter.providers()
+        for model in known_models(*known, self._typed_keys, self._environment):
             models.append(model)
             if len(models) == MODELS_PER_MESSAGE or time.monotonic() > pause_at:
                 self._outbox.send(Listed(stream_id, tuple(models), last=False))
@@ -204,6 +213,7 @@ def _end_with_parent(parent: int, lifeline_fd: int) -> None:
 def main(parent: int, lifeline_fd: int) -> None:
     """Run as the model process of `parent`, its process id."""
     _end_with_parent(parent, lifeline_fd)
+    environment = seal()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s", level=logging.WARNING)
     # A library that prints must not write among the messages, and a keyring that asks must not read any.
@@ -215,7 +225,7 @@ def main(parent: int, lifeline_fd: int) -> None:
     loop = TracedLoop()
     loop.set_default_executor(ThreadPoolExecutor(MAX_THREADS, "worker"))
     asyncio.set_event_loop(loop)
-    worker = Worker(inbox_fd, Outbox(outbox_fd, loop), loop)
+    worker = Worker(inbox_fd, Outbox(outbox_fd, loop), loop, environment)
     with contextlib.suppress(KeyboardInterrupt):
         loop.run_forever()
     del worker

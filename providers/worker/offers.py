@@ -5,7 +5,6 @@ Reads only the environment: listing models must not make a keyring ask for its p
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from providers.catalog import listed_models
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
 def known_models(
     cost_map: Mapping[str, Mapping[str, object]],
     providers: Container[str],
-    typed_keys: Container[str] = (),
-    environment: Mapping[str, str] = os.environ,
+    typed_keys: Container[str],
+    environment: Mapping[str, str],
 ) -> Iterator[KnownModel]:
     """The models of `cost_map` that one of litellm's `providers` has. `typed_keys` names keys that were given
     only for this run."""
@@ -31,9 +30,7 @@ def known_models(
         yield KnownModel(info, usable[provider])
 
 
-def is_usable(
-    provider: str, typed_keys: Container[str] = (), environment: Mapping[str, str] = os.environ
-) -> bool | None:
+def is_usable(provider: str, typed_keys: Container[str], environment: Mapping[str, str]) -> bool | None:
     """Whether there is a key, or none is needed; None if the provider signs in by itself, which only shows in
     a request."""
     if provider in KEYLESS:

@@ -21,7 +21,6 @@ from core.model.provider import (
     PhaseChanged,
 )
 from providers.catalog import provider_of
-from providers.keys.finder import KeyFinder, endpoint
 from providers.keys.names import KeyProblem
 from providers.wire import End, Failed, checked
 from providers.worker import dialects, failures, litellm_adapter
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from core.model.provider import ContentDelta
+    from providers.keys.finder import KeyFinder
     from providers.worker.outbox import Outbox
 
 log = logging.getLogger("caesura.worker")
@@ -171,7 +171,7 @@ class Stream:
             TimeoutError() if self._timed_out else error,
             model=request.model,
             provider=provider,
-            api_base=endpoint(provider, request.api_base).api_base,
+            api_base=self._keys.endpoint(provider, request.api_base).api_base,
             secrets=self._secrets,
             key_name=request.key_name,
         )
@@ -182,7 +182,7 @@ class Stream:
     async def _prepare(self) -> litellm_adapter.LitellmCall:
         request = self.request
         self.provider, model = litellm_adapter.provider_and_model(request)
-        where = endpoint(self.provider, request.api_base)
+        where = self._keys.endpoint(self.provider, request.api_base)
         if request.api_version is not None:
             where = replace(where, api_version=request.api_version)
         key = await asyncio.to_thread(

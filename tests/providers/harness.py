@@ -86,7 +86,7 @@ def start(log_file: Path | None = None) -> ModelProcess:
 
 def request(
     protocol: WireProtocol,
-    url: str,
+    url: str | None,
     *,
     streaming: bool = True,
     text: str = "hi",
@@ -282,6 +282,11 @@ def _ask_child(pid: int, report: Path, number: signal.Signals = signal.SIGUSR1) 
 def modules_in_child(pid: int, report: Path) -> set[str]:
     """The packages that the model process has imported, like `alive_in_child`."""
     return set(_ask_child(pid, report)["modules"])
+
+
+def environment_of_child(pid: int, report: Path) -> dict[str, str]:
+    """What the libraries of the model process find in the environment, like `alive_in_child`."""
+    return dict(variable.split("=", 1) for variable in _ask_child(pid, report)["variables"])
 
 
 def marked_texts_in_child(pid: int, report: Path) -> int:

@@ -1,7 +1,10 @@
 """What tests have the model process run before its own code: odd names, and a look inside.
 
 `wait-<ms>.<any>.test` takes so long to look up and is not found; `hold.<any>.test` takes until there is a
-file CAESURA_CHILD_RELEASE. `block.test` blocks the whole interpreter in a C call that keeps the lock, as a
+file CAESURA_CHILD_RELEASE. With CAESURA_CHILD_ASKED no name but that of this machine is found, and each one
+that is looked up is added to that file.
+
+`block.test` blocks the whole interpreter in a C call that keeps the lock, as a
 broken resolver or extension does, after it has made the file CAESURA_CHILD_BLOCKED. On SIGUSR1 the process
 writes what is alive in it into CAESURA_CHILD_REPORT; on SIGUSR2 it writes there how many texts it still
 holds that contain CAESURA_CHILD_MARK twice in a row: once it is in the environment.
@@ -41,6 +44,11 @@ def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
     if name.startswith("wait-") and name.endswith(".test"):
         time.sleep(int(name.partition(".")[0].removeprefix("wait-")) / 1000)
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    asked = os.environ.get("CAESURA_CHILD_ASKED")
+    if asked is not None and name not in ("127.0.0.1", "localhost"):
+        with Path(asked).open("a") as names:
+            names.write(name + "\n")
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     return _getaddrinfo(host, *args, **kwargs)
 
 
@@ -50,7 +58,8 @@ def report(*_: object) -> None:
     tasks = [task.get_name() + " " + repr(task.get_coro()) for task in asyncio.all_tasks()]
     threads = [thread.name for thread in threading.enumerate()]
     modules = sorted({name.partition(".")[0] for name in sys.modules})
-    answer({"tasks": tasks, "threads": threads, "modules": modules})
+    variables = [f"{name}={value}" for name, value in os.environ.items()]
+    answer({"tasks": tasks, "threads": threads, "modules": modules, "variables": variables})
 
 
 def report_texts(*_: object) -> None:

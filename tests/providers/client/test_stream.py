@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import socket
-import struct
-import threading
-from enum import Enum
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -25,6 +21,7 @@ from core.model.provider import (
 from tests.providers.harness import Asked, calls_of, request
 from tests.servers.base import ThreadedServer
 from tests.servers.openai import OpenAIServer
+from tests.servers.raw import Ending, Raw
 from tests.servers.registry import PROTOCOLS, PROXY, WireProtocol
 from tests.servers.script import (
     Call,
@@ -232,45 +229,6 @@ async def test_after_a_broken_reply_the_next_one_works(model: ModelProcess, prot
         await until(lambda: server.exchanges[0].closed_by_peer)
         server.script = Script()
         assert isinstance(await Asked(model, request(protocol, server.url)).outcome(), Finished)
-
-
-class Ending(Enum):
-    """How a server ends a connection."""
-
-    CLOSE = "close"
-    RESET = "reset"
-
-
-class Raw:
-    """A server that reads a request and answers each connection with the same bytes, and with its end."""
-
-    def __init__(self, answer: bytes, how: Ending = Ending.CLOSE) -> None:
-        self._answer = answer
-        self._how = how
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._thread = threading.Thread(target=self._serve, name="raw")
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.accepted = 0
-
-    def __enter__(self) -> Raw:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
-        self._listener.close()
-
-    def _serve(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self._listener.accept()
-                self.accepted += 1
-                with connection, contextlib.suppress(OSError):
-                    connection.recv(65536)
-                    connection.sendall(self._answer)
-                    if self._how is Ending.RESET:
-                        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 # -- R3: no retries of the library's own --

@@ -21,7 +21,6 @@ from providers.keys.finder import (
     Key,
     KeyFinder,
     KeySource,
-    endpoint,
     is_loopback,
 )
 from providers.keys.names import (
@@ -329,12 +328,12 @@ def test_the_general_rule_for_names() -> None:
 
 def test_endpoints() -> None:
     azure = {"AZURE_API_BASE": "https://a", "AZURE_API_VERSION": "2024-10-21"}
-    assert endpoint("azure", None, azure).api_base == "https://a"
-    assert endpoint("azure", None, azure).api_version == "2024-10-21"
-    assert endpoint("azure", "https://b", azure).api_base == "https://b"
-    assert endpoint("ollama_chat", None, {"OLLAMA_API_BASE": "http://c"}).api_base == "http://c"
-    assert endpoint("openai", None, {"OPENAI_BASE_URL": "http://d"}).api_base == "http://d"
-    assert endpoint("openai", None, {}).api_base is None
+    assert KeyFinder(azure).endpoint("azure", None).api_base == "https://a"
+    assert KeyFinder(azure).endpoint("azure", None).api_version == "2024-10-21"
+    assert KeyFinder(azure).endpoint("azure", "https://b").api_base == "https://b"
+    assert KeyFinder({"OLLAMA_API_BASE": "http://c"}).endpoint("ollama_chat", None).api_base == "http://c"
+    assert KeyFinder({"OPENAI_BASE_URL": "http://d"}).endpoint("openai", None).api_base == "http://d"
+    assert KeyFinder({}).endpoint("openai", None).api_base is None
 
 
 @pytest.mark.parametrize(
