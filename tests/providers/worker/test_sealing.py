@@ -131,6 +131,33 @@ async def test_libraries_find_listed_variables_alone(trapped: ModelProcess, trap
     assert not found.items() & {*OTHERS.items(), *((name, trap.server.url) for name in ADDRESSES)}
 
 
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[Raw]:
+    with Raw(b"HTTP/1.1 418 Here\r\nContent-Length: 0\r\n\r\n") as raw:
+        yield raw
+
+
+@pytest.fixture(scope="module")
+def behind_a_proxy(proxy: Raw, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelProcess]:
+    folder = tmp_path_factory.mktemp("proxy")
+    with pytest.MonkeyPatch.context() as environment:
+        asked = str(folder / "asked")
+        plant(environment, HOME=str(folder), CAESURA_CHILD_ASKED=asked, HTTP_PROXY=proxy.url, NO_PROXY="")
+        process = start()
+    yield process
+    process.close()
+
+
+@pytest.mark.promise("P9")
+async def test_the_persons_own_proxy_is_used(
+    behind_a_proxy: ModelProcess, proxy: Raw, protocol: WireProtocol
+) -> None:
+    before = proxy.accepted
+    failure = await Asked(behind_a_proxy, request(protocol, "http://provider.test")).failure()
+    assert proxy.accepted == before + 1
+    assert failure.status == 418
+
+
 @pytest.mark.promise("P9")
 @pytest.mark.parametrize(("status", "streaming"), [(302, True), (307, True), (307, False)])
 async def test_a_redirect_is_not_followed(
