@@ -26,5 +26,5 @@ class MainScreen(Screen[None]):
             event.refresh_styles = False
 
     def on_resize(self, event: events.Resize) -> None:
-        if self.stack_updates and event.size == self.size:
+        if self.stack_updates and event.size == self.outer_size:
             event.prevent_default()
