@@ -7,6 +7,7 @@ processes in the table.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import uuid
@@ -18,7 +19,7 @@ import tomli_w
 
 from tests.servers.conversation import Role
 from tests.servers.script import Call, Script
-from tests.support.waiting import wait_until
+from tests.support.waiting import GENEROUS_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 STOP: Final = "[stop]"
 KILL: Final = "[kill]"
+LOST_S: Final = 10.0
+"""After that the keys of a way have been handled, and it was the wrong way."""
 _CARD_MARKS: Final = "◌●?✓✗⊘■○!"
 
 
@@ -137,7 +140,9 @@ class Panel:
     def rows(self) -> list[PanelRow]:
         return panel_rows(self._app.frame()) or []
 
-    def wait(self, predicate: Callable[[list[PanelRow]], bool]) -> list[PanelRow]:
+    def wait(
+        self, predicate: Callable[[list[PanelRow]], bool], *, timeout: float = GENEROUS_S
+    ) -> list[PanelRow]:
         """Wait for a state of the open panel; its rows then."""
         found: list[PanelRow] = []
 
@@ -147,7 +152,7 @@ class Panel:
             found = rows or []
             return rows is not None and predicate(rows)
 
-        self._app.wait_for(reached)
+        self._app.wait_for(reached, timeout=timeout)
         return found
 
     def wait_row(self, text: str, button: str = STOP) -> PanelRow:
@@ -163,18 +168,24 @@ class Panel:
         self._app.terminal.mouse_click(*self.wait_row(text, button).at)
 
     def select(self, text: str) -> None:
-        """Go to a row with the arrow keys. The panel must have the keys, and no row may come or go.
+        """Go to a row with the arrow keys. The panel must have the keys.
 
-        At least one key is pressed: a row that the selection moved to by itself hears no `x` at first.
+        At least one key is pressed: a row that the selection moved to by itself hears no `x` at first. If the
+        selection moves by itself meanwhile, because a row has gone, the way is found again.
         """
-        rows = self.wait(
-            lambda rows: any(row.selected for row in rows) and any(text in row.text for row in rows)
-        )
-        here = next(at for at, row in enumerate(rows) if row.selected)
-        there = next(at for at, row in enumerate(rows) if text in row.text)
-        there_and_back = ["up", "down"] if there else ["up"]
-        self._app.terminal.press(*["down" if there > here else "up"] * abs(there - here) or there_and_back)
-        self.wait(lambda rows: any(row.selected and text in row.text for row in rows))
+        while True:
+            rows = self.wait(
+                lambda rows: any(row.selected for row in rows) and any(text in row.text for row in rows)
+            )
+            here = next(at for at, row in enumerate(rows) if row.selected)
+            there = next(at for at, row in enumerate(rows) if text in row.text)
+            there_and_back = ["up", "down"] if there else ["up"]
+            self._app.terminal.press(
+                *["down" if there > here else "up"] * abs(there - here) or there_and_back
+            )
+            with contextlib.suppress(AssertionError):
+                self.wait(lambda rows: any(row.selected and text in row.text for row in rows), timeout=LOST_S)
+                return
 
 
 def card(screen: list[str], text: str) -> str:

@@ -19,6 +19,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+import pytest
+
 from core.cancel import Cancelled, CancelReason, CancelToken, Cause
 from core.model.messages import UserMessage
 from core.model.provider import (
@@ -39,8 +41,6 @@ from tests.support.waiting import GENEROUS_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import pytest
 
     from core.model.provider import ModelProvider
     from tests.servers.record import Exchange
@@ -80,7 +80,9 @@ def start(log_file: Path | None = None) -> ModelProcess:
     """A model process that is warm. Its child has the environment of this moment."""
     process = ModelProcess(None if log_file is None else lambda: log_file)
     process.start()
-    asyncio.run(process.describe("openai/gpt-4o"))
+    with pytest.MonkeyPatch.context() as patient:
+        patient.setattr("providers.client.catalog_queries.ANSWER_WITHIN_S", GENEROUS_S)
+        asyncio.run(process.describe("openai/gpt-4o"))
     return process
 
 

@@ -84,7 +84,7 @@ def test_a_model_is_usable_with_a_key_in_the_environment_or_without_need_of_one(
 
 def test_the_list_crosses_the_pipe_as_it_is() -> None:
     unknown = KnownModel(ModelInfo("a/b", input_price=0.0, tools=False), None)
-    listed = Listed(1, (*known_models(COST_MAP, PROVIDERS), unknown), last=True)
+    listed = Listed(1, (*known_models(COST_MAP, PROVIDERS, (), {}), unknown), last=True)
     assert load_to_parent(dump(listed)) == listed
 
 
@@ -146,10 +146,11 @@ async def test_the_list_holds_up_no_stop(model: ModelProcess, monkeypatch: pytes
 async def test_nobody_waits_for_a_list_that_does_not_come(
     mortal: ModelProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A process may take long to start, this one or the next. One that was never ready is not replaced.
+    monkeypatch.setattr("providers.client.catalog_queries.ANSWER_WITHIN_S", GENEROUS_S)
+    await mortal.describe("openai/gpt-4o")
     pid = mortal.pid
     assert pid is not None
-    # The next process may take long to start.
-    monkeypatch.setattr("providers.client.catalog_queries.ANSWER_WITHIN_S", GENEROUS_S)
     os.kill(pid, signal.SIGSTOP)
     try:
         with monkeypatch.context() as hasty:

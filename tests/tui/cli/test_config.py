@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import tomllib
 from typing import TYPE_CHECKING
@@ -15,7 +14,8 @@ from core.config.schema import Config
 from core.config.trust import is_trusted
 from core.frontends.config import run_config
 from tests.support.settings_examples import FULL, written
-from tui.cli.config import add_config, check_keys, check_theme, config_command
+from tui.cli.config import check_keys, check_theme, config_command
+from tui.cli.parser import parser
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,9 +36,7 @@ class Caesura:
         self._capture = capture
 
     def config(self, *arguments: str) -> tuple[int, str, str]:
-        parser = argparse.ArgumentParser(prog="caesura")
-        add_config(parser.add_subparsers(dest="command"))
-        command = config_command(parser.parse_args(["config", *arguments]))
+        command = config_command(parser().parse_args(["config", *arguments]))
         code = run_config(command, self.path, self.folder, check_keys, self.environment)
         return (int(code), *self._capture.readouterr())
 
@@ -196,11 +194,9 @@ def test_nobody_who_reads_is_no_fault(path: Path, tmp_path: Path, monkeypatch: p
     os.close(reading)
     with os.fdopen(writing, "w") as closed:
         monkeypatch.setattr("sys.stdout", closed)
-        parser = argparse.ArgumentParser()
-        add_config(parser.add_subparsers())
-        assert run_config(config_command(parser.parse_args(["config", "manual"])), path, tmp_path) == 141
+        assert run_config(config_command(parser().parse_args(["config", "manual"])), path, tmp_path) == 141
     monkeypatch.setattr("sys.stdout", None)
-    assert run_config(config_command(parser.parse_args(["config", "path"])), path, tmp_path) == 2
+    assert run_config(config_command(parser().parse_args(["config", "path"])), path, tmp_path) == 2
 
 
 def test_a_theme_that_there_is_not_is_told_with_the_nearest(path: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from rich.cells import cell_len
 from core.base.sanitize import printable
 from core.frontends.doctor.report import Check, Finding, Redaction, State
 from tests.support.snapshots import NARROW, WIDE, looks_right
+from tests.support.waiting import GENEROUS_S
 from tests.tui.lists.stage import ListApp, ListStage
 from tui.lists.doctor_list import DoctorList, doctor_rows
 
@@ -61,7 +62,7 @@ class Played:
     looks: list[str] = field(default_factory=list)
 
     def checks(self) -> tuple[Check, ...]:
-        return tuple(Check(finding.title, self._look(finding)) for finding in FINDINGS)
+        return tuple(Check(finding.title, self._look(finding), GENEROUS_S) for finding in FINDINGS)
 
     def _look(self, finding: Finding) -> Callable[[], Awaitable[Finding]]:
         async def look() -> Finding:

@@ -247,7 +247,7 @@ async def test_shift_tab_goes_through_the_modes_and_the_status_line_says_which(s
 
 
 async def test_a_mode_that_allows_it_answers_an_open_question(stage: Stage) -> None:
-    await stage.open_question()
+    await stage.open_question(aged=False)
     await stage.send("/mode auto")
     await told(stage)
     assert not stage.pane.dialogs.approval.display
