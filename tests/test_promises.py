@@ -16,8 +16,8 @@ FIRST_PENDING = {
     *("S4", "S5", "S8", "X1", "X2", "X3", "X4", "X5", "X6", "E3", "E4", "E8", "Q2", "Q5"),
     *("P7", "P8"),
 }
-"""What was pending when the first version was built, and then what the contract has got since. Nothing that was
-ever proven is added here."""
+"""What was pending when the first version was built, and then what the contract has got since. Nothing that
+was ever proven is added here."""
 
 COUNTS = {"T": 9, "U": 10, "P": 9, "R": 5, "C": 4, "H": 9, "S": 11, "X": 7, "E": 10, "Q": 5}
 
