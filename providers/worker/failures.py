@@ -132,9 +132,9 @@ class _Request(Value):
 
     def redirected(self, address: str, status: str) -> str:
         return (
-            f"{self.where} redirects to {address or 'another address'}{status}. Caesura follows no redirect, "
-            "so that key and conversation go to nobody else: if that address is right, set it as the address "
-            "of the server (--api-base)."
+            f"{self.where} redirects to {address or 'another address'}{status}. Caesura does not follow "
+            "redirects, so that your key and the conversation go nowhere else: if that address is right, set "
+            "it as the address of the server (--api-base)."
         )
 
     @property

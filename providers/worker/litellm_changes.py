@@ -56,16 +56,29 @@ def load() -> Any:
 def _follow_no_redirects() -> None:
     """A redirect would take the key and the conversation to an address that nobody chose (P9).
 
-    httpx takes only the `authorization` header out of what it sends to another host, and no other key.
+    httpx takes only the `authorization` header out of what it sends to another host, and no other key. Some
+    providers are asked with its synchronous client in a thread, and a few with aiohttp.
     """
+    import aiohttp
     import httpx
 
-    send = httpx.AsyncClient._send_handling_redirects
+    def send_once(send: Any) -> Any:
+        def sent(client: Any, request: Any, follow_redirects: bool, history: Any) -> Any:
+            return send(client, request, follow_redirects=False, history=history)
 
-    async def send_once(client: Any, request: Any, follow_redirects: bool, history: Any) -> Any:
-        return await send(client, request, follow_redirects=False, history=history)
+        return sent
 
-    _replace((httpx.AsyncClient, "_send_handling_redirects", send_once))
+    ask = aiohttp.ClientSession._request
+
+    def ask_once(session: Any, *args: Any, **options: Any) -> Any:
+        return ask(session, *args, **{**options, "allow_redirects": False})
+
+    name = "_send_handling_redirects"
+    _replace(
+        (httpx.AsyncClient, name, send_once(httpx.AsyncClient._send_handling_redirects)),
+        (httpx.Client, name, send_once(httpx.Client._send_handling_redirects)),
+        (aiohttp.ClientSession, "_request", ask_once),
+    )
 
 
 def _be_strict() -> None:

@@ -32,6 +32,7 @@ STOP: Final = "[stop]"
 KILL: Final = "[kill]"
 LOST_S: Final = 10.0
 """After that the keys of a way have been handled, and it was the wrong way."""
+TRIES: Final = 12
 _CARD_MARKS: Final = "◌●?✓✗⊘■○!"
 
 
@@ -173,7 +174,7 @@ class Panel:
         At least one key is pressed: a row that the selection moved to by itself hears no `x` at first. If the
         selection moves by itself meanwhile, because a row has gone, the way is found again.
         """
-        while True:
+        for _ in range(TRIES):
             rows = self.wait(
                 lambda rows: any(row.selected for row in rows) and any(text in row.text for row in rows)
             )
@@ -186,6 +187,7 @@ class Panel:
             with contextlib.suppress(AssertionError):
                 self.wait(lambda rows: any(row.selected and text in row.text for row in rows), timeout=LOST_S)
                 return
+        raise AssertionError(f"the keys do not lead to {text}: {self.rows()}")
 
 
 def card(screen: list[str], text: str) -> str:

@@ -116,14 +116,17 @@ class DoctorList(ListOverlay):
         """Run all checks again; those that still run are cancelled."""
         self._findings.clear()
         self.show_note("")
-        self.rows_resized()
+        self._arrange()
         self.run_worker(examine(self._checks, self._redact, self._found), group="doctor", exclusive=True)
 
     def _found(self, finding: Finding) -> None:
         self._findings[finding.title] = finding
-        self.rows_resized()
+        self._arrange()
 
     def rows_resized(self) -> None:
+        self._arrange()
+
+    def _arrange(self) -> None:
         width = self.rows.scrollable_content_region.width
         self.rows.show(doctor_rows(self._checks, self._findings, width))
         counts = Counter(finding.state for finding in self._findings.values())

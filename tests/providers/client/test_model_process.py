@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from msgspec.structs import replace
 from core.cancel import Cancelled, CancelReason, Cause
 from core.model.provider import Closing, FailureKind, Finished, ModelError
 from providers.client.model_process import ModelProcess
+from providers.client.spawn import Child, start_child
 from tests.providers.conftest import linux_only
 from tests.providers.harness import Asked, is_running, plant, request
 from tests.servers.base import Form, ThreadedServer
@@ -26,6 +28,8 @@ from tests.servers.script import Refusal, Refuse, Script, Silence, Stall, in_tur
 from tests.support.waiting import GENEROUS_S, until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from providers.client.stream import StreamHandle
     from tests.servers.record import Request
 
@@ -103,15 +107,25 @@ async def test_a_second_stop_waits_for_nothing(mortal: ModelProcess) -> None:
 
 
 @pytest.mark.promise("P4", "P1")
-async def test_a_process_that_hangs_in_a_c_call_is_killed(mortal: ModelProcess, blocked_file: Path) -> None:
+async def test_a_process_that_hangs_in_a_c_call_is_killed(
+    mortal: ModelProcess, blocked_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With the interpreter's lock held, not one of its threads can run."""
+    may_start = threading.Event()
+
+    def start_later(log_file: Callable[[], Path] | None) -> Child:
+        may_start.wait(GENEROUS_S)
+        return start_child(log_file)
+
+    monkeypatch.setattr("providers.client.model_process.start_child", start_later)
     with ThreadedServer(OpenAIServer(STALLED)) as server:
         asked = await show(mortal, server)
         blocking = Asked(mortal, request(OPENAI, "http://block.test"))
         await until(blocked_file.exists)
         assert (await asked.stop()).how is Closing.KILLED
-        # It had shown nothing, so it is asked again: of a process that still starts, or blocks as well.
-        assert (await blocking.stop()).how in {Closing.NEVER_OPENED, Closing.KILLED}
+        # It had shown nothing, so it would be asked again, of the next process.
+        assert (await blocking.stop()).how is Closing.NEVER_OPENED
+        may_start.set()
         await until(lambda: server.exchanges[0].closed_by_peer)
     assert await works(mortal)
 

@@ -168,6 +168,18 @@ async def test_a_redirect_is_not_followed(
         head = f"HTTP/1.1 {status} Go\r\nLocation: {elsewhere.url}/v1?x=1\r\nContent-Length: 0\r\n\r\n"
         here = stack.enter_context(Raw(head.encode()))
         failure = await Asked(model, request(protocol, here.url, streaming=streaming)).failure()
-        assert elsewhere.accepted == 0
+        assert (here.accepted, elsewhere.accepted) == (1, 0)
     assert failure.kind is FailureKind.UNREACHABLE
     assert f"redirects to {elsewhere.url} ({status})" in str(failure)
+
+
+@pytest.mark.promise("P9")
+@pytest.mark.parametrize("name", ["nlp_cloud/dolphin", "aiohttp_openai/gpt-4o"])
+async def test_other_clients_of_the_library_follow_no_redirect_either(model: ModelProcess, name: str) -> None:
+    """One that is synchronous, in a thread, and one of aiohttp."""
+    with ExitStack() as stack:
+        elsewhere = stack.enter_context(Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"))
+        head = f"HTTP/1.1 307 Go\r\nLocation: {elsewhere.url}/v1\r\nContent-Length: 0\r\n\r\n"
+        here = stack.enter_context(Raw(head.encode()))
+        await Asked(model, request(WireProtocol("other", OpenAIServer, name), here.url + "/")).failure()
+        assert (here.accepted > 0, elsewhere.accepted) == (True, 0)

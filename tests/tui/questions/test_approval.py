@@ -174,8 +174,9 @@ async def test_the_end_of_a_question_starts_a_timer_that_knows_its_app(
         await stage.open_question()
         stage.session.stop(CancelReason(Cause.SIGNAL, "SIGTERM"))
         await stage.until_said("Stopped by SIGTERM")
-        # The timer is over by then, and the end of the app raises what has become of it.
-        await stage.pilot.pause(0.05)
+        # The end of the app raises what has become of a timer.
+        timers = list(stage.pane.dialogs.approval._timers)
+        await stage.until(lambda: all(timer._task is None or timer._task.done() for timer in timers))
 
 
 # -- who types --
