@@ -166,14 +166,6 @@ class _ToParentLine(Record, array_like=True):
     message: ToParent
 
 
-def checked(value: T) -> T:
-    """`value`, a message or a delta. Raises `ValueError` for a field of a wrong type.
-
-    A provider may send one, and the parent would end the child for it, with all its streams.
-    """
-    return msgspec.convert(msgspec.to_builtins(value), type(value))
-
-
 def dump(message: ToChild | ToParent) -> bytes:
     if isinstance(message, Open):
         # Half a surrogate pair, a model's or a tool's, becomes a question mark: else a provider refuses

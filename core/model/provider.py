@@ -76,6 +76,19 @@ class ModelChoice(Value):
     parameters: Parameters = AS_IT_IS
 
 
+class Reader(StrEnum):
+    """Who reads a reply: Caesura its bytes, where it knows the protocol, or litellm."""
+
+    OWN = "own"
+    LITELLM = "litellm"
+
+
+class ServerOptions(Record, forbid_unknown_fields=True):
+    """How a server is spoken to."""
+
+    reader: Reader = Reader.OWN
+
+
 class ModelRequest(Record, forbid_unknown_fields=True):
     """One request to a model.
 
@@ -96,6 +109,7 @@ class ModelRequest(Record, forbid_unknown_fields=True):
     parameters: Parameters = AS_IT_IS
     key_name: str | None = None
     api_version: str | None = None
+    server: ServerOptions = ServerOptions()
 
 
 class TextDelta(Record, tag="text"):

@@ -1,8 +1,7 @@
-"""Translation of our messages into litellm's parameters, and of litellm's chunks into our deltas.
+"""Translation of our messages into litellm's parameters. Pure functions; litellm is never imported.
 
 Two dialects cover all providers: chat completions, into which litellm translates most of them, and OpenAI's
-Responses, whose encrypted reasoning the chat bridge would drop. Both directions are pure functions over
-plain values and duck-typed chunks. This module never imports litellm.
+Responses, whose encrypted reasoning the chat bridge would drop.
 """
 
 from __future__ import annotations
@@ -10,65 +9,26 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from msgspec.structs import replace
 
 from core.model.messages import (
     AssistantMessage,
-    FinishReason,
     Message,
     Part,
     Reasoning,
     Text,
     ToolCall,
     ToolResults,
-    Usage,
     UserMessage,
 )
-from core.model.provider import ContentDelta, ReasoningDelta, TextDelta, ToolCallDelta, ToolSpec
-from providers.worker.reasoning import signed
+from providers.reading.gemini import THOUGHT
 
-_FINISH = {
-    "stop": FinishReason.STOP,
-    "length": FinishReason.LENGTH,
-    "tool_calls": FinishReason.TOOL_CALLS,
-    "function_call": FinishReason.TOOL_CALLS,
-    "content_filter": FinishReason.CONTENT_FILTER,
-    "max_output_tokens": FinishReason.LENGTH,
-}
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
-
-def finish_reason(value: object) -> FinishReason:
-    return _FINISH.get(str(value), FinishReason.OTHER)
-
-
-@dataclass(slots=True)
-class StreamSummary:
-    """What is known of a reply so far, besides its deltas. `signer` is the name kept with its reasoning."""
-
-    signer: str = ""
-    finish: FinishReason | None = None
-    usage: Usage | None = None
-    model: str = ""
-    call_ids: list[str | None] = field(default_factory=list)
-    open_calls: dict[int, int] = field(default_factory=dict)
-
-    def index_of(self, given: int, call_id: str | None) -> int:
-        """A number that no other call of the reply has: some providers give each of theirs a 0."""
-        index = self.open_calls.get(given)
-        if index is None or (call_id is not None and self.call_ids[index] not in (None, call_id)):
-            index = self.open_calls[given] = len(self.call_ids)
-            self.call_ids.append(None)
-        self.call_ids[index] = call_id or self.call_ids[index]
-        return index
-
-    def reasoning(self, text: str, signature: str | None = None) -> ReasoningDelta:
-        """Reasoning with its signature, which is kept with its signer's name."""
-        return ReasoningDelta(text, signed(signature, self.signer) if signature else None)
-
+    from core.model.provider import ToolSpec
 
 CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 """Anthropic's alphabet, OpenAI's length."""
@@ -77,9 +37,6 @@ STRANGE_IN_A_NAME = re.compile(r"[^A-Za-z0-9_-]")
 NAME_LIMIT = 64
 
 UNUSUAL = re.compile(r"\\u[dD][89a-fA-F]|NaN|Infinity")
-
-THOUGHT = "__thought__"
-"""Separates a call's id from Gemini's signature of the thought behind it. litellm keeps both in the id."""
 
 
 def acceptable(messages: tuple[Message, ...], *, keep_thoughts: bool = False) -> tuple[Message, ...]:
@@ -194,51 +151,6 @@ def _chat_call(call: ToolCall) -> dict[str, Any]:
     return {"id": call.call_id, "type": "function", "function": function}
 
 
-def chat_deltas(chunk: Any, summary: StreamSummary) -> Iterator[ContentDelta]:
-    """The deltas of one chunk, or of a whole answer that did not stream. The rest goes into `summary`."""
-    summary.model = getattr(chunk, "model", None) or summary.model
-    usage = _usage(getattr(chunk, "usage", None), "prompt", "completion")
-    if usage.input_tokens or usage.output_tokens:
-        summary.usage = usage
-    for choice in getattr(chunk, "choices", None) or ():
-        message = getattr(choice, "delta", None) or getattr(choice, "message", None)
-        if message is not None:
-            yield from _chat_reasoning(message, summary)
-            if text := getattr(message, "content", None):
-                yield TextDelta(text)
-            yield from _chat_calls(message, summary)
-        if (reason := getattr(choice, "finish_reason", None)) is not None:
-            summary.finish = finish_reason(reason)
-
-
-def _chat_reasoning(message: Any, summary: StreamSummary) -> Iterator[ReasoningDelta]:
-    blocks = getattr(message, "thinking_blocks", None) or ()
-    signature = next((block["signature"] for block in blocks if block.get("signature")), None)
-    text = getattr(message, "reasoning_content", None) or ""
-    if text or signature:
-        yield summary.reasoning(text, signature)
-
-
-def _chat_calls(message: Any, summary: StreamSummary) -> Iterator[ToolCallDelta]:
-    for place, call in enumerate(getattr(message, "tool_calls", None) or ()):
-        given = getattr(call, "index", None)
-        call_id = call.id or None
-        index = summary.index_of(place if given is None else given, call_id)
-        yield ToolCallDelta(index, call.function.arguments or "", call_id, call.function.name or None)
-
-
-def _usage(usage: Any, read: str, written: str) -> Usage:
-    """The provider's own count. `read` and `written` begin the names of its fields."""
-    cached = _get(_get(usage, f"{read}_tokens_details"), "cached_tokens")
-    reasoning = _get(_get(usage, f"{written}_tokens_details"), "reasoning_tokens")
-    return Usage(
-        input_tokens=_get(usage, f"{read}_tokens") or 0,
-        output_tokens=_get(usage, f"{written}_tokens") or 0,
-        cached_tokens=cached if isinstance(cached, int) else 0,
-        reasoning_tokens=reasoning if isinstance(reasoning, int) else 0,
-    )
-
-
 def responses_input(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
     return [item for message in acceptable(messages) for item in _responses_items(message)]
 
@@ -284,64 +196,3 @@ def _reasoning_item(signature: str | None) -> Iterator[dict[str, Any]]:
     if isinstance(item, dict) and item.get("encrypted_content"):
         content = item["encrypted_content"]
         yield {"type": "reasoning", "id": item.get("id"), "encrypted_content": content, "summary": []}
-
-
-def response_deltas(event: Any, summary: StreamSummary) -> Iterator[ContentDelta]:
-    """The deltas of one typed event; calls are told apart by their place in the output."""
-    match str(getattr(event.type, "value", event.type)):
-        case "response.output_text.delta" | "response.refusal.delta":
-            yield TextDelta(event.delta)
-        case "response.reasoning_summary_text.delta" | "response.reasoning_text.delta":
-            yield ReasoningDelta(event.delta)
-        case "response.output_item.added" if _get(event.item, "type") == "function_call":
-            item = event.item
-            yield ToolCallDelta(event.output_index, "", _get(item, "call_id"), _get(item, "name"))
-        case "response.function_call_arguments.delta":
-            yield ToolCallDelta(event.output_index, event.delta)
-        case "response.output_item.done" if _get(event.item, "type") == "reasoning":
-            yield from _encrypted(event.item, summary)
-        case "response.completed" | "response.incomplete":
-            _summarize_response(event.response, summary)
-        case _:
-            # The API announces every item several times. The other events repeat what the ones above say.
-            pass
-
-
-def whole_response(response: Any, summary: StreamSummary) -> Iterator[ContentDelta]:
-    """The deltas of an answer that did not stream."""
-    for index, item in enumerate(_get(response, "output") or ()):
-        match _get(item, "type"):
-            case "message":
-                for content in _get(item, "content") or ():
-                    if text := _get(content, "text") or _get(content, "refusal"):
-                        yield TextDelta(text)
-            case "function_call":
-                yield ToolCallDelta(
-                    index, _get(item, "arguments") or "", _get(item, "call_id"), _get(item, "name")
-                )
-            case "reasoning":
-                for paragraph in _get(item, "summary") or ():
-                    yield ReasoningDelta(_get(paragraph, "text") or "")
-                yield from _encrypted(item, summary)
-    _summarize_response(response, summary)
-
-
-def _encrypted(item: Any, summary: StreamSummary) -> Iterator[ReasoningDelta]:
-    if content := _get(item, "encrypted_content"):
-        yield summary.reasoning("", json.dumps({"id": _get(item, "id"), "encrypted_content": content}))
-
-
-def _summarize_response(response: Any, summary: StreamSummary) -> None:
-    summary.model = _get(response, "model") or summary.model
-    if (usage := _get(response, "usage")) is not None:
-        summary.usage = _usage(usage, "input", "output")
-    called = any(_get(item, "type") == "function_call" for item in _get(response, "output") or ())
-    if (why := _get(_get(response, "incomplete_details"), "reason")) is not None:
-        summary.finish = finish_reason(why)
-    else:
-        summary.finish = FinishReason.TOOL_CALLS if called else FinishReason.STOP
-
-
-def _get(value: Any, name: str) -> Any:
-    """A field of an item, which litellm passes as an object in some places and as a dict in others."""
-    return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)

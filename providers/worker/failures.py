@@ -73,7 +73,7 @@ BROKEN_STREAMS = frozenset(
         "IncompleteReadError", "ReadError", "RemoteProtocolError", "TransferEncodingError",
     }
 )  # fmt: skip
-GARBLED = frozenset({"DecodingError", "JSONDecodeError", "UnicodeDecodeError"})
+GARBLED = frozenset({"DecodingError", "JSONDecodeError", "UnicodeDecodeError", "Unreadable"})
 CUT_SHORT = re.compile(r"before any terminal event", re.IGNORECASE)
 UNREADABLE = re.compile(r"(error parsing|failed to decode).{0,20}chunk", re.IGNORECASE)
 RETRY_DELAY = re.compile(r"""(?:retryDelay[\\"']*:\s*[\\"']*|(?:retry|try again) in )(\d+(?:\.\d+)?)s""")
@@ -325,7 +325,9 @@ def _by_connection(chain: tuple[BaseException, ...], words: str, request: _Reque
         return FailureKind.UNREACHABLE, f"The certificate of {where} was not accepted: {check}."
     if names & CONNECT_ERRORS:
         return FailureKind.UNREACHABLE, f"{where} cannot be reached: {check}."
-    if "ServerDisconnectedError" in names:
+    if "WebPage" in names:
+        return FailureKind.UNREACHABLE, f"{where} answered with a web page: {check}."
+    if "ServerDisconnectedError" in names or "without sending a response" in words:
         return FailureKind.BROKEN_STREAM, f"{where} hung up without an answer: {SEND_AGAIN}, or {check}."
     if names & GARBLED or UNREADABLE.search(words):
         return FailureKind.BROKEN_STREAM, str(unreadable(request.model))

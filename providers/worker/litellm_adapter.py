@@ -5,19 +5,27 @@ Only this module and `litellm_changes` import litellm, and only in the model pro
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from core.base.values import Value
+from core.model.provider import Reader
 from providers.catalog import entry_for, responses_model
+from providers.reading.chat import ChatParser
+from providers.reading.responses import ResponsesParser
 from providers.worker import dialects, failures, litellm_changes, parameters
+from providers.worker.capture import capture, capturing_client
 from providers.worker.reasoning import own_reasoning, signer_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
+
+    import httpx
 
     from core.model.messages import Message
-    from core.model.provider import ContentDelta, ModelRequest, Parameters
+    from core.model.provider import ModelRequest, Parameters
     from providers.keys.finder import Endpoint
+    from providers.reading.parser import Parser, Summary
 
 _litellm: Any = None
 
@@ -30,6 +38,7 @@ def load() -> None:
     """Import litellm with our changes: some three seconds, so run it in a thread."""
     global _litellm
     _litellm = litellm_changes.load()
+    _litellm.aclient_session = capturing_client()
 
 
 async def warm_up() -> None:
@@ -43,6 +52,18 @@ async def warm_up() -> None:
     )
     async for _ in answer:
         pass
+
+
+@lru_cache(maxsize=1)
+def _client() -> Any:
+    """The HTTP client to hand to litellm."""
+    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+
+    class Handler(AsyncHTTPHandler):
+        def create_client(self, *_: Any, **__: Any) -> httpx.AsyncClient:
+            return capturing_client()
+
+    return Handler()
 
 
 def cost_map() -> Mapping[str, Mapping[str, object]]:
@@ -179,8 +200,16 @@ class LitellmCall(Value):
     def _is_gemini(self) -> bool:
         return self.provider in ("gemini", "vertex_ai", "vertex_ai_beta") and "gemini" in self.model
 
-    async def start(self) -> Any:
-        """litellm's stream, or its whole answer. Returns when the headers have come."""
+    async def ask(self) -> Any:
+        """The `Captured` request of this call; or litellm's stream or whole answer, where litellm reads it,
+        once the headers have come."""
+        if self.request.server.reader is Reader.LITELLM:
+            return await self._start({})
+        # The `openai` package, through which Azure's chat is asked, gets its client from `litellm`.
+        through_sdk = self.provider == "azure" and not self.responses
+        return await capture(self._start({} if through_sdk else {"client": _client()}))
+
+    async def _start(self, more: Mapping[str, Any]) -> Any:
         request = self.request
         if self.responses:
             return await _litellm.aresponses(
@@ -192,6 +221,7 @@ class LitellmCall(Value):
                 store=False,
                 **parameters.responses_parameters(self.parameters.given),
                 **self._common(),
+                **more,
             )
         usage = {"stream_options": {"include_usage": True}} if self.streaming else {}
         return await _litellm.acompletion(
@@ -202,15 +232,12 @@ class LitellmCall(Value):
             **usage,
             **_chat_parameters(self.parameters.given, self.provider, self._name),
             **self._common(),
+            **more,
         )
 
-    def read(self, chunk: Any, summary: dialects.StreamSummary) -> Iterable[ContentDelta]:
-        """The deltas of a chunk, or of the whole answer."""
-        if not self.responses:
-            return dialects.chat_deltas(chunk, summary)
-        if self.streaming:
-            return dialects.response_deltas(chunk, summary)
-        return dialects.whole_response(chunk, summary)
+    def parser(self, summary: Summary) -> Parser:
+        """Reads litellm's chunks, or its whole answer, which look like OpenAI's."""
+        return (ResponsesParser if self.responses else ChatParser)(summary)
 
     def check_end(self, answer: Any) -> None:
         """Raise `ModelError` when the stream ended without the provider's own end mark.

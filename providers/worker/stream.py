@@ -1,4 +1,4 @@
-"""One request to litellm: its deltas, its end, and what a failure of it means.
+"""One request: compiled by litellm, sent and read by us or by litellm, its end, and what a failure means.
 
 The task that runs it is cancelled exactly once: litellm would leak the connection of one that unwinds.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -19,15 +18,23 @@ from core.model.provider import (
     ParametersDropped,
     Phase,
     PhaseChanged,
+    ReasoningDelta,
 )
 from providers.catalog import provider_of
 from providers.keys.names import KeyProblem
-from providers.wire import End, Failed, checked
-from providers.worker import dialects, failures, litellm_adapter
+from providers.reading.decoder import TooLong
+from providers.reading.parser import Summary
+from providers.wire import End, Failed
+from providers.worker import failures, litellm_adapter
+from providers.worker.capture import Captured
+from providers.worker.exchange import Slices, exchange
+from providers.worker.reasoning import signed
 from providers.worker.sockets import SocketTrace, current_trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    import httpx
 
     from core.model.provider import ContentDelta
     from providers.keys.finder import KeyFinder
@@ -37,14 +44,19 @@ log = logging.getLogger("caesura.worker")
 
 CLOSE_BOUND_S = 1.0
 """How long a library's stream may take to close itself after its normal end."""
-SLICE_S = 0.002
-"""A burst is read from the buffer without a real await. After this time it lets the loop see a stop."""
 
 
 class Stream:
     """One request under way, its task, and the trace of its sockets. `stopping` confirms its stop."""
 
-    def __init__(self, stream_id: int, request: ModelRequest, outbox: Outbox, keys: KeyFinder) -> None:
+    def __init__(
+        self,
+        stream_id: int,
+        request: ModelRequest,
+        outbox: Outbox,
+        keys: KeyFinder,
+        client: httpx.AsyncClient,
+    ) -> None:
         self.stream_id = stream_id
         self.request = request
         self.trace = SocketTrace(
@@ -56,7 +68,9 @@ class Stream:
         self.shown = False
         self._outbox = outbox
         self._keys = keys
-        self._summary = dialects.StreamSummary()
+        self._client = client
+        self._summary = Summary()
+        self._signer = ""
         self._dropped: tuple[str, ...] = ()
         self._secrets: tuple[str, ...] = ()
         self._last_chunk_at = 0.0
@@ -84,20 +98,33 @@ class Stream:
 
     async def _stream(self) -> None:
         call = await self._prepare()
-        self._summary.signer = call.signer
+        self._signer = call.signer
         current_trace.set(self.trace)
         self._watch_silence()
-        answer = await call.start()
+        answer = await call.ask()
+        if isinstance(answer, Captured):
+            await self._exchange(answer)
+        else:
+            await self._read(call, answer)
+
+    async def _exchange(self, captured: Captured) -> None:
+        parser = captured.protocol.parser(self._summary)
+        streaming = self.request.streaming
+        await exchange(self._client, captured.request, parser, self._emit, streaming=streaming)
+        if not parser.is_complete:
+            raise failures.cut_short(self.request.model)
+
+    async def _read(self, call: litellm_adapter.LitellmCall, answer: Any) -> None:
+        """Read litellm's own stream, or its whole answer."""
+        parse = call.parser(self._summary).parse_value
         if not call.streaming:
-            self._emit(call.read(answer, self._summary))
+            self._emit(parse("", answer.model_dump(mode="json")))
             return
         try:
-            pause_at = time.monotonic() + SLICE_S
+            slices = Slices()
             async for chunk in answer:
-                self._emit(call.read(chunk, self._summary))
-                if time.monotonic() > pause_at:
-                    await asyncio.sleep(0)
-                    pause_at = time.monotonic() + SLICE_S
+                self._emit(parse("", chunk.model_dump(mode="json")))
+                await slices.end()
             call.check_end(answer)
         finally:
             await self._close(answer)
@@ -121,7 +148,9 @@ class Stream:
                 self._outbox.send_delta(self.stream_id, dropped)
             self._outbox.send_delta(self.stream_id, PhaseChanged(Phase.STREAMING))
         for delta in deltas:
-            self._outbox.send_delta(self.stream_id, checked(delta))
+            if isinstance(delta, ReasoningDelta) and delta.signature:
+                delta = replace(delta, signature=signed(delta.signature, self._signer))
+            self._outbox.send_delta(self.stream_id, delta)
 
     def _watch_silence(self) -> None:
         """Close the connection of a stream that has been silent for its time limit.
@@ -151,7 +180,7 @@ class Stream:
         if summary.finish is None:
             raise failures.cut_short(self.request.model)
         model = summary.model or self.request.model
-        return checked(End(self.stream_id, summary.finish, summary.usage, model))
+        return End(self.stream_id, summary.finish, summary.usage, model)
 
     def _explain(self, error: Exception) -> ModelError:
         """`_classify`, or an unknown failure if it raises: every stream needs an end."""
@@ -164,7 +193,7 @@ class Stream:
 
     def _classify(self, error: Exception) -> ModelError:
         request = self.request
-        if self.trace.too_large:
+        if self.trace.too_large or isinstance(error, TooLong):
             return failures.too_large(request.model)
         provider = self.provider or provider_of(request.model)
         failure = failures.classify(

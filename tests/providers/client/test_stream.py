@@ -360,5 +360,5 @@ async def test_a_field_of_a_wrong_type_ends_its_stream_alone(model: ModelProcess
     pid = model.pid
     with ThreadedServer(OpenAIServer(Script(reasoning=no_text))) as server:
         failure = await Asked(model, request(PROTOCOLS["openai"], server.url)).failure()
-    assert failure.kind is FailureKind.UNKNOWN
+    assert failure.kind is FailureKind.BROKEN_STREAM
     assert model.pid == pid

@@ -1,0 +1,231 @@
+"""What all parsers share: how events are read, what ends a reply, and how its calls are numbered.
+
+A parser is tolerant where servers differ and the meaning is clear, and strict where it is not: it raises
+`Unreadable` before it drops a piece of the reply.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from core.model.messages import FinishReason
+from core.model.provider import ToolCallDelta
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator, Mapping
+
+    from core.model.messages import Usage
+    from core.model.provider import ContentDelta
+    from providers.reading.decoder import Event
+
+Json = dict[str, Any]
+
+_STATUS = {
+    "overloaded_error": 529, "rate_limit_error": 429, "rate_limit_exceeded": 429, "authentication_error": 401,
+    "permission_error": 403, "not_found_error": 404, "request_too_large": 413, "invalid_request_error": 400,
+    "insufficient_quota": 429, "server_error": 500, "api_error": 500, "timeout_error": 504,
+    "RESOURCE_EXHAUSTED": 429, "UNAVAILABLE": 503, "INTERNAL": 500, "DEADLINE_EXCEEDED": 504,
+    "INVALID_ARGUMENT": 400, "UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403, "NOT_FOUND": 404,
+}  # fmt: skip
+"""HTTP statuses of the names that errors in a stream have."""
+
+
+class StreamError(Exception):
+    """The server reports an error in its reply. `body` is what it sent, `status_code` the status it means."""
+
+    def __init__(self, body: object) -> None:
+        super().__init__(body if isinstance(body, str) else json.dumps(body, ensure_ascii=False))
+        self.body = body
+        inner = body.get("error") or body if isinstance(body, dict) else body
+        self.status_code = _status_of(inner) if isinstance(inner, dict) else 500
+
+
+class Unreadable(Exception):
+    """What came does not follow the protocol."""
+
+
+class WebPage(Exception):
+    """The answer is a page for a browser."""
+
+
+@dataclass(slots=True)
+class Summary:
+    """What is known of a reply so far, besides its deltas. `words` is why it ended, in the provider's own
+    words; empty if there are none that matter."""
+
+    finish: FinishReason | None = None
+    usage: Usage | None = None
+    model: str = ""
+    words: str = ""
+
+
+class Parser(ABC):
+    """Turns the events of one reply into deltas, and its end into `summary`.
+
+    `is_done`: the protocol's own end mark has come, and nothing that belongs to the reply follows.
+    `has_reason`: the reason to end has come; usage and the end mark may follow.
+    """
+
+    REASONS: ClassVar[Mapping[str, FinishReason]]
+
+    def __init__(self, summary: Summary) -> None:
+        self.summary = summary
+        self.calls = Calls()
+        self.is_done = False
+        self.has_reason = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the reply is whole if nothing more comes."""
+        return self.is_done or self.has_reason
+
+    def parse(self, event: Event) -> Iterator[ContentDelta]:
+        """Raises `StreamError` for an error of the server and `Unreadable` for what is not the protocol."""
+        name, data = event
+        try:
+            value = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            if name == "error":
+                raise StreamError(data) from None
+            raise Unreadable(str(error)) from None
+        return self.parse_value(name, value)
+
+    def parse_document(self, text: str) -> Iterator[ContentDelta]:
+        """The deltas of a body that is no stream: the reply as one JSON document. Raises like `parse`."""
+        if text.lstrip().startswith("<"):
+            raise WebPage(text)
+        yield from self.parse(("", text))
+        if not self.is_complete:
+            # A sentence of a gateway, such as {"detail": "..."}, in place of a reply.
+            raise StreamError(json.loads(text))
+        self.is_done = True
+
+    def parse_value(self, name: str, value: Any) -> Iterator[ContentDelta]:
+        """`parse` for an event whose JSON has been read."""
+        if name == "error" or (isinstance(value, dict) and _is_error(value)):
+            raise StreamError(value)
+        try:
+            yield from self._deltas(name, value)
+        except (AttributeError, TypeError, KeyError, IndexError) as error:
+            raise Unreadable(f"{type(error).__name__}: {error}") from error
+
+    @abstractmethod
+    def _deltas(self, name: str, value: Json) -> Iterator[ContentDelta]:
+        """The deltas of one event. May raise `AttributeError`, `TypeError`, `KeyError` or `IndexError` for
+        one that is not the protocol's."""
+
+    def _end(self, reason: str, words: str = "") -> None:
+        """The reply ends for `reason`, in the protocol's own word for it."""
+        self.has_reason = True
+        known = self.REASONS.get(reason, FinishReason.OTHER)
+        if known in (FinishReason.STOP, FinishReason.TOOL_CALLS):
+            known = FinishReason.TOOL_CALLS if self.calls else FinishReason.STOP
+        self.summary.finish = known
+        self.summary.words = words or self.summary.words or (reason if known is FinishReason.OTHER else "")
+
+    def _refuse(self, words: str) -> None:
+        """The reply is a refusal, `words` a piece of what the model says of it."""
+        self.summary.words += words
+
+
+@dataclass(slots=True)
+class _Call:
+    call_id: str | None = None
+    name: str | None = None
+    length: int = 0
+
+
+@dataclass(slots=True)
+class Calls:
+    """The calls of a reply, in order. Each is announced once, with its id and its name."""
+
+    _calls: list[_Call] = field(default_factory=list)
+    _by_key: dict[Hashable, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._by_key
+
+    def length(self, key: Hashable) -> int:
+        """How many characters of its arguments have come."""
+        return self._calls[self._by_key[key]].length
+
+    def piece(
+        self, key: Hashable, arguments: str, call_id: str | None = None, name: str | None = None
+    ) -> ToolCallDelta:
+        """A piece of the call that the server tells apart by `key`.
+
+        A new id together with a name begins another call, also under a key that is in use: some servers give
+        all calls of a reply the same number. A new id alone does not: some servers make one for each piece.
+        """
+        index = self._by_key.get(key)
+        if index is None or (call_id and name and self._calls[index].call_id not in (None, call_id)):
+            index = self._by_key[key] = len(self._calls)
+            self._calls.append(_Call())
+        call = self._calls[index]
+        if name and call.name and name != call.name:
+            raise Unreadable(f"a call is named {call.name} and {name}")
+        delta = ToolCallDelta(
+            index, arguments, None if call.call_id else call_id, None if call.name else name
+        )
+        call.call_id = call.call_id or call_id
+        call.name = call.name or name
+        call.length += len(arguments)
+        return delta
+
+    def whole(self, arguments: object, call_id: str | None, name: str) -> ToolCallDelta:
+        """A call that comes in one piece."""
+        return self.piece(object(), text_of_arguments(arguments) or "{}", call_id, name)
+
+    def newest(self) -> Hashable:
+        """The key of the call that began last; a new one if there is none."""
+        return max(self._by_key, key=self._by_key.__getitem__, default=object())
+
+
+def text_of(value: object) -> str:
+    """A text that may be null. Raises `TypeError` for anything else."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    raise TypeError(f"a text that is a {type(value).__name__}")
+
+
+def text_of_arguments(value: object) -> str:
+    """Arguments as JSON text; some servers send the object itself."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def count_of(value: Any, *path: str) -> int:
+    """A number of tokens in an object, and 0 where there is none."""
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    is_count = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e15
+    return int(value) if is_count else 0
+
+
+def _is_error(value: Json) -> bool:
+    return bool(value.get("error")) or "error" in (value.get("object"), value.get("type"))
+
+
+def _status_of(error: Json) -> int:
+    for name in ("code", "status", "status_code", "type"):
+        match error.get(name):
+            case bool():
+                pass
+            case int(number) if 400 <= number < 600:
+                return number
+            case str(number) if number.isdecimal() and 400 <= int(number[:4]) < 600:
+                return int(number)
+            case str(known) if known in _STATUS:
+                return _STATUS[known]
+            case _:
+                pass
+    return 500

@@ -1,0 +1,85 @@
+"""What litellm would send, and nothing sent: the request of a call, taken from its HTTP client.
+
+litellm compiles the request: names, sign-in, translation, parameters. It gets a client of ours whose
+transport raises the finished request as `Captured`. That is no `Exception`, so litellm neither maps nor
+retries it, and nothing of the network ever passes through litellm.
+
+Some of its providers take no client and have sent the request by then. So a call is made once, and the result
+is either its request or litellm's own answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from providers.reading.protocols import Protocol, protocol_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterator
+
+_capturing: ContextVar[bool] = ContextVar("_capturing", default=False)
+
+
+class Captured(BaseException):
+    """The request that litellm has compiled, and how its answer is read."""
+
+    def __init__(self, request: httpx.Request, protocol: Protocol) -> None:
+        super().__init__()
+        self.request = request
+        self.protocol = protocol
+
+
+class CapturingTransport(httpx.AsyncBaseTransport):
+    """Raises each request whose answer we can read ourselves, and sends all others."""
+
+    _client: httpx.AsyncClient | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        if _capturing.get() and (protocol := _protocol_of(request)) is not None:
+            raise Captured(request, protocol)
+        if self._client is None:
+            # It reads all certificates, for tens of milliseconds. Redirects are off (P9).
+            self._client = await asyncio.to_thread(httpx.AsyncClient, follow_redirects=False)
+        return await self._client.send(request, stream=True)
+
+
+def capturing_client() -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=CapturingTransport(), trust_env=False, follow_redirects=False)
+
+
+async def capture(call: Awaitable[Any]) -> Any:
+    """The `Captured` request of `call`, litellm's call of a model, or litellm's own answer."""
+    with _as_capture():
+        try:
+            answer = await call
+            if hasattr(answer, "fetch_stream"):
+                # Gemini's request is only made when its stream is first read.
+                await answer.fetch_stream()
+        except Captured as captured:
+            # Without the frames of its traceback.
+            return Captured(captured.request, captured.protocol)
+    return answer
+
+
+@contextlib.contextmanager
+def _as_capture() -> Iterator[None]:
+    token = _capturing.set(True)
+    try:
+        yield
+    finally:
+        _capturing.reset(token)
+
+
+def _protocol_of(request: httpx.Request) -> Protocol | None:
+    try:
+        body = json.loads(request.content)
+    except ValueError:
+        return None
+    return protocol_of(request.url.path, body) if isinstance(body, dict) else None

@@ -1,0 +1,128 @@
+"""One request on its way and the reply that is read from it: sent once, to one address, and read as it comes.
+
+Knows neither litellm nor where a request comes from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import TYPE_CHECKING
+
+import httpx
+
+from providers.reading.decoder import Decoder
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable
+
+    from core.model.provider import ContentDelta
+    from providers.reading.parser import Parser
+
+    Emit = Callable[[Iterable[ContentDelta]], None]
+
+MOST_BYTES_OF_A_REFUSAL = 64 * 1024
+REFUSAL_WITHIN_S = 5.0
+"""How long the body of a refusal is read. What has come by then is quoted."""
+END_WITHIN_S = 2.0
+"""How long a server may take, after the reason to end, for the usage and its end mark."""
+DRAIN_WITHIN_S = 0.05
+"""How long HTTP's own end is waited for after the end mark, so that the connection can be used again."""
+SLICE_S = 0.002
+"""A burst is read without a real await. After this time it lets the loop see a stop."""
+
+
+class Refused(Exception):
+    """The text of an answer with an error status; its cause is httpx's error, with status and headers."""
+
+    def __init__(self, status_code: int, text: str) -> None:
+        super().__init__(text)
+        self.status_code = status_code
+
+
+class Slices:
+    """Work that does not await, in slices: `await slices.end()` between two pieces lets others run."""
+
+    def __init__(self) -> None:
+        self._until = time.monotonic() + SLICE_S
+
+    async def end(self) -> None:
+        if time.monotonic() > self._until:
+            await asyncio.sleep(0)
+            self._until = time.monotonic() + SLICE_S
+
+
+def new_client() -> httpx.AsyncClient:
+    """A client that keeps connections, but no cookies, and follows no redirect (P9). Reads all certificates,
+    for tens of milliseconds, so call it in a thread."""
+    return httpx.AsyncClient(
+        timeout=None,
+        follow_redirects=False,
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+    )
+
+
+async def exchange(
+    client: httpx.AsyncClient, request: httpx.Request, parser: Parser, emit: Emit, *, streaming: bool
+) -> None:
+    """Send `request` and emit what `parser` reads from the answer, until the reply is over.
+
+    Whether it is complete is for the caller to ask the parser. Raises `Refused` for an error status, httpx's
+    errors for those of the connection, and what decoder and parser raise.
+    """
+    request.extensions["timeout"] = httpx.Timeout(None).as_dict()
+    response = await client.send(request, stream=True)
+    try:
+        if not response.is_success:
+            await _refuse(response)
+        await _read(response, parser, emit, Decoder(streaming=streaming))
+    finally:
+        await response.aclose()
+
+
+async def _read(response: httpx.Response, parser: Parser, emit: Emit, decoder: Decoder) -> None:
+    chunks = response.aiter_bytes()
+    slices = Slices()
+    end_by = None
+    while (data := await _next(chunks, end_by)) is not None:
+        for event in decoder.feed(data):
+            emit(parser.parse(event))
+            if parser.is_done:
+                await _next(chunks, _now() + DRAIN_WITHIN_S)
+                return
+            await slices.end()
+        if parser.has_reason and end_by is None:
+            end_by = _now() + END_WITHIN_S
+    for event in decoder.finish():
+        emit(parser.parse(event))
+    if (document := decoder.document) is not None:
+        emit(parser.parse_document(document))
+
+
+async def _next(chunks: AsyncIterator[bytes], by: float | None) -> bytes | None:
+    """The next bytes; None at the end, or if they have not come by this time of the loop's clock."""
+    with contextlib.suppress(StopAsyncIteration, TimeoutError):
+        async with asyncio.timeout_at(by):
+            return await anext(chunks)
+    return None
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def _refuse(response: httpx.Response) -> None:
+    text = b""
+    with contextlib.suppress(httpx.HTTPError, TimeoutError):
+        async with asyncio.timeout(REFUSAL_WITHIN_S):
+            async for data in response.aiter_bytes():
+                text += data
+                if len(text) > MOST_BYTES_OF_A_REFUSAL:
+                    break
+    said = text[:MOST_BYTES_OF_A_REFUSAL].decode("utf-8", "replace")
+    bare = httpx.Response(response.status_code, headers=response.headers, request=response.request)
+    error = httpx.HTTPStatusError(str(bare.status_code), request=bare.request, response=bare)
+    raise Refused(bare.status_code, said) from error
