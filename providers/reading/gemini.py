@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 THOUGHT = "__thought__"
 """Separates a call's id from the signature of the thought behind it, as litellm wants it in a request."""
 
+NO_TEXT = frozenset({"inlineData", "fileData", "executableCode", "codeExecutionResult"})
+"""Parts that are not asked for: pictures, and code that the provider runs itself."""
+NO_TEXT_SHOWN = 200
+"""Characters of such a part that are shown."""
+
 
 class GeminiParser(Parser):
     """The protocol has no end mark: the reply ends with the connection, after its reason."""
@@ -64,9 +69,8 @@ class GeminiParser(Parser):
             yield ReasoningDelta(text_of(part.get("text")), signature or None)
         elif text := text_of(part.get("text")):
             yield TextDelta(text)
-        elif kind := next((key for key in part if key not in ("text", "thoughtSignature")), None):
-            # A picture, or code that the provider runs itself. Neither is asked for.
-            yield TextDelta(f"[{kind}: {json.dumps(part[kind], ensure_ascii=False)[:200]}]")
+        for kind in NO_TEXT & part.keys():
+            yield TextDelta(f"[{kind}: {json.dumps(part[kind], ensure_ascii=False)[:NO_TEXT_SHOWN]}]")
 
     def _count(self, usage: Any) -> None:
         if usage:

@@ -88,10 +88,11 @@ class Parser(ABC):
         try:
             value = json.loads(data)
         except (ValueError, RecursionError) as error:
-            if name == "error":
-                raise StreamError(data) from None
-            raise Unreadable(str(error)) from None
-        return self.parse_value(name, value)
+            problem = str(error)
+        else:
+            return self.parse_value(name, value)
+        # Not in the handler: that error would be in the chain of this one, and be taken for its cause.
+        raise StreamError(data) if name == "error" else Unreadable(problem)
 
     def parse_document(self, text: str) -> Iterator[ContentDelta]:
         """The deltas of a body that is no stream: the reply as one JSON document. Raises like `parse`."""
