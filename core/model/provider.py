@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from core.base.errors import CaesuraError
 from core.base.values import Record, Value
 from core.model.messages import FinishReason, Message, Usage
+from core.model.server_options import USUAL, ServerOptions
 
 if TYPE_CHECKING:
     from core.cancel import CancelToken
@@ -76,40 +77,26 @@ class ModelChoice(Value):
     parameters: Parameters = AS_IT_IS
 
 
-class Reader(StrEnum):
-    """Who reads a reply: Caesura its bytes, where it knows the protocol, or litellm."""
-
-    OWN = "own"
-    LITELLM = "litellm"
-
-
-class ServerOptions(Record, forbid_unknown_fields=True):
-    """How a server is spoken to."""
-
-    reader: Reader = Reader.OWN
-
-
 class ModelRequest(Record, forbid_unknown_fields=True):
     """One request to a model.
 
     `model` is litellm's name for it, provider prefix included. `messages` is what is sent, already well
-    formed (H4). `timeout_s` bounds the silence between two chunks and the wait for headers, in seconds.
-    `streaming` is false for a model that answers only as a whole; a stop closes its connection as well. The
-    model may call `tools`. `key_name` names the environment variable or keyring entry that holds the key, if
-    it is not the provider's usual one; the key itself is never here.
+    formed (H4). `streaming` is false for a model that answers only as a whole; a stop closes its connection
+    as well. The model may call `tools`. `key_name` names the environment variable or keyring entry that holds
+    the key, if it is not the provider's usual one; the key itself is never here. `server` has what is special
+    about the server, the limits of silence among it.
     """
 
     model: str
     messages: tuple[Message, ...]
     system: str | None = None
     api_base: str | None = None
-    timeout_s: float = 600.0
     streaming: bool = True
     tools: tuple[ToolSpec, ...] = ()
     parameters: Parameters = AS_IT_IS
     key_name: str | None = None
     api_version: str | None = None
-    server: ServerOptions = ServerOptions()
+    server: ServerOptions = USUAL
 
 
 class TextDelta(Record, tag="text"):

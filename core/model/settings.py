@@ -14,12 +14,13 @@ from msgspec import field
 from core.base.setting import Address, Count, Doc, FromZero, KeyName, Name, OneOf, Seconds, Share, Times
 from core.base.values import Value
 from core.model.provider import AS_IT_IS, Effort, Parameters
+from core.model.server_options import ServerOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class ServerAddress(Value):
+class ServerAddress(ServerOptions):
     """`[providers.NAME]`: a server with models of the user's own or of a team; NAME/MODEL selects one of
     them."""
 
@@ -44,6 +45,11 @@ class ServerAddress(Value):
     concurrent: Annotated[
         Count | None, Doc("How many requests are made of it at once; unset, any.", example=4)
     ] = None
+
+    @property
+    def options(self) -> ServerOptions:
+        """What is sent with each request to it."""
+        return ServerOptions(**{name: getattr(self, name) for name in ServerOptions.__struct_fields__})
 
 
 class NamedModel(Value):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from core.base.values import Value
 from core.model.messages import UserMessage
 from core.model.provider import ModelRequest, Parameters
+from core.model.server_options import ServerOptions
 from providers.keys.names import key_variables
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def trial_request(model: str, api_base: str | None, key_name: str | None = None)
         model,
         (UserMessage("Say ok."),),
         api_base=api_base,
-        timeout_s=TRIAL_LIMIT_S,
+        server=ServerOptions(first_byte_timeout=TRIAL_LIMIT_S, idle_timeout=TRIAL_LIMIT_S),
         parameters=Parameters(max_output=TRIAL_TOKENS),
         key_name=key_name,
     )

@@ -27,6 +27,7 @@ from core.model.provider import (
     Parameters,
     ParametersDropped,
 )
+from core.model.server_options import USUAL
 from providers.routing.attempts import monitor_attempts
 from providers.routing.failover import Failover, any_of
 from providers.routing.retry import Member, Retry, Timing
@@ -94,6 +95,8 @@ class DirectProvider:
             model=target.name,
             context_window=target.context_window or info.context_window,
             max_output=target.parameters.max_output or info.max_output,
+            input_price=_per_token(target.server.input_price, info.input_price),
+            output_price=_per_token(target.server.output_price, info.output_price),
         )
 
     async def _ask(self, asked: ModelRequest, token: CancelToken, monitor: AttemptMonitor) -> Finished:
@@ -118,6 +121,9 @@ class DirectProvider:
             api_base=target.api_base or request.api_base,
             api_version=target.api_version or request.api_version,
             key_name=request.key_name if target.key_name is None else target.key_name,
+            streaming=request.streaming and target.server.stream,
+            tools=request.tools if target.server.tools else (),
+            server=request.server if target.server == USUAL else target.server,
             parameters=replace(
                 parameters, **dict.fromkeys((n for n, _ in self._refused & _set(parameters)), None)
             ),
@@ -258,6 +264,10 @@ class _Tree:
             known_as = members[0].name if route.model else name
             provider = Retry(Member(known_as, provider), route.retry, self._timing)
         return provider
+
+
+def _per_token(per_million: float | None, known: float | None) -> float | None:
+    return known if per_million is None else per_million / 1e6
 
 
 def _set(parameters: Parameters) -> set[tuple[str, object]]:

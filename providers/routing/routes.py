@@ -12,10 +12,12 @@ from msgspec.structs import replace
 
 from core.base.values import Value, or_else
 from core.model.provider import AS_IT_IS, FailureKind, ModelError, Parameters
+from core.model.server_options import USUAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from core.model.server_options import ServerOptions
     from core.model.settings import ModelSettings, NamedModel, Route, ServerAddress
 
 MAX_MEMBERS = 200
@@ -44,6 +46,7 @@ class Target(Value):
     parameters: Parameters = AS_IT_IS
     context_window: int | None = None
     ceilings: tuple[Ceiling, ...] = ()
+    server: ServerOptions = USUAL
 
 
 def target_of(name: str, settings: ModelSettings) -> Target:
@@ -61,7 +64,7 @@ def target_of(name: str, settings: ModelSettings) -> Target:
         # A key goes only to its own address. An address of the settings never gets the usual key.
         key_name=named.key if named.api_base else named.key or served.key_name,
         parameters=or_else(named.parameters, settings.parameters),
-        context_window=named.context_window,
+        context_window=named.context_window or served.context_window,
         ceilings=served.ceilings + _ceilings(f"models.{name}", named),
     )
 
@@ -108,7 +111,9 @@ def _at_server(model: str, settings: ModelSettings) -> Target:
         # A server with an address gets its own key or none, never the usual one of its protocol.
         address.key if address.api_base else address.key or None,
         settings.parameters,
+        context_window=address.context_window,
         ceilings=_ceilings(f"providers.{server}", address),
+        server=address.options,
     )
 
 

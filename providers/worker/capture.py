@@ -21,7 +21,7 @@ import httpx
 from providers.reading.protocols import Protocol, protocol_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator
+    from collections.abc import Awaitable, Iterator, Mapping
 
 _capturing: ContextVar[bool] = ContextVar("_capturing", default=False)
 
@@ -66,6 +66,16 @@ async def capture(call: Awaitable[Any]) -> Any:
             # Without the frames of its traceback.
             return Captured(captured.request, captured.protocol)
     return answer
+
+
+def amended(request: httpx.Request, headers: Mapping[str, str], fields: Mapping[str, Any]) -> httpx.Request:
+    """`request` with these headers and fields in place of its own of the same names."""
+    if not headers and not fields:
+        return request
+    content = json.dumps(json.loads(request.content) | dict(fields)).encode()
+    replaced = {"content-length", *map(str.lower, headers)}
+    kept = [(name, value) for name, value in request.headers.multi_items() if name not in replaced]
+    return httpx.Request(request.method, request.url, headers=[*kept, *headers.items()], content=content)
 
 
 @contextlib.contextmanager

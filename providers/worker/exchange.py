@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import time
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -54,10 +55,30 @@ class Slices:
             self._until = time.monotonic() + SLICE_S
 
 
-def new_client() -> httpx.AsyncClient:
-    """A client that keeps connections, but no cookies, and follows no redirect (P9). Reads all certificates,
-    for tens of milliseconds, so call it in a thread."""
+class Clients:
+    """HTTP clients: one for servers with the usual certificates, and one for each file of others.
+
+    They keep connections, but no cookies, and follow no redirect (P9).
+    """
+
+    def __init__(self) -> None:
+        self._clients = {"": _new_client("")}
+
+    async def get(self, ca_file: str) -> httpx.AsyncClient:
+        """The client that trusts the certificates in `ca_file` too. Raises `OSError` or `ValueError` if they
+        cannot be read."""
+        if ca_file not in self._clients:
+            self._clients[ca_file] = await asyncio.to_thread(_new_client, ca_file)
+        return self._clients[ca_file]
+
+
+def _new_client(ca_file: str) -> httpx.AsyncClient:
+    """Reads all certificates, for tens of milliseconds."""
+    trusted = httpx.create_ssl_context()
+    if ca_file:
+        trusted.load_verify_locations(Path(ca_file).expanduser())
     return httpx.AsyncClient(
+        verify=trusted,
         timeout=None,
         follow_redirects=False,
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),

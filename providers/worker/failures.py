@@ -49,7 +49,7 @@ UNKNOWN_MODEL = re.compile(
     r"|model.{0,80}(not found|does not exist|not supported)|deploymentnotfound",
     re.IGNORECASE,
 )
-OVERLOADED = re.compile(r"overloaded|unavailable", re.IGNORECASE)
+OVERLOADED = re.compile(r"overloaded|unavailable|server busy", re.IGNORECASE)
 
 DNS_ERRORS = frozenset({"gaierror", "ClientConnectorDNSError"})
 TIMEOUTS = frozenset(
@@ -215,6 +215,15 @@ def classify(
 def no_key(problem: KeyProblem, provider: str, key_name: str | None = None) -> ModelError:
     """The failure of a request that was not sent because there is no key for it."""
     return ModelError(FailureKind.NO_KEY, explain(problem, provider, key_name))
+
+
+def no_certificates(ca_file: str, why: str) -> ModelError:
+    """The failure of a request to a server whose certificates cannot be read."""
+    return ModelError(
+        FailureKind.BAD_REQUEST,
+        f"The file of certificates {ca_file} cannot be read: check `ca_file` of the server in the settings.",
+        detail=why,
+    )
 
 
 def cut_short(model: str) -> ModelError:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from core.base.values import Value
-from core.model.provider import Reader
+from core.model.server_options import Reader
 from providers.catalog import entry_for, responses_model
 from providers.reading.chat import ChatParser
 from providers.reading.responses import ResponsesParser
@@ -203,8 +203,10 @@ class LitellmCall(Value):
     async def ask(self) -> Any:
         """The `Captured` request of this call; or litellm's stream or whole answer, where litellm reads it,
         once the headers have come."""
-        if self.request.server.reader is Reader.LITELLM:
-            return await self._start({})
+        server = self.request.server
+        if server.reader is Reader.LITELLM:
+            added = {"extra_headers": server.headers, "extra_body": server.more_body}
+            return await self._start({name: value for name, value in added.items() if value})
         # The `openai` package, through which Azure's chat is asked, gets its client from `litellm`.
         through_sdk = self.provider == "azure" and not self.responses
         return await capture(self._start({} if through_sdk else {"client": _client()}))
@@ -223,7 +225,8 @@ class LitellmCall(Value):
                 **self._common(),
                 **more,
             )
-        usage = {"stream_options": {"include_usage": True}} if self.streaming else {}
+        counted = self.streaming and request.server.stream_options
+        usage = {"stream_options": {"include_usage": True}} if counted else {}
         return await _litellm.acompletion(
             model=self.model,
             messages=dialects.chat_messages(self._messages, request.system, for_gemini=self._is_gemini),
@@ -254,7 +257,7 @@ class LitellmCall(Value):
         given = {"api_key": self.key, "api_base": where.api_base, "api_version": where.api_version}
         return {
             "stream": self.request.streaming,
-            "timeout": self.request.timeout_s,
+            "timeout": max(self.request.server.first_byte_timeout, self.request.server.idle_timeout),
             # R3: a retry inside a library cannot be stopped, counted or shown.
             "max_retries": 0,
             "num_retries": 0,

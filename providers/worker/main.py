@@ -37,7 +37,7 @@ from providers.wire import (
     load_to_child,
 )
 from providers.worker import litellm_adapter
-from providers.worker.exchange import SLICE_S, new_client
+from providers.worker.exchange import SLICE_S, Clients
 from providers.worker.offers import known_models
 from providers.worker.outbox import Outbox
 from providers.worker.sealing import seal
@@ -76,7 +76,7 @@ class Worker:
         self._environment = environment
         self._keys = KeyFinder(environment)
         self._typed_keys: frozenset[str] = frozenset()
-        self._client = new_client()
+        self._clients = Clients()
         self._streams: dict[int, Stream] = {}
         self._used: set[str] = set()
         self._queries: set[asyncio.Task[None]] = set()
@@ -112,7 +112,9 @@ class Worker:
         task.add_done_callback(self._queries.discard)
 
     def _open(self, stream_id: int, request: ModelRequest) -> None:
-        stream = self._streams[stream_id] = Stream(stream_id, request, self._outbox, self._keys, self._client)
+        stream = self._streams[stream_id] = Stream(
+            stream_id, request, self._outbox, self._keys, self._clients
+        )
         stream.task = self._loop.create_task(self._serve(stream))
 
     def _cancel(self, stream_id: int) -> None:

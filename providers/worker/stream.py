@@ -24,9 +24,10 @@ from providers.catalog import provider_of
 from providers.keys.names import KeyProblem
 from providers.reading.decoder import TooLong
 from providers.reading.parser import Summary
+from providers.reading.thinking import ThinkingFolder
 from providers.wire import End, Failed
 from providers.worker import failures, litellm_adapter
-from providers.worker.capture import Captured
+from providers.worker.capture import Captured, amended
 from providers.worker.exchange import Slices, exchange
 from providers.worker.reasoning import signed
 from providers.worker.sockets import SocketTrace, current_trace
@@ -34,10 +35,9 @@ from providers.worker.sockets import SocketTrace, current_trace
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import httpx
-
     from core.model.provider import ContentDelta
     from providers.keys.finder import KeyFinder
+    from providers.worker.exchange import Clients
     from providers.worker.outbox import Outbox
 
 log = logging.getLogger("caesura.worker")
@@ -55,7 +55,7 @@ class Stream:
         request: ModelRequest,
         outbox: Outbox,
         keys: KeyFinder,
-        client: httpx.AsyncClient,
+        clients: Clients,
     ) -> None:
         self.stream_id = stream_id
         self.request = request
@@ -68,9 +68,10 @@ class Stream:
         self.shown = False
         self._outbox = outbox
         self._keys = keys
-        self._client = client
+        self._clients = clients
         self._summary = Summary()
         self._signer = ""
+        self._thinking = ThinkingFolder()
         self._dropped: tuple[str, ...] = ()
         self._secrets: tuple[str, ...] = ()
         self._last_chunk_at = 0.0
@@ -93,6 +94,7 @@ class Stream:
             self.trace.abort()
             return Failed.of(self.stream_id, self._explain(error))
         finally:
+            self._send(self._thinking.finish())
             if self._silence is not None:
                 self._silence.cancel()
 
@@ -108,9 +110,14 @@ class Stream:
             await self._read(call, answer)
 
     async def _exchange(self, captured: Captured) -> None:
+        server = self.request.server
+        try:
+            client = await self._clients.get(server.ca_file)
+        except (OSError, ValueError) as error:
+            raise failures.no_certificates(server.ca_file, str(error)) from error
         parser = captured.protocol.parser(self._summary)
-        streaming = self.request.streaming
-        await exchange(self._client, captured.request, parser, self._emit, streaming=streaming)
+        request = amended(captured.request, server.headers, server.more_body)
+        await exchange(client, request, parser, self._emit, streaming=self.request.streaming)
         if not parser.is_complete:
             raise failures.cut_short(self.request.model)
 
@@ -147,6 +154,9 @@ class Stream:
                 dropped = ParametersDropped(self.request.model, self._dropped)
                 self._outbox.send_delta(self.stream_id, dropped)
             self._outbox.send_delta(self.stream_id, PhaseChanged(Phase.STREAMING))
+        self._send(self._thinking.fold(deltas) if self.request.server.fold_thinking else deltas)
+
+    def _send(self, deltas: Iterable[ContentDelta]) -> None:
         for delta in deltas:
             if isinstance(delta, ReasoningDelta) and delta.signature:
                 delta = replace(delta, signature=signed(delta.signature, self._signer))
@@ -158,10 +168,11 @@ class Stream:
         Some providers of litellm ignore the limit. The task is not cancelled for it: only a stop does that,
         and only once.
         """
-        loop, limit = asyncio.get_running_loop(), self.request.timeout_s
+        loop, server = asyncio.get_running_loop(), self.request.server
         self._last_chunk_at = loop.time()
 
         def look() -> None:
+            limit = server.idle_timeout if self.shown else server.first_byte_timeout
             left = self._last_chunk_at + limit - loop.time()
             if left > 0:
                 self._silence = loop.call_later(left, look)
@@ -169,7 +180,7 @@ class Stream:
                 self._timed_out = True
                 self.trace.abort()
 
-        self._silence = loop.call_later(limit, look)
+        self._silence = loop.call_later(min(server.first_byte_timeout, server.idle_timeout), look)
 
     def _end(self) -> End:
         if self._timed_out:
@@ -219,7 +230,8 @@ class Stream:
         )
         if isinstance(key, KeyProblem):
             raise failures.no_key(key, self.provider, request.key_name)
-        self._secrets = () if key.value is None else (key.value,)
+        values = (key.value, *request.server.headers.values())
+        self._secrets = tuple(value for value in values if value)
         call = litellm_adapter.prepare(request, self.provider, model, key.value, where)
         self._dropped = call.parameters.dropped
         return call

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from core.model.server_options import Reader
 from tests.providers.harness import plant, start
-from tests.servers.registry import PROTOCOLS, WireProtocol
+from tests.servers.registry import PROTOCOLS, READ_BY_LITELLM, WireProtocol
 from tests.support.waiting import GENEROUS_S
 
 if TYPE_CHECKING:
@@ -22,6 +23,16 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 @pytest.fixture(params=list(PROTOCOLS.values()), ids=list(PROTOCOLS))
 def protocol(request: pytest.FixtureRequest) -> WireProtocol:
+    assert isinstance(request.param, WireProtocol)
+    return request.param
+
+
+@pytest.fixture(
+    params=[*PROTOCOLS.values(), *READ_BY_LITELLM],
+    ids=lambda protocol: protocol.name + ("" if protocol.reader is Reader.OWN else " by litellm"),
+)
+def either_reader(request: pytest.FixtureRequest) -> WireProtocol:
+    """A protocol and who reads it."""
     assert isinstance(request.param, WireProtocol)
     return request.param
 

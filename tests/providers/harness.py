@@ -33,6 +33,7 @@ from core.model.provider import (
     TextDelta,
     ToolCallDelta,
 )
+from core.model.server_options import ServerOptions
 from providers.client import spawn
 from providers.client.model_process import ModelProcess
 from tests.servers.registry import PROTOCOLS, PROXY, WireProtocol
@@ -97,7 +98,10 @@ def request(
     model = protocol.model
     if protocol.uses_responses:
         model = model.replace("/", "/responses/")
-    return ModelRequest(model, (UserMessage(text),), api_base=url, streaming=streaming, timeout_s=timeout_s)
+    options = ServerOptions(
+        reader=protocol.reader, first_byte_timeout=timeout_s, idle_timeout=timeout_s, fold_thinking=False
+    )
+    return ModelRequest(model, (UserMessage(text),), api_base=url, streaming=streaming, server=options)
 
 
 def calls_of(deltas: list[Delta]) -> list[tuple[str, str, str]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from core.model.server_options import Reader
 from tests.servers.anthropic import AnthropicServer
 from tests.servers.azure import AzureServer
 from tests.servers.gemini import GeminiServer
@@ -33,6 +34,7 @@ class WireProtocol:
     uses_responses: bool = False
     splits_calls: bool = True
     """Whether a call's arguments arrive in pieces."""
+    reader: Reader = Reader.OWN
 
 
 PROTOCOLS: Mapping[str, WireProtocol] = {
@@ -61,6 +63,9 @@ PROTOCOLS: Mapping[str, WireProtocol] = {
         ),
     )
 }
+
+READ_BY_LITELLM = tuple(replace(protocol, reader=Reader.LITELLM) for protocol in PROTOCOLS.values())
+"""The same, with litellm reading the replies."""
 
 PROXY = WireProtocol(
     "litellm_proxy", OpenAIServer, "litellm_proxy/gpt-4o", {"LITELLM_PROXY_API_KEY": "sk-proxy-test"}

@@ -19,7 +19,7 @@ from tests.providers.conftest import linux_only
 from tests.providers.harness import SITUATIONS, Asked, alive_here, alive_in_child, request
 from tests.servers.base import ThreadedServer
 from tests.servers.blackhole import BlackHole
-from tests.servers.registry import PROTOCOLS
+from tests.servers.registry import PROTOCOLS, READ_BY_LITELLM
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ SOON_S = 0.01
 """A stop comes at a random moment up to then: half of them after the request was made, mostly at once, which
 hits the phases before the first byte; the others after their situation was reached."""
 COMPLAINTS = ("never retrieved", "unclosed", "Unclosed", "was never awaited", "was destroyed", "Traceback")
+BY_LITELLM = {protocol.name: protocol for protocol in READ_BY_LITELLM}
 Latencies = defaultdict[str, list[float]]
 PROMPT = re.compile(r"stop (\d+) in situation (\d+)")
 
@@ -93,7 +94,7 @@ class Campaign:
         asked = Asked(
             self._model,
             request(
-                PROTOCOLS[name],
+                chance.choice([PROTOCOLS[name], BY_LITELLM[name]]),
                 self._hole.url if nobody else self._servers[name].url,
                 streaming=nobody or SITUATIONS[place].streaming,
                 text=f"stop {number} in situation {place}",
@@ -115,7 +116,7 @@ class Campaign:
 
 async def reply_once(model: ModelProcess) -> None:
     """A whole reply in each protocol: at its first one the library imports what it needs for it."""
-    for protocol in PROTOCOLS.values():
+    for protocol in (*PROTOCOLS.values(), *READ_BY_LITELLM):
         with ThreadedServer(protocol.server()) as server:
             assert isinstance(await Asked(model, request(protocol, server.url)).outcome(), Finished)
 

@@ -37,6 +37,11 @@ if TYPE_CHECKING:
 OPENAI = PROTOCOLS["openai"]
 
 
+@pytest.fixture
+def protocol(either_reader: WireProtocol) -> WireProtocol:
+    return either_reader
+
+
 @pytest.mark.promise("P1", "P2", "P3", "R3")
 @pytest.mark.parametrize("situation", SITUATIONS, ids=str)
 async def test_a_stop_closes_the_socket(

@@ -17,6 +17,7 @@ from core.model.provider import (
     ModelRequest,
     Offer,
 )
+from core.model.server_options import ServerOptions
 from providers.routing.retry import Timing
 from providers.routing.router import Router
 from tests.providers.harness import Asked
@@ -80,7 +81,11 @@ class Listened(Asked):
         token: CancelToken | None = None,
         on_delta: Callable[[Delta], None] = lambda delta: None,
     ) -> None:
-        asked = request or ModelRequest(model, (UserMessage("hi"),), timeout_s=GENEROUS_S)
+        asked = request or ModelRequest(
+            model,
+            (UserMessage("hi"),),
+            server=ServerOptions(first_byte_timeout=GENEROUS_S, idle_timeout=GENEROUS_S),
+        )
         super().__init__(provider, asked, token=token, on_delta=on_delta)
 
     @property

@@ -43,6 +43,11 @@ class Peak:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
+@pytest.fixture
+def protocol(either_reader: WireProtocol) -> WireProtocol:
+    return either_reader
+
+
 @linux_only
 @pytest.mark.promise("P6")
 @pytest.mark.parametrize("streaming", [True, False], ids=["stream", "whole"])

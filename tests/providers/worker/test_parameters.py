@@ -20,6 +20,7 @@ from core.model.provider import (
     TextDelta,
     ToolSpec,
 )
+from core.model.server_options import ServerOptions
 from providers.worker.parameters import Fitted, Model, fit
 from tests.providers.harness import Asked, calls_of
 from tests.servers.base import ThreadedServer
@@ -162,7 +163,7 @@ async def body_of(
         name,
         (UserMessage("hi"),),
         api_base=server.url,
-        timeout_s=GENEROUS_S,
+        server=ServerOptions(first_byte_timeout=GENEROUS_S, idle_timeout=GENEROUS_S),
         streaming=streaming,
         parameters=parameters,
     )
