@@ -1,0 +1,159 @@
+"""What the settings say of a server reaches it, for every protocol and both readers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from core.model.messages import UserMessage
+from core.model.provider import FailureKind, Finished, ModelError, ModelRequest, ReasoningDelta
+from core.model.server_options import Reader
+from core.model.settings import ModelSettings, NamedModel, ServerAddress
+from tests.providers.client.test_tools import TOOLS
+from tests.providers.harness import Asked, request
+from tests.providers.routing.routed import router
+from tests.providers.tls import TlsFront
+from tests.servers.base import ThreadedServer
+from tests.servers.openai import OpenAIServer
+from tests.servers.registry import PROTOCOLS, WireProtocol
+from tests.servers.script import Script, Silence, Stall
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from providers.client.model_process import ModelProcess
+    from tests.servers.base import Server
+
+OPENAI = PROTOCOLS["openai"]
+
+
+def asking(model: ModelProcess, protocol: WireProtocol, url: str, **options: Any) -> Asked:
+    """A request to a model of `[providers.mine]`, which has these options."""
+    provider, _, name = request(protocol, url).model.partition("/")
+    options.setdefault("reader", protocol.reader)
+    address = ServerAddress(provider, url, key="OPENAI_API_KEY", **options)
+    if protocol.name == "azure":
+        address = ServerAddress(provider, url, "2024-10-21", "AZURE_API_KEY", **options)
+    routed = router(model, ModelSettings(providers={"mine": address}))
+    return Asked(routed, ModelRequest(f"mine/{name}", (UserMessage("hi"),), tools=TOOLS))
+
+
+async def sent(model: ModelProcess, protocol: WireProtocol, server: Server, **options: Any) -> Any:
+    """The request that the server got."""
+    before = len(server.exchanges)
+    outcome = await asking(model, protocol, server.url, **options).outcome()
+    assert isinstance(outcome, Finished), outcome
+    return server.exchanges[before].request
+
+
+async def test_headers_and_fields_are_added(model: ModelProcess, either_reader: WireProtocol) -> None:
+    by_litellm = either_reader.reader is Reader.LITELLM
+    with ThreadedServer(either_reader.server(strict=False)) as server:
+        asked = await sent(
+            model,
+            either_reader,
+            server,
+            headers={"X-Team": "blue"},
+            body='{"top_k": 7, "metadata": {"a": "b"}}',
+        )
+    assert asked.headers["x-team"] == "blue"
+    if not by_litellm:
+        # litellm puts what it does not know of a protocol elsewhere, or leaves it out.
+        assert asked.body["top_k"] == 7
+        assert asked.body["metadata"] == {"a": "b"}
+
+
+async def test_a_header_replaces_one_of_ours(model: ModelProcess) -> None:
+    with ThreadedServer(OpenAIServer()) as server:
+        asked = await sent(model, OPENAI, server, headers={"authorization": "Basic abc"})
+    assert asked.headers["authorization"] == "Basic abc"
+
+
+async def test_what_a_server_does_not_take_is_left_out(
+    model: ModelProcess, either_reader: WireProtocol
+) -> None:
+    with ThreadedServer(either_reader.server()) as server:
+        usual = await sent(model, either_reader, server)
+        bare = await sent(model, either_reader, server, stream_options=False, tools=False)
+    assert usual.conversation.tools
+    assert not bare.conversation.tools
+    assert "stream_options" not in bare.body
+
+
+async def test_a_server_that_cannot_stream_is_asked_for_the_whole(
+    model: ModelProcess, either_reader: WireProtocol
+) -> None:
+    with ThreadedServer(either_reader.server()) as server:
+        asked = asking(model, either_reader, server.url, stream=False)
+        assert isinstance(await asked.outcome(), Finished)
+        assert asked.text == "Hello, world."
+        whole = server.exchanges[0].request
+    assert whole.body.get("stream") in (None, False)
+    assert "streamGenerateContent" not in whole.path
+
+
+@pytest.mark.promise("P6")
+@pytest.mark.parametrize(
+    ("fault", "options"),
+    [
+        (Silence(), {"first_byte_timeout": 0.2}),
+        (Stall(after=0), {"first_byte_timeout": 0.2}),
+        (Stall(after=2), {"idle_timeout": 0.2}),
+    ],
+    ids=["no head", "no word", "no more"],
+)
+async def test_each_silence_has_its_limit(
+    model: ModelProcess, either_reader: WireProtocol, fault: Any, options: dict[str, float]
+) -> None:
+    with ThreadedServer(either_reader.server(Script(fault=fault))) as server:
+        failure = await asking(model, either_reader, server.url, **options).outcome()
+        assert isinstance(failure, ModelError)
+        assert failure.kind is FailureKind.TIMED_OUT
+        server.wait_for(lambda: server.exchanges[0].closed_by_peer)
+
+
+@pytest.mark.promise("P9")
+async def test_a_file_of_certificates_is_trusted_and_no_other_server(
+    model: ModelProcess, tmp_path: Path
+) -> None:
+    front = TlsFront(tmp_path)
+    with ThreadedServer(OpenAIServer()) as server, front.before(server) as url:
+        strange = await asking(model, OPENAI, url).outcome()
+        assert isinstance(strange, ModelError)
+        assert strange.kind is FailureKind.UNREACHABLE
+        assert "certificate" in str(strange)
+        assert server.exchanges == []
+        trusted = asking(model, OPENAI, url, ca_file=str(front.certificate))
+        assert isinstance(await trusted.outcome(), Finished)
+        missing = await asking(model, OPENAI, url, ca_file=str(tmp_path / "none.pem")).outcome()
+    assert isinstance(missing, ModelError)
+    assert "none.pem" in str(missing)
+    assert "`ca_file`" in str(missing)
+
+
+@pytest.mark.promise("P7", "P8")
+async def test_reasoning_in_the_text_is_folded_unless_the_settings_say_no(
+    model: ModelProcess, either_reader: WireProtocol
+) -> None:
+    script = Script(text=("<thi", "nk>hm</th", "ink>\n\nyes", "."))
+    with ThreadedServer(either_reader.server(script)) as server:
+        folded = asking(model, either_reader, server.url)
+        assert isinstance(await folded.outcome(), Finished)
+        plain = asking(model, either_reader, server.url, fold_thinking=False)
+        assert isinstance(await plain.outcome(), Finished)
+    assert folded.text == "yes."
+    assert "".join(delta.text for delta in folded.of(ReasoningDelta)) == "hm"
+    if either_reader.reader is Reader.OWN:
+        assert plain.text == "".join(script.text)
+
+
+async def test_what_the_settings_know_of_a_server_is_known_of_its_models(model: ModelProcess) -> None:
+    mine = ServerAddress(
+        api_base="http://127.0.0.1:9", context_window=32_768, input_price=0.5, output_price=2
+    )
+    known = {"small": NamedModel("mine/qwen", context_window=8_192)}
+    routed = router(model, ModelSettings(providers={"mine": mine}, models=known))
+    info = await routed.describe("mine/qwen")
+    assert (info.context_window, info.input_price, info.output_price) == (32_768, 0.5e-6, 2e-6)
+    assert (await routed.describe("small")).context_window == 8_192
