@@ -63,10 +63,10 @@ CERTIFICATE_ERRORS = frozenset(
 )
 CONNECT_ERRORS = frozenset(
     {
-        "ClientConnectorError", "ClientProxyConnectionError", "ConnectError", "ConnectionRefusedError",
-        "ProxyError",
+        "ClientConnectorError", "ConnectError", "ConnectionRefusedError",
     }
 )  # fmt: skip
+PROXY_ERRORS = frozenset({"ClientProxyConnectionError", "ProxyError"})
 BROKEN_STREAMS = frozenset(
     {
         "BrokenPipeError", "ClientPayloadError", "ConnectionAbortedError", "ConnectionResetError",
@@ -94,15 +94,12 @@ class _Request(Value):
     key_name: str | None = None
 
     @property
-    def title(self) -> str:
-        return title_of(self.provider)
-
-    @property
     def where(self) -> str:
+        """Who answers: the provider, or the server at an address of the person's own, which is rarely the
+        vendor whose protocol it speaks."""
         if not self.api_base:
-            return self.title
-        # A server with OpenAI's protocol at the user's own address is rarely OpenAI.
-        name = "The server" if self.provider == "openai" else self.title
+            return title_of(self.provider)
+        name = "Ollama" if self.provider in ("ollama", "ollama_chat") else "The server"
         return f"{name} at {self.api_base}"
 
     @property
@@ -217,6 +214,15 @@ def no_key(problem: KeyProblem, provider: str, key_name: str | None = None) -> M
     return ModelError(FailureKind.NO_KEY, explain(problem, provider, key_name))
 
 
+def empty_answer(model: str, api_base: str | None, provider: str) -> ModelError:
+    """The failure of a reply without a single byte."""
+    request = _Request(model, provider, api_base)
+    return ModelError(
+        FailureKind.BROKEN_STREAM,
+        f"{request.where} sent an empty answer: {SEND_AGAIN}, or {request.check_address}.",
+    )
+
+
 def no_certificates(ca_file: str, why: str) -> ModelError:
     """The failure of a request to a server whose certificates cannot be read."""
     return ModelError(
@@ -301,7 +307,7 @@ def _by_words(words: str, request: _Request) -> _Verdict | None:
     if NO_CREDIT.search(words):
         return (
             FailureKind.WRONG_KEY,
-            f"{request.title} says that the account of this key has no credit left: top it up, or {ANOTHER}.",
+            f"{request.where} says that the account of this key has no credit left: top it up, or {ANOTHER}.",
         )
     if "LLM Provider NOT provided" in words:
         return (
@@ -323,15 +329,24 @@ def _by_connection(chain: tuple[BaseException, ...], words: str, request: _Reque
     names = {type(link).__name__ for link in chain}
     where, check = request.where, request.check_address
     if names & DNS_ERRORS:
-        host = f"the host name in {request.api_base}" if request.api_base else "its host name"
         return (
             FailureKind.NAME_NOT_FOUND,
-            f"{request.title} cannot be reached, {host} was not found: {check}.",
+            f"{where} cannot be reached, its host name was not found: {check}.",
         )
     if names & TIMEOUTS:
         return FailureKind.TIMED_OUT, f"{where} took too long to answer: {SEND_AGAIN}."
     if names & CERTIFICATE_ERRORS:
-        return FailureKind.UNREACHABLE, f"The certificate of {where} was not accepted: {check}."
+        return (
+            FailureKind.UNREACHABLE,
+            f"The certificate of {where} was not accepted: if it is your organization's own, name its file "
+            f"as `ca_file` where the settings name the server; else {check}.",
+        )
+    if names & PROXY_ERRORS:
+        return (
+            FailureKind.UNREACHABLE,
+            f"The proxy on the way to {where} refused the connection: check HTTP_PROXY, HTTPS_PROXY and "
+            "NO_PROXY in the environment.",
+        )
     if names & CONNECT_ERRORS:
         return FailureKind.UNREACHABLE, f"{where} cannot be reached: {check}."
     if "WebPage" in names:
@@ -347,32 +362,35 @@ def _by_connection(chain: tuple[BaseException, ...], words: str, request: _Reque
 
 def _by_status(said: _Answer, request: _Request) -> _Verdict:
     """Classify by the answer's status, quoting the server's text where it helps."""
-    title, model, quote = request.title, request.model, said.in_quotes
+    where, model, quote = request.where, request.model, said.in_quotes
     match said.status:
         case 301 | 302 | 303 | 307 | 308:
             return FailureKind.UNREACHABLE, request.redirected(said.moved_to, said.in_brackets)
         case 401:
             return FailureKind.WRONG_KEY, request.refused_key
         case 402:
-            return FailureKind.WRONG_KEY, f"{title} wants to be paid for {model}: top the account up.{quote}"
+            return FailureKind.WRONG_KEY, f"{where} wants to be paid for {model}: top the account up.{quote}"
         case 403:
-            return FailureKind.WRONG_KEY, f"{title} does not let this key use {model}: {ANOTHER}.{quote}"
+            return FailureKind.WRONG_KEY, f"{where} does not let this key use {model}: {ANOTHER}.{quote}"
         case 404:
             return FailureKind.UNKNOWN_MODEL, request.unknown_model
         case 408 | 504:
-            return FailureKind.TIMED_OUT, f"{title} took too long to answer: {SEND_AGAIN}."
+            return FailureKind.TIMED_OUT, f"{where} took too long to answer: {SEND_AGAIN}."
         case 413:
             return FailureKind.CONTEXT_TOO_LONG, request.too_long
         case 429:
             wait = "a little" if said.wait_s is None else f"{math.ceil(said.wait_s)} s"
             return (
                 FailureKind.RATE_LIMITED,
-                f"{title} limits how often {model} may be asked: wait {wait}, then {SEND_AGAIN}.{quote}",
+                f"{where} limits how often {model} may be asked: wait {wait}, then {SEND_AGAIN}.{quote}",
             )
         case int(status) if status < 500:
             return _by_rejection(said, request)
         case None:
-            return FailureKind.UNKNOWN, f"The request to {title} failed: {SEND_AGAIN}; the log says more."
+            return (
+                FailureKind.UNKNOWN,
+                f"The request to {where} failed: {SEND_AGAIN}; worker.log in the state folder says more.",
+            )
         case _:
             return _by_server_failure(said, request)
 
@@ -386,7 +404,7 @@ def _by_rejection(said: _Answer, request: _Request) -> _Verdict:
         return FailureKind.UNKNOWN_MODEL, request.unknown_model
     return (
         FailureKind.BAD_REQUEST,
-        f"{request.title} rejected the request{said.in_brackets}: change it or {ANOTHER}.{said.in_quotes}",
+        f"{request.where} rejected the request{said.in_brackets}: change it or {ANOTHER}.{said.in_quotes}",
     )
 
 
@@ -396,7 +414,7 @@ def _by_server_failure(said: _Answer, request: _Request) -> _Verdict:
     if said.status in (503, 529) or OVERLOADED.search(said.words):
         return (
             FailureKind.OVERLOADED,
-            f"{request.title} is overloaded at the moment: {SEND_AGAIN} in a minute, or {ANOTHER}.",
+            f"{request.where} is overloaded at the moment: {SEND_AGAIN} in a minute, or {ANOTHER}.",
         )
     return (
         FailureKind.SERVER_ERROR,

@@ -22,7 +22,7 @@ TEXT_LIMIT = 20_000
 LIBRARY_PREFIX = re.compile(r"^(?:litellm\.)?(?:\w+(?:Error|Exception)|Timeout)(?: \w+Error)?\s*[:-]\s*")
 BYTES_LITERAL = re.compile(r"""b'(?:[^'\\]|\\.)*'|b"(?:[^"\\]|\\.)*\"""")
 MARKUP = re.compile(r"<[a-zA-Z/!]")
-QUOTED_MESSAGE = re.compile(r'"(?:message|error)"\s*:\s*("(?:[^"\\]|\\.)*")')
+QUOTED_MESSAGE = re.compile(r'"(?:message|error|detail)"\s*:\s*("(?:[^"\\]|\\.)*")')
 
 
 def scrub(text: str, secrets: tuple[str, ...] = ()) -> str:
@@ -58,8 +58,8 @@ def server_message(chain: tuple[BaseException, ...], secrets: tuple[str, ...]) -
         if "HTTPStatusError" in type(link).__name__:
             continue  # the transport's text, not the server's
         body = getattr(link, "body", None)
-        inner = body.get("error", body) if isinstance(body, dict) else None
-        message = inner.get("message") if isinstance(inner, dict) else inner
+        inner = body.get("error") or body if isinstance(body, dict) else None
+        message = inner.get("message") or inner.get("detail") if isinstance(inner, dict) else inner
         if not isinstance(message, str):
             message = _message_in(str(link)[:TEXT_LIMIT])
         if message and not MARKUP.search(message):

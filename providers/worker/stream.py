@@ -86,17 +86,20 @@ class Stream:
             await self._stream()
             return self._end()
         except ModelError as error:
-            self.trace.abort()
-            return Failed.of(self.stream_id, error)
+            return self._failed(error)
         except Exception as error:  # noqa: BLE001 - any error of the library ends this stream alone
             # Without the traceback, whose frames could hold the key; the classified detail is scrubbed.
             # litellm leaves some failed connections open, such as Anthropic's.
-            self.trace.abort()
-            return Failed.of(self.stream_id, self._explain(error))
+            return self._failed(self._explain(error))
         finally:
             self._send(self._thinking.finish())
             if self._silence is not None:
                 self._silence.cancel()
+
+    def _failed(self, error: ModelError) -> Failed:
+        self.trace.abort()
+        log.warning("%s failed: %s: %s\n%s", self.request.model, error.kind, error, error.detail)
+        return Failed.of(self.stream_id, error)
 
     async def _stream(self) -> None:
         call = await self._prepare()
@@ -118,6 +121,9 @@ class Stream:
         parser = captured.protocol.parser(self._summary)
         request = amended(captured.request, server.headers, server.more_body)
         await exchange(client, request, parser, self._emit, streaming=self.request.streaming)
+        if not self.shown:
+            where = self._keys.endpoint(self.provider, self.request.api_base).api_base
+            raise failures.empty_answer(self.request.model, where, self.provider)
         if not parser.is_complete:
             raise failures.cut_short(self.request.model)
 

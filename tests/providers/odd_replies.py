@@ -78,6 +78,7 @@ def _chat() -> Iterable[Odd]:
         return Odd(name, "openai", body, **said)
 
     yield odd("a piece contains the end mark", say("[DONE]") + say("!") + END, text="[DONE]!")
+    yield Odd("a piece contains the end mark", "azure", say("[DONE]") + say("!") + END, text="[DONE]!")
     yield odd("line separators in the text", say(SEPARATORS) + END, text=SEPARATORS)
     yield odd("fields of the format in the text", say(FIELDS) + END, text=FIELDS)
     yield odd(
@@ -297,7 +298,7 @@ def _chat() -> Iterable[Odd]:
     yield odd("a gateway's sentence", b'{"detail": "the pump is dry"}', failed="the pump is dry")
     yield odd("a page", b"<!doctype html>\n<html><body>Sign in</body></html>", failed="web page")
     yield odd("a text that is a number", say(7) + END, failed="cannot be read")
-    yield odd("nothing", b"", failed="broke off")
+    yield odd("nothing", b"", failed="empty answer")
     yield odd("a text without an end", say("a"), text="a", failed="broke off")
 
 

@@ -55,7 +55,7 @@ if os.fork() == 0:
             os.write(1, b"READY")
         ready = False
         time.sleep(float(os.environ.get("CAESURA_TEST_PAUSE_S", "0.002")))
-time.sleep(300)
+time.sleep(3600)
 """
 
 _TIDY = """
@@ -67,7 +67,7 @@ def tidy(*_):
 signal(SIGTERM, tidy)
 os.write(1, b"READY")
 while True:
-    time.sleep(300)
+    time.sleep(3600)
 """
 
 _WAITING = """
@@ -82,40 +82,40 @@ sys.exit(7)
 _ENDLESS = f"while :; do sleep ${{{PAUSE}:-0.01}}; done"
 
 STUBBORN_TREES = (
-    _shell("sleep", "echo READY; exec sleep 300", 1),
-    _shell("background child", "sleep 300 & echo READY; wait", 2),
-    _shell("ignores TERM", "trap '' TERM; sleep 300 & sleep 300 & echo READY; wait; sleep 300", 3),
-    _shell("setsid grandchild", "setsid bash -c 'sleep 300 & sleep 300' & echo READY; wait", 3),
-    _shell("double fork", "( (setsid sleep 300 & ) & ); echo READY; sleep 300", 2),
+    _shell("sleep", "echo READY; exec sleep 3600", 1),
+    _shell("background child", "sleep 3600 & echo READY; wait", 2),
+    _shell("ignores TERM", "trap '' TERM; sleep 3600 & sleep 3600 & echo READY; wait; sleep 3600", 3),
+    _shell("setsid grandchild", "setsid bash -c 'sleep 3600 & sleep 3600' & echo READY; wait", 3),
+    _shell("double fork", "( (setsid sleep 3600 & ) & ); echo READY; sleep 3600", 2),
     _shell(
-        "nohup, closed pipes", "nohup sleep 300 <&- >&- 2>&- & echo READY; exec <&- >&- 2>&-; sleep 300", 2
+        "nohup, closed pipes", "nohup sleep 3600 <&- >&- 2>&- & echo READY; exec <&- >&- 2>&-; sleep 3600", 2
     ),
     _python("re-forking daemon", _REFORKING, 2),
-    _shell("stopped", "sleep 300 & kill -STOP $!; echo READY; wait", 2),
+    _shell("stopped", "sleep 3600 & kill -STOP $!; echo READY; wait", 2),
     _shell("yes", f"echo READY; [ ${PAUSE} ] || exec yes; while echo y; do sleep ${PAUSE}; done", 1),
-    _shell("full pipe", "echo READY; yes | sleep 300", 2),
-    _shell("opens /dev/tty", "cat; read -r line </dev/tty || echo READY; sleep 300", 1),
+    _shell("full pipe", "echo READY; yes | sleep 3600", 2),
+    _shell("opens /dev/tty", "cat; read -r line </dev/tty || echo READY; sleep 3600", 1),
     _python(
         "Python that ignores INT and TERM",
         "signal(SIGINT, SIG_IGN); signal(SIGTERM, SIG_IGN)\n"
-        "child = subprocess.Popen(['sleep', '300']); print('READY', flush=True); child.wait()",
+        "child = subprocess.Popen(['sleep', '3600']); print('READY', flush=True); child.wait()",
         2,
     ),
     _python(
         "Python that blocks TERM",
-        "pthread_sigmask(SIG_BLOCK, {SIGTERM}); print('READY', flush=True); time.sleep(300)",
+        "pthread_sigmask(SIG_BLOCK, {SIGTERM}); print('READY', flush=True); time.sleep(3600)",
     ),
     _python("cleans up", _TIDY, cleans=True),
     _python("waits for TERM", _WAITING, cleans=True),
     _shell(
         "becomes another program",
-        f"trap 'exec sleep 300' TERM; echo READY; {_ENDLESS}",
+        f"trap 'exec sleep 3600' TERM; echo READY; {_ENDLESS}",
         1,
     ),
     _shell(
         "forks in a loop", f"echo READY; while :; do /bin/true; [ ! ${PAUSE} ] || sleep ${PAUSE}; done", 1
     ),
-    _shell("survives its children", "echo READY; while :; do sleep 300 || true; done", 2),
+    _shell("survives its children", "echo READY; while :; do sleep 3600 || true; done", 2),
     _shell(
         "dawdles",
         f"trap 'echo no' TERM; echo READY; {_ENDLESS}",

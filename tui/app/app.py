@@ -244,6 +244,8 @@ class CaesuraApp(App[int]):
             # What was typed before the focus moved is still on its way there.
             await before.handle_typing()
             await before.remove()
+        if not pane.is_attached:
+            return  # The screen was taken down meanwhile: quitting closes the sessions of both panes.
         forget_removed_widgets(self)
         self._panes.remove(before)
         pane.take_over(before)

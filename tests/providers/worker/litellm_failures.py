@@ -1,4 +1,4 @@
-"""Let litellm fail in every way and print, as JSON, what `classify` makes of it.
+"""Let requests fail in every way, with either reader, and print, as JSON, what `classify` makes of it.
 
 A process of its own, because litellm must not be imported into the tests' process, and one for all cases,
 because its import takes seconds.
@@ -11,17 +11,21 @@ import json
 import socket
 import sys
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
 
+from core.model.messages import UserMessage
+from core.model.provider import ModelError, ModelRequest
+from core.model.server_options import Reader, ServerOptions
 from providers.catalog import provider_of
 from providers.demo.server import DemoServer
+from providers.keys.finder import Endpoint
+from providers.reading.parser import Summary
 from providers.worker import litellm_adapter as library
-from providers.worker.failures import classify
+from providers.worker.capture import Captured
+from providers.worker.exchange import Clients, exchange
+from providers.worker.failures import classify, cut_short
 from tests.servers.registry import PROTOCOLS, WireProtocol
 from tests.servers.script import Cut, ErrorEvent, Fault, Refusal, Refuse, Reset, Script, Silence
-
-if TYPE_CHECKING:
-    from core.model.provider import ModelError
+from tests.support.waiting import GENEROUS_S
 
 SECRET = "a-key.without/any+shape"
 
@@ -53,33 +57,57 @@ class Outcome:
     retry_after_s: float | None = None
 
 
-async def consume(litellm: Any, model: str, *, responses: bool = False, **options: Any) -> None:
-    common = {"stream": True, "timeout": 5.0, "max_retries": 0, "num_retries": 0, **options}
-    if responses:
-        stream = await litellm.aresponses(model=model, input="hi", **common)
-    else:
-        stream = await litellm.acompletion(
-            model=model, messages=[{"role": "user", "content": options.pop("prompt", "hi")}], **common
-        )
-    async for _ in stream:
-        pass
+class Asking:
+    """Requests with one reader."""
 
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._clients = Clients()
 
-async def outcome(
-    litellm: Any, protocol: str, case: str, model: str, *, responses: bool = False, **options: Any
-) -> Outcome:
-    try:
-        await consume(litellm, model, responses=responses, **options)
-    except Exception as error:  # noqa: BLE001 - whatever litellm raises is the subject of the test
-        failure = classify(
-            error,
-            model=model,
-            provider=provider_of(model),
-            api_base=options.get("api_base"),
-            secrets=(SECRET,),
-        )
-        return _outcome(protocol, case, failure)
-    return Outcome(protocol, case)
+    async def outcome(
+        self,
+        protocol: str,
+        case: str,
+        model: str,
+        *,
+        where: Endpoint = Endpoint(None, None),  # noqa: B008 - frozen
+        key: str | None = SECRET,
+        prompt: str = "hi",
+        limit_s: float = GENEROUS_S,
+    ) -> Outcome:
+        options = ServerOptions(reader=self._reader, first_byte_timeout=limit_s, idle_timeout=limit_s)
+        asked = ModelRequest(model, (UserMessage(prompt),), api_base=where.api_base, server=options)
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._consume(asked, key, where)
+        except Exception as error:  # noqa: BLE001 - whatever is raised is the subject of the test
+            failure = (
+                error
+                if isinstance(error, ModelError)
+                else classify(
+                    error,
+                    model=model,
+                    provider=provider_of(model),
+                    api_base=where.api_base,
+                    secrets=(SECRET,),
+                )
+            )
+            return _outcome(protocol, case, failure)
+        return Outcome(protocol, case)
+
+    async def _consume(self, asked: ModelRequest, key: str | None, where: Endpoint) -> None:
+        provider, model = library.provider_and_model(asked)
+        call = library.prepare(asked, provider, model, key, where)
+        answer = await call.ask()
+        if not isinstance(answer, Captured):
+            async for _ in answer:
+                pass
+            return
+        parser = answer.protocol.parser(Summary())
+        client = await self._clients.get("")
+        await exchange(client, answer.request, parser, lambda deltas: [*deltas] and None, streaming=True)
+        if not parser.is_complete:
+            raise cut_short(asked.model)
 
 
 def _outcome(protocol: str, case: str, failure: ModelError) -> Outcome:
@@ -88,47 +116,45 @@ def _outcome(protocol: str, case: str, failure: ModelError) -> Outcome:
     )
 
 
-async def of_protocol(litellm: Any, wire: WireProtocol) -> list[Outcome]:
+async def of_protocol(asking: Asking, wire: WireProtocol) -> list[Outcome]:
     outcomes = []
-    options: dict[str, Any] = {"api_key": SECRET, "responses": wire.uses_responses}
-    if wire.name == "azure":
-        options["api_version"] = "2024-10-21"
+    version = "2024-10-21" if wire.name == "azure" else None
+    model = wire.model.replace("/", "/responses/") if wire.uses_responses else wire.model
     async with wire.server() as server:
         for case, fault in FAULTS.items():
             server.script = Script(fault=fault)
-            timeout = 0.3 if isinstance(fault, Silence) else 5.0
-            if isinstance(fault, Silence) and wire.name == "gemini":
-                continue  # litellm does not hand the time limit on to Gemini
-            outcomes.append(
-                await outcome(
-                    litellm, wire.name, case, wire.model, api_base=server.url, timeout=timeout, **options
-                )
-            )
-    nobody, nameless = f"http://127.0.0.1:{unused_port()}", "http://nobody.invalid"
-    outcomes.append(await outcome(litellm, wire.name, "REFUSED", wire.model, api_base=nobody, **options))
-    outcomes.append(await outcome(litellm, wire.name, "NO_NAME", wire.model, api_base=nameless, **options))
+            limit = 0.3 if isinstance(fault, Silence) else GENEROUS_S
+            where = Endpoint(server.url, version)
+            outcomes.append(await asking.outcome(wire.name, case, model, where=where, limit_s=limit))
     async with await asyncio.start_server(greet, "127.0.0.1", 0) as greeter:
-        # litellm finds statuses in texts, and errors contain the address.
-        url = f"http://127.0.0.1:{greeter.sockets[0].getsockname()[1]}/403"
-        outcomes.append(await outcome(litellm, wire.name, "NO_HTTP", wire.model, api_base=url, **options))
+        places = {
+            "REFUSED": f"http://127.0.0.1:{unused_port()}",
+            "NO_NAME": "http://nobody.invalid",
+            # litellm finds statuses in texts, and errors contain the address.
+            "NO_HTTP": f"http://127.0.0.1:{greeter.sockets[0].getsockname()[1]}/403",
+        }
+        for case, url in places.items():
+            outcomes.append(await asking.outcome(wire.name, case, model, where=Endpoint(url, version)))
     return outcomes
 
 
-async def of_demo(litellm: Any) -> list[Outcome]:
+async def of_demo(asking: Asking) -> list[Outcome]:
     with DemoServer(words_per_s=10_000) as demo:
+        where = Endpoint(demo.url, None)
         return [
-            await outcome(litellm, "demo", word, demo.model, api_base=demo.url, api_key=SECRET, prompt=word)
+            await asking.outcome("demo", word, demo.model, where=where, prompt=word)
             for word in ("hello", "think", "error", "cut")
         ]
 
 
-async def run(litellm: Any) -> list[Outcome]:
-    outcomes = await of_demo(litellm)
+async def run(reader: Reader) -> list[Outcome]:
+    asking = Asking(reader)
+    outcomes = await of_demo(asking)
     for wire in PROTOCOLS.values():
-        outcomes += await of_protocol(litellm, wire)
-    outcomes.append(await outcome(litellm, "openai", "NO_PROVIDER", "no-such-model", api_key=SECRET))
+        outcomes += await of_protocol(asking, wire)
+    outcomes.append(await asking.outcome("openai", "NO_PROVIDER", "no-such-model"))
     for model in ("openai/gpt-4o", "anthropic/claude-sonnet-4-5", "gemini/gemini-2.5-flash"):
-        outcomes.append(await outcome(litellm, provider_of(model), "NO_KEY", model))
+        outcomes.append(await asking.outcome(provider_of(model), "NO_KEY", model, key=None))
     return outcomes
 
 
@@ -149,7 +175,7 @@ def unused_port() -> int:
 def main() -> None:
     # As the model process has it, with all that is changed in it.
     library.load()
-    json.dump([asdict(one) for one in asyncio.run(run(sys.modules["litellm"]))], sys.stdout)
+    json.dump([asdict(one) for one in asyncio.run(run(Reader(sys.argv[1])))], sys.stdout)
 
 
 if __name__ == "__main__":
