@@ -53,6 +53,7 @@ class StreamSummary:
     finish: FinishReason | None = None
     usage: Usage | None = None
     model: str = ""
+    words: str = ""
     call_ids: list[str | None] = field(default_factory=list)
     open_calls: dict[int, int] = field(default_factory=dict)
 

@@ -116,7 +116,7 @@ TO_CHILD: dict[type, st.SearchStrategy[Any]] = {
 TO_PARENT: dict[type, st.SearchStrategy[Any]] = {
     Ready: st.builds(Ready),
     StreamDelta: st.builds(StreamDelta, _ids, _deltas),
-    End: st.builds(End, _ids, st.sampled_from(FinishReason), st.none() | usages, texts),
+    End: st.builds(End, _ids, st.sampled_from(FinishReason), st.none() | usages, texts, texts),
     Failed: st.builds(
         Failed,
         _ids,
@@ -211,7 +211,7 @@ EXAMPLES: list[ToChild | ToParent] = [
     StreamDelta(1, ToolCallDelta(0, SECRET, SECRET, SECRET)),
     StreamDelta(1, PhaseChanged(Phase.CONNECTING)),
     StreamDelta(1, ParametersDropped(SECRET, (SECRET,))),
-    End(1, FinishReason.STOP, Usage(1, 2), SECRET),
+    End(1, FinishReason.STOP, Usage(1, 2), SECRET, SECRET),
     Failed(1, FailureKind.NO_KEY, SECRET, SECRET, 401, 1.0),
     Stopped(1, Closing.CLOSED, 1.0),
     Described(1, ModelInfo(SECRET, 5)),
