@@ -102,7 +102,8 @@ class AssistantMessage(Record, tag_field="role", tag="assistant"):
     @property
     def end(self) -> ReplyEnd:
         return decide_end(
-            None if self.interrupted else self.finish,
+            # A file need not tell why a whole reply has ended.
+            None if self.interrupted else self.finish or FinishReason.STOP,
             text=bool(self.text.strip()),
             calls=bool(self.calls),
             unfinished=self.unfinished or ReplyEnd.INTERRUPTED,
