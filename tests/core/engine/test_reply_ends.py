@@ -146,7 +146,7 @@ def cut_in(*calls: tuple[ToolCallDelta, ...]) -> Script:
 async def test_of_a_cut_reply_all_calls_run_but_the_one_that_it_was_cut_in(
     last: tuple[ToolCallDelta, ...],
 ) -> None:
-    tool = PlayedTool("read")
+    tool = PlayedTool("read", changing=True)
     conversation = talk(cut_in(call(0, say="a"), call(1, say="b"), last), say("done"), tools=(tool,))
     turn = await conversation.turn("go")
     assert tool.begun == ["a", "b"]

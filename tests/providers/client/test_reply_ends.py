@@ -5,22 +5,26 @@ The session is in a file, the model process is the real one, the servers speak t
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 import pytest
 
 from core.cancel import CancelReason, Cause
 from core.model.messages import AssistantMessage, FinishReason, ResultStatus, ToolResults
-from core.model.provider import ModelChoice
+from core.model.provider import ModelChoice, ModelRequest
 from core.model.reply_end import ReplyEnd, note_for_model
 from core.operations.events import Event, Outcome, TurnEnded
 from core.operations.registry import Registry
 from core.session.continuation import CONTINUE_PROMPT
 from core.session.session import Session
 from core.storage.store import Store
+from providers.client.stream import StreamHandle, result_of
+from providers.wire import End, dump, load_to_parent
+from providers.worker.stream import Stream
 from tests.servers.base import ThreadedServer
 from tests.servers.script import Call, Cut, ErrorEvent, Refusal, Reset, Script, Truncate, in_turn
 from tests.support.scripted_tools import PlayedTool, equipped
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from providers.client.model_process import ModelProcess
+    from providers.keys.finder import KeyFinder
+    from providers.worker.outbox import Outbox
     from tests.servers.base import Server
     from tests.servers.registry import WireProtocol
 
@@ -128,6 +134,17 @@ async def test_how_a_reply_ended_is_told_kept_and_sent(
         asked = then or CONTINUE_PROMPT
         assert talk.last_prompt == (f"{note}\n\n{asked}" if text else f"ask\n\n{note}\n\n{asked}")
         assert (await talk.reply_in_file(1)).end is ReplyEnd.COMPLETE
+
+
+async def test_the_providers_words_come_through_to_the_engine() -> None:
+    asked = ModelRequest("test", ())
+    stream = Stream(1, asked, cast("Outbox", None), cast("KeyFinder", None))
+    stream._summary.finish, stream._summary.words = FinishReason.OTHER, "RECITATION"
+    line = dump(stream._end())
+    end = load_to_parent(line)
+    assert isinstance(end, End)
+    finished = result_of(StreamHandle(1, asked, asyncio.get_running_loop()), end)
+    assert (finished.reason, finished.words) == (FinishReason.OTHER, "RECITATION")
 
 
 @pytest.mark.promise("H4", "H5")
