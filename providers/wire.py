@@ -88,12 +88,13 @@ class StreamDelta(_WireMessage, tag="delta"):
 
 
 class End(_WireMessage, tag="end"):
-    """Child: the stream came to its normal end."""
+    """Child: the provider has ended the stream. The fields are those of `core.model.provider.Finished`."""
 
     stream_id: int
     reason: FinishReason
     usage: Usage | None
     model: str
+    words: str
 
 
 class Failed(_WireMessage, tag="failed"):

@@ -19,7 +19,7 @@ from core.base.errors import CaesuraError
 from core.base.values import Value
 from core.cancel import Cancelled, CancelReason, Cause
 from core.context.window import shortened, text_tokens, without_reminder
-from core.model.messages import AssistantMessage, FinishReason, Text, ToolCall, ToolResults, UserMessage
+from core.model.messages import AssistantMessage, Text, ToolCall, ToolResults, UserMessage
 from core.model.provider import (
     BackedOff,
     BackingOff,
@@ -36,6 +36,7 @@ from core.model.provider import (
     TextDelta,
     ToolCallDelta,
 )
+from core.model.reply_end import ReplyEnd, decide_end, describe_end
 from core.operations.supervise import Graces, supervise_operation
 
 if TYPE_CHECKING:
@@ -187,6 +188,7 @@ class _Answer:
     pieces: list[str] = field(default_factory=list)
     characters: int = 0
     said: int = 0
+    calls: bool = False
 
     def take(self, delta: Delta) -> None:
         match delta:
@@ -201,9 +203,11 @@ class _Answer:
                     self.author.on_wait(delta)
             case FailedOver():
                 self.author.attempt_failed = True
-            case ReasoningDelta() | ToolCallDelta() | PhaseChanged() | ParametersDropped():
-                # The phase of the whole is the compaction, no tool was offered, and the conversation's own
-                # request reports dropped parameters.
+            case ToolCallDelta():
+                self.calls = True
+            case ReasoningDelta() | PhaseChanged() | ParametersDropped():
+                # The phase of the whole is the compaction, and the conversation's own request reports dropped
+                # parameters.
                 pass
             case _:
                 assert_never(delta)
@@ -220,20 +224,29 @@ class _Answer:
 
     def summary(self, finished: Finished, dropped: int) -> Summary:
         """The complete summary. Raises `CompactionFailed` if the answer is not a summary."""
-        match finished.reason:
-            case FinishReason.STOP | FinishReason.OTHER:
-                pass
-            case FinishReason.LENGTH:
-                raise CompactionFailed("The summary was cut off by the model's limit.", finished.usage)
-            case FinishReason.CONTENT_FILTER:
-                raise CompactionFailed("The model refused to write the summary.", finished.usage)
-            case FinishReason.TOOL_CALLS:
-                raise CompactionFailed("The model called a tool instead of summarising.", finished.usage)
-            case _:
-                assert_never(finished.reason)
         text = "".join(self.pieces).rpartition(_THOUGHT)[2].strip()
-        if not text:
-            raise CompactionFailed("The model answered with an empty summary.", finished.usage)
+        end = decide_end(finished.reason, text=bool(text), calls=self.calls)
+        match end:
+            case ReplyEnd.COMPLETE:
+                pass
+            case ReplyEnd.CUT:
+                raise CompactionFailed("The summary was cut off by the model's limit.", finished.usage)
+            case ReplyEnd.CALLS:
+                raise CompactionFailed("The model called a tool instead of summarising.", finished.usage)
+            case ReplyEnd.EMPTY:
+                raise CompactionFailed("The model answered with an empty summary.", finished.usage)
+            case (
+                ReplyEnd.FILTERED
+                | ReplyEnd.UNKNOWN
+                | ReplyEnd.BROKEN_OFF
+                | ReplyEnd.FAILED
+                | ReplyEnd.STOPPED
+                | ReplyEnd.INTERRUPTED
+            ):
+                told = describe_end(end, finished.words)
+                raise CompactionFailed(f"The summary is not complete: {told}.", finished.usage)
+            case _:
+                assert_never(end)
         if text_tokens(text) >= self.most_tokens:
             raise CompactionFailed("The summary is not shorter than what it was to replace.", finished.usage)
         if dropped:
@@ -279,7 +292,8 @@ def _said(message: Message) -> Sequence[str]:
         case UserMessage(text):
             return (f"[User]\n{text}",)
         case AssistantMessage():
-            cut = ", stopped before its end" if message.interrupted else ""
+            told = describe_end(message.end, message.words or "")
+            cut = f", not complete: {told}" if told else ""
             texts = "".join(part.text for part in message.parts if isinstance(part, Text)).strip()
             calls = (part for part in message.parts if isinstance(part, ToolCall))
             return (*((f"[Assistant{cut}]\n{texts}",) if texts else ()), *map(_called, calls))

@@ -20,7 +20,7 @@ from core.base.values import Value
 from core.cancel import END_OF_PROGRAM, CancelReason, Cause
 from core.engine.approval import Approval
 from core.engine.call import Call
-from core.engine.results import invalid_arguments, no_json_object, no_such_tool
+from core.engine.results import cut_off, invalid_arguments, no_json_object, no_such_tool, not_whole
 from core.model.messages import ToolResult, read_arguments
 from core.model.provider import Phase
 from core.operations.events import CallEnded, CallNamed, CallStarted, Notice
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from core.engine.results import CallOutcome
     from core.engine.tool import Tool, ToolContext, ToolOutput
     from core.engine.turn import Turn, TurnServices
+    from core.model.reply_end import ReplyEnd
     from core.operations.events import Event
     from core.permissions.access import Access
     from core.storage.records import PreImage
@@ -123,14 +124,18 @@ class Calls:
         if call.outcome is None and call.work is None and not self._closed:
             self._end(call, call.unstarted(), OperationState.CANCELLED)
 
-    async def run(self, arguments: Mapping[int, str], tools: Mapping[str, Tool[Any]]) -> None:
-        """Run the calls of a complete reply to their ends; never raises what a call raises.
+    async def run(
+        self, arguments: Mapping[int, str], tools: Mapping[str, Tool[Any]], *, cut: bool = False
+    ) -> None:
+        """Run the calls of a reply that has ended to their ends; never raises what a call raises.
 
-        `arguments` are JSON texts by the provider's index. Cancelled from outside it leaves the calls to
-        `abandon`.
+        `arguments` are JSON texts by the provider's index. If the output limit has `cut` the reply, what it
+        was cut in does not run. Cancelled from outside it leaves the calls to `abandon`.
         """
         for index, text in arguments.items():
             self._calls[index].arguments = text
+        if cut:
+            self._end_cut_calls()
         waiting = [call for call in self._calls.values() if call.outcome is None]
         ready = [entry for call in waiting if (entry := self._prepare(call, tools)) is not None]
         attending = [
@@ -145,10 +150,20 @@ class Calls:
                 if not task.done():
                     task.cancel()
 
-    def abandon(self, arguments: Mapping[int, str], reason: CancelReason | None) -> None:
-        """Give each call without a result one now: the turn is over. Nothing is published later (U8).
+    def _end_cut_calls(self) -> None:
+        """The last call was being written, also if it looks whole: a provider may have closed it. An earlier
+        one was too if several were written at once."""
+        *earlier, last = self._calls.values()
+        for call in (*(call for call in earlier if read_arguments(call.arguments) is None), last):
+            if call.outcome is None:
+                self._end(call, cut_off(), OperationState.ERROR)
 
-        `reason` is why the reply was stopped; None if it was not.
+    def abandon(
+        self, arguments: Mapping[int, str], reason: CancelReason | None, end: ReplyEnd | None = None
+    ) -> None:
+        """Give each call without a result one now: none runs any more. Nothing is published later (U8).
+
+        `reason` is why the reply was stopped, `end` how it ended if it was not.
         """
         for index, call in self._calls.items():
             call.arguments = arguments[index]
@@ -156,7 +171,8 @@ class Calls:
                 continue
             call.approval.close()
             if call.work is None:
-                self._end(call, call.unstarted(reason), OperationState.CANCELLED)
+                outcome = call.unstarted(reason) if end is None else not_whole(end)
+                self._end(call, outcome, OperationState.CANCELLED)
             elif call.work.done():
                 self._publish_end(call, call.outcome_of(call.work))
             else:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from msgspec.structs import replace
 
@@ -20,14 +20,16 @@ from core.cancel import END_OF_PROGRAM, Cancelled, CancelReason, Cause, shielded
 from core.engine.step import RunningStep
 from core.model.costs import BudgetReached, check_budget
 from core.model.messages import Step
-from core.model.provider import ModelError
-from core.operations.events import Outcome, TurnEnded, TurnStopping
+from core.model.provider import FailureKind, ModelError
+from core.model.reply_end import ReplyEnd, describe_end, sentence_for_person
+from core.operations.events import Notice, Outcome, TurnEnded, TurnStopping
 from core.operations.stop_report import report_stop
 from core.operations.supervise import Graces, supervise
 from core.storage.journal import NotSaved
 
 if TYPE_CHECKING:
     from core.engine.turn import Turn, TurnServices
+    from core.model.messages import AssistantMessage
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +88,7 @@ class _Run:
         self._deadline: asyncio.TimerHandle | None = None
 
     async def steps(self) -> None:
-        """Step after step, until a reply asks for no call. A stop is looked at before a limit (U6)."""
+        """Step after step, until a reply ends the turn. A stop is looked at before a limit (U6)."""
         turn = self._turn
         self._set_deadline()
         count = 0
@@ -100,6 +102,7 @@ class _Run:
                 await step.run_calls()
             self._commit(step)
             if not turn.committed:
+                self._report_cut(self._saved[-1])
                 await self._save()
                 turn.token.check()
 
@@ -162,7 +165,7 @@ class _Run:
         """Make the step part of the history. Synchronous: no stop can fall between its parts (H3, U6)."""
         finished, messages = step.finished, step.messages()
         kept, self._turn.kept = self._turn.kept, True
-        self._turn.committed = finished is not None and not step.calls.all
+        self._turn.committed = finished is not None and self._ends_turn(step)
         try:
             self._services.record.commit(
                 self._turn.turn_id, Step(messages, finished.usage if finished else None)
@@ -173,6 +176,27 @@ class _Run:
         self._text.append(step.message().text)
         self._saved.append(step)
         self._step = None
+
+    def _ends_turn(self, step: RunningStep) -> bool:
+        """Whether nothing follows this finished reply.
+
+        One that was cut by length in a call does not end the turn: the model reads that in the result, and
+        can ask for less. After two in a row it does not get by with less, and each costs a whole limit.
+        """
+        if not step.calls.all:
+            return True
+        match step.end:
+            case ReplyEnd.CALLS:
+                return False
+            case ReplyEnd.CUT:
+                return bool(self._saved) and self._saved[-1].end is ReplyEnd.CUT
+            case _:
+                return True
+
+    def _report_cut(self, step: RunningStep) -> None:
+        if step.end is ReplyEnd.CUT:
+            told = f"The reply is not complete: {describe_end(step.end)} in a call, which did not run."
+            self._services.emit(Notice(f"{told} The model is told, and goes on."))
 
     async def _save(self) -> None:
         """Wait for the disk before the next step. A stop does not wait for one that hangs."""
@@ -208,13 +232,22 @@ class _Run:
         return ended
 
     def _conclude(self, error: Exception | None) -> TurnEnded:
-        """Decide the outcome, keep or roll back, and report the stop (H1, H2, U6, U7)."""
+        """Decide the outcome, keep or roll back, and report the stop (H1, H2, U6, U7).
+
+        A turn whose last reply is not whole has failed: its outcome is `error`, and `end` says how (P7).
+        """
         turn, step = self._turn, self._step
         if turn.committed:
-            return TurnEnded(turn.turn_id, Outcome.COMPLETED, self._text_of_turn())
+            return self._conclude_last(self._saved[-1].message())
         unsaved: Exception | None = None
+        reason = self._reason(step, error)
         if step is not None:
-            step.calls.abandon(step.arguments(), step.operation.token.reason)
+            step.break_off(*_unfinished(reason, error))
+            step.calls.abandon(
+                step.arguments(),
+                step.operation.token.reason,
+                step.end if reason is None and step.finished is None else None,
+            )
             if step.reply.started:
                 try:
                     self._commit(step)
@@ -225,7 +258,7 @@ class _Run:
         outcome, sentence, proof = Outcome.ERROR, None, None
         if unsaved is not None:
             sentence = _sentence(unsaved)
-        elif (reason := self._reason(step, error)) is not None:
+        elif reason is not None:
             if error is not None and not isinstance(error, Cancelled):
                 log.info("turn %d failed while it was being stopped", turn.turn_id, exc_info=error)
             outcome = Outcome.TIMEOUT if reason.cause is Cause.DEADLINE else Outcome.CANCELLED
@@ -235,7 +268,16 @@ class _Run:
                 proof = report_stop(reason, time.monotonic()) if last is None else last.report(reason)
         else:
             outcome, sentence = _outcome(error), _sentence(error)
-        return TurnEnded(turn.turn_id, outcome, text, sentence, proof, returned)
+        end = None if step is None else step.end
+        return TurnEnded(turn.turn_id, outcome, text, sentence, proof, returned, end=end)
+
+    def _conclude_last(self, reply: AssistantMessage) -> TurnEnded:
+        """The end of a turn that came to its last reply."""
+        end, text = reply.end, self._text_of_turn()
+        if end.whole:
+            return TurnEnded(self._turn.turn_id, Outcome.COMPLETED, text, end=end)
+        sentence = sentence_for_person(end, reply.words or "", above=reply.says_something)
+        return TurnEnded(self._turn.turn_id, Outcome.ERROR, text, sentence, end=end)
 
     def _text_of_turn(self, unsaved: RunningStep | None = None) -> str:
         """The text of the model in this turn, whole or partial, its steps a paragraph apart."""
@@ -252,6 +294,25 @@ class _Run:
         if step is not None and step.operation.token.reason is not None and step.finished is None:
             return step.operation.token.reason
         return CancelReason(Cause.QUIT, END_OF_PROGRAM) if error is None else None
+
+
+def _unfinished(reason: CancelReason | None, error: Exception | None) -> tuple[ReplyEnd, str]:
+    """How a reply ended that its provider did not finish, and the kind of its failure."""
+    if reason is not None:
+        match reason.cause:
+            case Cause.USER | Cause.CLIENT | Cause.SIGNAL:
+                return ReplyEnd.STOPPED, ""
+            case Cause.DEADLINE | Cause.QUIT:
+                return ReplyEnd.INTERRUPTED, ""
+            case _:
+                assert_never(reason.cause)
+    match error:
+        case ModelError(kind=FailureKind.BROKEN_STREAM):
+            return ReplyEnd.BROKEN_OFF, ""
+        case ModelError(kind=kind):
+            return ReplyEnd.FAILED, kind.value
+        case _:
+            return ReplyEnd.FAILED, ""
 
 
 def _outcome(error: Exception | None) -> Outcome:

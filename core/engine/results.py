@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, assert_never
 from core.base.values import Value
 from core.cancel import Cause
 from core.model.messages import OUTPUT_SO_FAR, REMINDER, ResultStatus
+from core.model.reply_end import describe_end
 from core.operations.events import Shown
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from core.cancel import CancelReason
     from core.engine.tool import ToolOutput
+    from core.model.reply_end import ReplyEnd
     from core.operations.events import StopReport
     from core.operations.progress import Progress
     from core.permissions.policy import Denied
@@ -79,6 +81,19 @@ def not_started(
     when = " while the user was asked for permission" if asked else ""
     text = f"Not started: {_who(reason, alone=alone)}{when}, before it began.{_request(reason, alone=alone)}"
     return CallOutcome(ResultStatus.NOT_STARTED, text, Shown(text), proof)
+
+
+def cut_off() -> CallOutcome:
+    """The reply was cut by length while the model wrote this call."""
+    why = "cut off by the output limit"
+    text = f"Not started: it was {why}, so its arguments may not be whole. Call it again with less at once."
+    return CallOutcome(ResultStatus.NOT_STARTED, text, Shown(f"It was {why} and did not run."))
+
+
+def not_whole(end: ReplyEnd) -> CallOutcome:
+    """Its reply ended like this before anything was run."""
+    text = f"Not started: the reply that it is part of is not complete: {describe_end(end)}."
+    return CallOutcome(ResultStatus.NOT_STARTED, text, Shown(text))
 
 
 def stopped(

@@ -21,6 +21,7 @@ from core.model.provider import (
     ToolCallDelta,
 )
 from core.model.reply_builder import Reply
+from core.model.reply_end import ReplyEnd
 from core.operations.events import (
     ModelFailedOver,
     ParametersLeftOut,
@@ -61,6 +62,8 @@ class RunningStep:
         self.closed: Closed | None = None
         self.attempt_failed = False
         self.finished: Finished | None = None
+        self.unfinished = ReplyEnd.INTERRUPTED
+        self.words = ""
         self.toolset: Toolset | None = None
         self.operation: Operation = services.registry.open(
             services.session_id,
@@ -148,10 +151,42 @@ class RunningStep:
         finally:
             self._end_backoff()
 
+    @property
+    def end(self) -> ReplyEnd:
+        """How the reply ended."""
+        return self.message().end
+
+    def break_off(self, end: ReplyEnd, words: str = "") -> None:
+        """The provider did not finish the reply: note how it ended."""
+        if self.finished is None:
+            self.unfinished, self.words = end, words
+
     async def run_calls(self) -> None:
-        """Run what the reply has asked for; each call has its result when this returns."""
+        """Run what the reply has asked for; each call has its result when this returns.
+
+        Of a reply that was cut by length all calls run but the one that it was cut in: the model has gone on
+        behind each of them, so they are whole, and it may have meant them to happen in this order. Of a reply
+        that the provider ended for another reason none runs: what the model was about to say about them is
+        not known.
+        """
         assert self.toolset is not None
-        await self.calls.run(self.arguments(), self.toolset.tools)
+        end = self.end
+        match end:
+            case ReplyEnd.COMPLETE | ReplyEnd.CALLS | ReplyEnd.EMPTY:
+                await self.calls.run(self.arguments(), self.toolset.tools)
+            case ReplyEnd.CUT:
+                await self.calls.run(self.arguments(), self.toolset.tools, cut=True)
+            case (
+                ReplyEnd.FILTERED
+                | ReplyEnd.UNKNOWN
+                | ReplyEnd.BROKEN_OFF
+                | ReplyEnd.FAILED
+                | ReplyEnd.STOPPED
+                | ReplyEnd.INTERRUPTED
+            ):
+                self.calls.abandon(self.arguments(), None, end)
+            case _:
+                assert_never(end)
 
     def arguments(self) -> dict[int, str]:
         """The arguments of the calls as far as they have come, by the provider's index."""
@@ -164,6 +199,8 @@ class RunningStep:
             finish=done.reason if done else None,
             model=(done.answered_by or done.model) if done else "",
             call_ids=self.calls.ids,
+            unfinished=self.unfinished,
+            words=done.words if done else self.words,
         )
 
     def messages(self) -> tuple[Message, ...]:

@@ -45,7 +45,8 @@ class Turn:
     """One turn. Its token exists before any of its work starts (U1).
 
     `kept` means that the prompt is part of the history. `committed` is set together with the last step, in
-    the same step of the event loop: from then on the turn is completed, whatever is asked of it later (U6).
+    the same step of the event loop: from then on the turn ends as its last reply did, whatever is asked of it
+    later (U6).
     `closed` means that the outcome is decided. `notes` go to the model before the prompt: what it has to
     know of things that ended since its last turn.
     """

@@ -22,6 +22,7 @@ from core.base.output import LAST_MESSAGES_S, OutputThread
 from core.base.sanitize import PrintableStream, printable
 from core.cancel import END_OF_PROGRAM, CancelReason, Cause
 from core.model.costs import Spend
+from core.model.reply_end import ReplyEnd
 from core.operations.backoffs import describe
 from core.operations.events import (
     Answer,
@@ -52,6 +53,11 @@ class ExitCode(IntEnum):
     COMPLETED = 0
     FAILED = 1
     USAGE = 2
+    CUT = 3
+    FILTERED = 4
+    EMPTY = 5
+    BROKEN_OFF = 6
+    UNKNOWN_END = 7
     TIMED_OUT = 124
     OUTPUT_CLOSED = 141
 
@@ -219,10 +225,38 @@ class Headless:
                 return 128 + signal.SIGINT
             case Outcome.TIMEOUT:
                 return ExitCode.TIMED_OUT
-            case Outcome.ERROR | Outcome.MAX_TURNS_REACHED | Outcome.MAX_BUDGET_REACHED:
+            case Outcome.ERROR:
+                return _code_of(self._ended.end)
+            case Outcome.MAX_TURNS_REACHED | Outcome.MAX_BUDGET_REACHED:
                 return ExitCode.FAILED
             case _:
                 assert_never(self._ended.outcome)
+
+
+def _code_of(end: ReplyEnd | None) -> ExitCode:
+    """The code of a failed turn whose last reply ended like this (P7)."""
+    match end:
+        case ReplyEnd.CUT:
+            return ExitCode.CUT
+        case ReplyEnd.FILTERED:
+            return ExitCode.FILTERED
+        case ReplyEnd.EMPTY:
+            return ExitCode.EMPTY
+        case ReplyEnd.BROKEN_OFF:
+            return ExitCode.BROKEN_OFF
+        case ReplyEnd.UNKNOWN:
+            return ExitCode.UNKNOWN_END
+        case (
+            None
+            | ReplyEnd.COMPLETE
+            | ReplyEnd.CALLS
+            | ReplyEnd.FAILED
+            | ReplyEnd.STOPPED
+            | ReplyEnd.INTERRUPTED
+        ):
+            return ExitCode.FAILED
+        case _:
+            assert_never(end)
 
 
 async def run_prompt(session: Session, prompt: str, output: Output) -> int:

@@ -10,22 +10,15 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, assert_never
 
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from core.base.values import Record
+from core.model.reply_end import FinishReason as FinishReason
+from core.model.reply_end import ReplyEnd, decide_end, note_for_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-
-class FinishReason(StrEnum):
-    """Why a reply ended, as the provider reports it."""
-
-    STOP = "stop"
-    LENGTH = "length"
-    TOOL_CALLS = "tool_calls"
-    CONTENT_FILTER = "content_filter"
-    OTHER = "other"
 
 
 class Usage(
@@ -80,12 +73,18 @@ class UserMessage(Record, tag_field="role", tag="user"):
 
 
 class AssistantMessage(Record, tag_field="role", tag="assistant"):
-    """One reply. `interrupted` marks a reply that a stop, a deadline or a failure cut short (H2)."""
+    """One reply. `interrupted` marks a reply that a stop, a deadline or a failure cut short (H2).
+
+    `unfinished` is how it ended then, unset if that is not known; `words` are the provider's own about its
+    end. Unset fields are not written: what earlier versions wrote is what this one writes.
+    """
 
     parts: tuple[Part, ...]
     model: str
     finish: FinishReason | None = None
     interrupted: bool = False
+    unfinished: ReplyEnd | UnsetType = UNSET
+    words: str | UnsetType = UNSET
 
     @property
     def text(self) -> str:
@@ -94,6 +93,21 @@ class AssistantMessage(Record, tag_field="role", tag="assistant"):
     @property
     def calls(self) -> tuple[ToolCall, ...]:
         return tuple(part for part in self.parts if isinstance(part, ToolCall))
+
+    @property
+    def says_something(self) -> bool:
+        """It has more than reasoning."""
+        return bool(self.text.strip() or self.calls)
+
+    @property
+    def end(self) -> ReplyEnd:
+        return decide_end(
+            # A file need not tell why a whole reply has ended.
+            None if self.interrupted else self.finish or FinishReason.STOP,
+            text=bool(self.text.strip()),
+            calls=bool(self.calls),
+            unfinished=self.unfinished or ReplyEnd.INTERRUPTED,
+        )
 
 
 class ResultStatus(StrEnum):
@@ -146,9 +160,6 @@ REMINDER = "Do not run it again unless the user asks for it."
 OUTPUT_SO_FAR = "\n\nOutput so far:\n"
 """Separates, in a result, what happened from what the call had printed by then."""
 
-STOPPED_NOTE = "[The reply above was stopped before its end.]"
-"""Tells the model about the stop in the next prompt after an interrupted reply (H2)."""
-
 UNREADABLE_KEPT = 2_000
 """Characters of invalid arguments (not a JSON object) that go back to the model."""
 
@@ -157,7 +168,8 @@ def sendable(messages: Iterable[Message]) -> tuple[Message, ...]:
     """The part of a conversation that is sent, in a form that every provider accepts (H4).
 
     Leaves out reasoning that the provider has not signed, and replies that are blank without it. Joins
-    adjacent prompts, marks an interrupted reply, and quotes arguments that are not a JSON object in one.
+    adjacent prompts, and quotes arguments that are not a JSON object in one. The prompt after a reply that is
+    not whole begins with a note about that (H2, P7): so a prompt without a reply is never part of the next.
     """
     sent: list[Message] = []
     note = ""
@@ -171,8 +183,9 @@ def sendable(messages: Iterable[Message]) -> tuple[Message, ...]:
                 else:
                     sent.append(UserMessage(prompt))
             case AssistantMessage():
-                note = STOPPED_NOTE if message.interrupted else ""
-                if message.text.strip() or message.calls:
+                above = message.says_something
+                note = note_for_model(message.end, message.words or "", above=above)
+                if above:
                     sent.append(_acceptable(message))
             case ToolResults():
                 sent.append(message)

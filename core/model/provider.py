@@ -211,16 +211,18 @@ Emit = Callable[[Delta], None]
 
 
 class Finished(Value):
-    """The normal end of a reply. `usage` is None when the provider sent none: it is never invented (H6).
+    """The provider has ended the reply. `usage` is None when it sent none: it is never invented (H6).
 
     `model` is what the server calls itself; `answered_by` is the name under which it was requested, if it
-    differs from the request's.
+    differs from the request's. `words` are the provider's own about the end: the text of a refusal, the name
+    of what blocked it, a reason that we do not know.
     """
 
     reason: FinishReason
     usage: Usage | None
     model: str
     answered_by: str = ""
+    words: str = ""
 
 
 class FailureKind(StrEnum):

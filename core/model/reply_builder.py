@@ -8,16 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from core.model.messages import (
-    AssistantMessage,
-    FinishReason,
-    Part,
-    Reasoning,
-    Text,
-    ToolCall,
-    read_arguments,
-)
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from core.model.messages import AssistantMessage, Part, Reasoning, Text, ToolCall, read_arguments
 from core.model.provider import ReasoningDelta, TextDelta, ToolCallDelta
+from core.model.reply_end import FinishReason, ReplyEnd
 
 
 @dataclass(slots=True)
@@ -85,21 +81,36 @@ class Reply:
                 assert_never(delta)
 
     def message(
-        self, *, finish: FinishReason | None, model: str = "", call_ids: dict[int, str] | None = None
+        self,
+        *,
+        finish: FinishReason | None,
+        model: str = "",
+        call_ids: dict[int, str] | None = None,
+        unfinished: ReplyEnd = ReplyEnd.INTERRUPTED,
+        words: str = "",
     ) -> AssistantMessage:
-        """The reply so far; interrupted if it has no `finish`.
+        """The reply so far; interrupted if it has no `finish`: then `unfinished` says how it ended.
 
-        `call_ids` maps the calls to their ids; a call without one is left out. So is a call of an interrupted
-        reply whose arguments were incomplete.
+        `call_ids` maps the calls to their ids; a call without one is left out. So is a call with incomplete
+        arguments in a reply that was stopped; if its provider ended it, nothing of it is lost (P7).
         """
         ids = call_ids or {}
+        keeps_all = finish is not None or unfinished in (ReplyEnd.BROKEN_OFF, ReplyEnd.FAILED)
         calls = tuple(
             ToolCall(ids[index], call.name, call.arguments)
             for index, call in self.calls.items()
-            if index in ids and (finish is not None or _whole(call.arguments))
+            if index in ids and (keeps_all or _whole(call.arguments))
         )
-        parts = (*(run.part() for run in self._runs), *calls)
-        return AssistantMessage(parts, model or self._model, finish, interrupted=finish is None)
+        message = AssistantMessage(
+            (*(run.part() for run in self._runs), *calls),
+            model or self._model,
+            finish,
+            interrupted=finish is None,
+            unfinished=UNSET if finish is not None or unfinished is ReplyEnd.INTERRUPTED else unfinished,
+        )
+        # A refusal may come as the text itself: then it is not said twice.
+        new = words.strip() not in ("", message.text.strip())
+        return replace(message, words=words) if new else message
 
     def _run(self, kind: type[Text] | type[Reasoning]) -> _Run:
         # A signature closes its block of reasoning; what follows starts a new block.

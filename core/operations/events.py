@@ -15,6 +15,7 @@ from core.model.provider import Closing
 if TYPE_CHECKING:
     from core.model.messages import ResultStatus, Usage
     from core.model.provider import Effort, ModelInfo
+    from core.model.reply_end import ReplyEnd
     from core.permissions.policy import Mode
 
 
@@ -316,7 +317,7 @@ class TurnEnded(Value):
     returns to an empty composer. The prompt of `/continue` does not, since the user did not write it. `text`
     is what was kept of the reply, whole or partial. `unsaved` is the reason why the end is not in the file,
     if it is not. `changed` names the files that our tools changed, or were about to change, and that can be
-    restored.
+    restored. `end` is how the reply ended that was its last; None if the turn ended between two.
     """
 
     turn_id: int
@@ -327,6 +328,7 @@ class TurnEnded(Value):
     returned_prompt: str | None = None
     unsaved: str | None = None
     changed: tuple[str, ...] = ()
+    end: ReplyEnd | None = None
 
 
 class QueueChanged(Value):

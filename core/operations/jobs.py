@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, assert_never
 from core.base.errors import CaesuraError
 from core.base.values import Value
 from core.cancel import Cancelled, CancelReason, CancelToken, Cause
-from core.model.messages import FinishReason
 from core.model.provider import (
     BackedOff,
     BackingOff,
@@ -34,6 +33,7 @@ from core.model.provider import (
     TextDelta,
     ToolCallDelta,
 )
+from core.model.reply_end import ReplyEnd, decide_end
 from core.operations.operation import OperationKind, OperationState
 from core.operations.supervise import Graces, start_operation, supervise
 
@@ -201,6 +201,7 @@ class _Answer:
     token: CancelToken
     pieces: list[str] = field(default_factory=list)
     characters: int = 0
+    calls: bool = False
 
     def take(self, delta: Delta) -> None:
         if self.token.cancelled:
@@ -215,20 +216,20 @@ class _Answer:
                 self.operation.phase = phase
             case BackingOff():
                 self.operation.phase = Phase.BACK_OFF
-            case ToolCallDelta() | Closed() | BackedOff() | FailedOver() | ParametersDropped():
-                pass  # No tool was offered, and no front end shows the requests of a job.
+            case ToolCallDelta():
+                self.calls = True
+            case Closed() | BackedOff() | FailedOver() | ParametersDropped():
+                pass  # no front end shows the requests of a job
             case _:
                 assert_never(delta)
 
     def text(self, finished: Finished) -> str:
-        """The whole of it. Raises `JobError` when the provider says that there is more."""
-        match finished.reason:
-            case FinishReason.STOP | FinishReason.OTHER:
-                return "".join(self.pieces)
-            case FinishReason.LENGTH | FinishReason.TOOL_CALLS | FinishReason.CONTENT_FILTER:
-                raise JobError(f"the answer is not whole: {finished.reason}.")
-            case _:
-                assert_never(finished.reason)
+        """The whole of it. Raises `JobError` when it is none."""
+        text = "".join(self.pieces)
+        end = decide_end(finished.reason, text=bool(text.strip()), calls=self.calls)
+        if end is not ReplyEnd.COMPLETE:
+            raise JobError(f"the answer is not whole: {end}.")
+        return text
 
     def _count(self, text: str) -> None:
         self.characters += len(text)

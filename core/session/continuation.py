@@ -1,4 +1,4 @@
-"""What `/continue` takes up (H9), and which prompt goes back to the composer (H1)."""
+"""What `/continue` takes up (H9, P7), and which prompt goes back to the composer (H1)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from core.operations.events import Outcome
 from core.session.queue import SessionError
 
 if TYPE_CHECKING:
+    from core.model.reply_end import ReplyEnd
     from core.operations.events import TurnEnded
     from core.storage.records import TurnRecord
 
@@ -24,9 +25,12 @@ class Continuation:
         """The prompt of the latest turn if nothing of it was kept: it goes to an empty composer (H1)."""
         self._unfinished = False
 
-    def restore(self, latest: TurnRecord) -> None:
-        """Take over the latest turn of a stored session."""
-        if latest.outcome is not Outcome.COMPLETED:
+    def restore(self, latest: TurnRecord, end: ReplyEnd | None) -> None:
+        """Take over the latest turn of a stored session, whose last reply ended like this.
+
+        Earlier versions took a reply for complete that was not.
+        """
+        if latest.outcome is not Outcome.COMPLETED or (end is not None and not end.whole):
             self._unfinished = True
             returned = not latest.kept and latest.prompt != CONTINUE_PROMPT
             self.returned_prompt = latest.prompt if returned else None

@@ -17,6 +17,7 @@ from core.context.window import Context, live, overhead_tokens, visible
 from core.model.costs import Spend, cost_of
 from core.model.messages import AssistantMessage, Step, ToolResults, Usage, UserMessage, sendable
 from core.model.provider import ModelChoice, ModelInfo, ModelRequest, ReasoningDelta, TextDelta
+from core.model.reply_end import sentence_for_person
 from core.operations.events import Outcome
 from core.storage.journal import BegunTurn, CallBegun, DraftEntries, EndedTurn, NotSaved
 from core.storage.records import CallCard, LoadedSession, StoredStep, TurnRecord
@@ -104,6 +105,11 @@ class History:
         """What the providers have counted: sub-agents, compactions and jobs included (H6)."""
         return self.spending.usage
 
+    @property
+    def last_reply(self) -> AssistantMessage | None:
+        messages = (message for stored in reversed(self._steps) for message in reversed(stored.step.messages))
+        return next((message for message in messages if isinstance(message, AssistantMessage)), None)
+
     def spent_in(self, turn: int) -> Spend:
         """What the committed steps of one turn have used and cost."""
         return total_spend(stored for stored in self._steps if stored.turn == turn)
@@ -165,8 +171,8 @@ class History:
             self._spending = self._spending.plus(None, None)
             self._journal.add(stored)
             mine.append(stored)
-        outcome = Outcome.COMPLETED if mine and _is_last(mine[-1].step) else None
-        ended = replace(turn, outcome=outcome, kept=bool(mine))
+        outcome, error = _outcome_of(mine[-1].step) if mine else (None, None)
+        ended = replace(turn, outcome=outcome, error=error, kept=bool(mine))
         self._turns.append(ended)
         self._journal.add(EndedTurn(ended))
 
@@ -338,10 +344,15 @@ def call_ids(steps: Iterable[StoredStep]) -> tuple[str, ...]:
     return tuple(call.call_id for reply in replies for call in reply.calls)
 
 
-def _is_last(step: Step) -> bool:
-    """Whether a turn ends with this step by itself: a whole reply that asks for nothing."""
+def _outcome_of(step: Step) -> tuple[Outcome | None, str | None]:
+    """How the turn ended that has this as its last step, with the sentence about it; None if that cannot be
+    known: more may have followed."""
     reply = step.messages[-1]
-    return isinstance(reply, AssistantMessage) and not reply.interrupted and not reply.calls
+    if not isinstance(reply, AssistantMessage) or reply.interrupted or reply.calls:
+        return None, None
+    if reply.end.whole:
+        return Outcome.COMPLETED, None
+    return Outcome.ERROR, sentence_for_person(reply.end, reply.words or "", above=reply.says_something)
 
 
 def _joined(pieces: list[DraftEntry]) -> tuple[DraftEntry, ...]:

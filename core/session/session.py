@@ -239,7 +239,8 @@ class Session:
         self.read_only = opened.read_only
         if turns := self.record.turns:
             self._turn_numbers = itertools.count(turns[-1].turn + 1)
-            self.continuation.restore(turns[-1])
+            last = self.record.last_reply
+            self.continuation.restore(turns[-1], None if last is None else last.end)
 
     def _end_compaction(self, ended: RunningCompaction) -> None:
         """Become idle, and send the next prompt unless the compaction was stopped."""

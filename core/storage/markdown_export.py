@@ -23,6 +23,7 @@ from core.model.messages import (
     UserMessage,
     read_arguments,
 )
+from core.model.reply_end import describe_end
 from core.operations.events import Outcome
 
 if TYPE_CHECKING:
@@ -107,8 +108,8 @@ def _reply(message: AssistantMessage, choice: ReasoningChoice) -> Iterator[str]:
                 pass  # exported with its result
             case _:
                 assert_never(part)
-    if message.interrupted:
-        yield "*The reply was cut short here.*"
+    if told := describe_end(message.end, message.words or ""):
+        yield f"*The reply is not complete: {_line(told)}.*"
 
 
 def _call(call: ToolCall | None, result: ToolResult, card: CallCard | None) -> Iterator[str]:

@@ -117,8 +117,8 @@ def emit_closed(stream: StreamHandle, emit: Emit) -> None:
 def result_of(stream: StreamHandle, end: Ending) -> Finished:
     """The result of a stream that was not stopped. Raises `ModelError` if it failed."""
     match end:
-        case End(_, reason, usage, model):
-            return Finished(reason, usage, model)
+        case End(_, reason, usage, model, words):
+            return Finished(reason, usage, model, words=words)
         case Failed():
             raise end.error()
         case Stopped():

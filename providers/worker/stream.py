@@ -197,7 +197,7 @@ class Stream:
         if summary.finish is None:
             raise failures.cut_short(self.request.model)
         model = summary.model or self.request.model
-        return End(self.stream_id, summary.finish, summary.usage, model)
+        return End(self.stream_id, summary.finish, summary.usage, model, summary.words)
 
     def _explain(self, error: Exception) -> ModelError:
         """`_classify`, or an unknown failure if it raises: every stream needs an end."""

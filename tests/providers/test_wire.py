@@ -38,6 +38,7 @@ from core.model.provider import (
     ToolCallDelta,
     ToolSpec,
 )
+from core.model.server_options import Reader, ServerOptions
 from providers.wire import (
     Cancel,
     Describe,
@@ -75,18 +76,27 @@ _parameters = st.builds(
     st.none() | _floats,
     st.none() | st.integers(),
 )
+_options = st.builds(
+    ServerOptions,
+    first_byte_timeout=_floats,
+    stream=st.booleans(),
+    headers=st.dictionaries(texts, texts, max_size=2),
+    body=texts,
+    context_window=st.none() | st.integers(),
+    reader=st.sampled_from(Reader),
+)
 _requests = st.builds(
     ModelRequest,
     texts,
     st.lists(messages, max_size=4).map(tuple),
     _maybe_text,
     _maybe_text,
-    _floats,
     st.booleans(),
     st.lists(st.builds(ToolSpec, texts, texts, texts), max_size=2).map(tuple),
     _parameters,
     _maybe_text,
     _maybe_text,
+    _options,
 )
 _infos = st.recursive(
     st.builds(ModelInfo, texts, st.none() | st.integers(), input_price=st.none() | _floats),
@@ -116,7 +126,7 @@ TO_CHILD: dict[type, st.SearchStrategy[Any]] = {
 TO_PARENT: dict[type, st.SearchStrategy[Any]] = {
     Ready: st.builds(Ready),
     StreamDelta: st.builds(StreamDelta, _ids, _deltas),
-    End: st.builds(End, _ids, st.sampled_from(FinishReason), st.none() | usages, texts),
+    End: st.builds(End, _ids, st.sampled_from(FinishReason), st.none() | usages, texts, texts),
     Failed: st.builds(
         Failed,
         _ids,
@@ -199,6 +209,7 @@ EXAMPLES: list[ToChild | ToParent] = [
                 ToolResults((ToolResult(SECRET, SECRET, ResultStatus.FAILED, SECRET),)),
             ),
             tools=(ToolSpec(SECRET, SECRET, SECRET),),
+            server=ServerOptions(headers={SECRET: SECRET}, body=SECRET),
         ),
     ),
     Cancel(1),
@@ -211,7 +222,7 @@ EXAMPLES: list[ToChild | ToParent] = [
     StreamDelta(1, ToolCallDelta(0, SECRET, SECRET, SECRET)),
     StreamDelta(1, PhaseChanged(Phase.CONNECTING)),
     StreamDelta(1, ParametersDropped(SECRET, (SECRET,))),
-    End(1, FinishReason.STOP, Usage(1, 2), SECRET),
+    End(1, FinishReason.STOP, Usage(1, 2), SECRET, SECRET),
     Failed(1, FailureKind.NO_KEY, SECRET, SECRET, 401, 1.0),
     Stopped(1, Closing.CLOSED, 1.0),
     Described(1, ModelInfo(SECRET, 5)),

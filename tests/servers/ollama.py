@@ -29,6 +29,8 @@ ERRORS = {
     Refusal.OVERLOADED: "server busy, please try again.  maximum pending requests exceeded",
 }
 
+DONE_REASONS = {FinishReason.LENGTH: "length", FinishReason.OTHER: "unload"}
+
 DESCRIPTION: Json = {
     "details": {
         "format": "gguf",
@@ -98,7 +100,7 @@ def _reply(request: Request, message: Json, *, ending: Script | None = None) -> 
         return reply
     return {
         **reply,
-        "done_reason": "length" if ending.reason is FinishReason.LENGTH else "stop",
+        "done_reason": DONE_REASONS.get(ending.reason, "stop"),
         "total_duration": 4_000_000_000,
         "load_duration": 1_000_000,
         "prompt_eval_count": ending.usage.input_tokens,

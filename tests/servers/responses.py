@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from tests.servers.record import Request
     from tests.servers.script import Call, Refuse, Script
 
-INCOMPLETE = {FinishReason.LENGTH: "max_output_tokens", FinishReason.CONTENT_FILTER: "content_filter"}
+INCOMPLETE = {
+    FinishReason.LENGTH: "max_output_tokens",
+    FinishReason.CONTENT_FILTER: "content_filter",
+    FinishReason.OTHER: "interrupted",
+}
 
 
 class ResponsesServer(Server):

@@ -39,6 +39,7 @@ from core.model.provider import (
     TextDelta,
     ToolCallDelta,
 )
+from core.model.reply_end import ReplyEnd, note_for_model
 from core.operations.events import (
     BackgroundEnded,
     BackOffEnded,
@@ -80,6 +81,10 @@ if TYPE_CHECKING:
 
 MODEL = "test/model"
 USAGE = Usage(7, 3)
+STOPPED_ABOVE = note_for_model(ReplyEnd.STOPPED, "", above=True)
+"""What the model reads before the prompt after a reply that a person has stopped."""
+STOPPED_UNSEEN = note_for_model(ReplyEnd.STOPPED, "", above=False)
+"""The same if nothing of the reply is sent."""
 ESCAPE = CancelReason(Cause.USER, "escape")
 QUIT = CancelReason(Cause.QUIT, "ctrl+c")
 NO_KEY = ModelError(FailureKind.NO_KEY, "There is no key: set one.", detail="detail")

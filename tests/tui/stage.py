@@ -98,11 +98,14 @@ class HandPlayedModel:
         self.emits: list[Emit] = []
         self._given: asyncio.Queue[Delta | Finished | Exception] = asyncio.Queue()
         self._asked = asyncio.Event()
+        self._has_said = False
 
     async def stream(self, request: ModelRequest, token: CancelToken, emit: Emit) -> Finished:
         token.check()
         self.requests.append(request)
         self.emits.append(emit)
+        # Not by the reply before, which a stop may have ended.
+        self._has_said = self._has_said and not self._given.empty()
         emit(PhaseChanged(Phase.WAITING_FOR_HEADERS))
         self._asked.set()
         try:
@@ -135,6 +138,9 @@ class HandPlayedModel:
         self.give(*map(ReasoningDelta, texts))
 
     def finish(self) -> None:
+        """End the reply, after a word if it has said nothing yet: an empty one is no normal end."""
+        if not self._has_said:
+            self.say("Well.")
         self.give(Finished(FinishReason.STOP, self.usage, MODEL))
 
     def call(self, *calls: tuple[str, str, dict[str, object]]) -> None:
@@ -146,6 +152,7 @@ class HandPlayedModel:
     def give(self, *acts: Delta | Finished | Exception) -> None:
         """Say, end or fail; acts given at once are performed without a pause."""
         for act in acts:
+            self._has_said = isinstance(act, TextDelta) or (self._has_said and not isinstance(act, Finished))
             self._given.put_nowait(act)
 
     async def _play(self, emit: Emit) -> Finished:

@@ -125,13 +125,13 @@ class Feed:
             self._show_card(handle)
         return bool(self._waiting)
 
-    def end_reply(self, *, interrupted: bool) -> None:
-        """Read the rest of the reply; an interrupted one is marked where it breaks off."""
+    def end_reply(self, mark: str = "") -> None:
+        """Read the rest of the reply; one that is not whole gets a `mark` where it breaks off."""
         is_open = self._section is not None or bool(self._waiting)
         self.end_section()
-        if interrupted and is_open:
+        if mark and is_open:
             entry, _ = self._begin_entry(gap=False)
-            self.document.extend(entry, [Prose("┄ interrupted", look=Look(Part.INFO), markdown=False)])
+            self.document.extend(entry, [Prose(f"┄ {mark}", look=Look(Part.INFO), markdown=False)])
 
     def end_section(self) -> None:
         """Read everything received; what comes next is a new message."""

@@ -12,6 +12,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, assert_never
 
+from core.model.reply_end import ReplyEnd
 from core.operations.backoffs import describe
 from core.operations.events import (
     BackgroundEnded,
@@ -44,7 +45,14 @@ from core.operations.events import (
 from core.session.continuation import CONTINUE_PROMPT
 from tui.transcript.entries import summary_title
 from tui.transcript.feed import Channel
-from tui.transcript.notices import compaction_notice, failure_notice, limit_notice, stop_notice, switch_notice
+from tui.transcript.notices import (
+    compaction_notice,
+    failure_notice,
+    limit_notice,
+    reply_mark,
+    stop_notice,
+    switch_notice,
+)
 from tui.transcript.plain import NoticeKind
 from tui.transcript.turn_cards import TurnCards
 
@@ -149,7 +157,8 @@ class LiveView:
         transcript, cards = self._transcript, self._cards
         await transcript.drain()
         cards.end_turn()
-        transcript.end_reply(interrupted=ended.outcome is not Outcome.COMPLETED and bool(ended.text))
+        breaks_off = ended.outcome is not Outcome.COMPLETED and bool(ended.text)
+        transcript.end_reply(reply_mark(ended.end or ReplyEnd.INTERRUPTED) if breaks_off else "")
         returned = ended.returned_prompt is not None and self._return_prompt(ended.returned_prompt)
         if not (self._committed or cards.any_shown or ended.error) and self._prompt is not None:
             # A rolled back prompt is not part of the history, whether or not it returned to the composer.

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from core.model.provider import Closing
+from core.model.reply_end import ReplyEnd
 from core.operations.events import Action, Outcome
 from tui.base.format import format_duration
 from tui.base.printable import one_line
@@ -34,6 +35,11 @@ _CONNECTIONS = {
     Closing.NOT_OPEN: "no connection was open",
 }
 _NAMED = 5
+
+
+def reply_mark(end: ReplyEnd) -> str:
+    """The mark where a reply breaks off; the notice below it says by what it was stopped."""
+    return ReplyEnd.INTERRUPTED if end is ReplyEnd.STOPPED or end.whole else end
 
 
 def stop_notice(ended: TurnEnded, *, returned: bool) -> str:

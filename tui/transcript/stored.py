@@ -73,9 +73,9 @@ class StoredView:
                 feed.add_notice(text, kind)
             case SummaryItem(made):
                 feed.add_summary(summary_title(made.upto, undone=made.undone), made.summary)
-            case ReplyItem(stored, interrupted):
+            case ReplyItem(stored, mark):
                 await self._show_step(stored, feed)
-                feed.end_reply(interrupted=interrupted)
+                feed.end_reply(mark)
             case _:
                 assert_never(item)
         await self._read(feed)

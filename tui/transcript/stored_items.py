@@ -14,7 +14,7 @@ from core.model.messages import AssistantMessage, Text, ToolCall, UserMessage
 from core.operations.events import Outcome, TurnEnded
 from core.session.continuation import CONTINUE_PROMPT
 from tui.transcript.feed import Above
-from tui.transcript.notices import failure_notice, limit_notice, past_stop_notice
+from tui.transcript.notices import failure_notice, limit_notice, past_stop_notice, reply_mark
 from tui.transcript.plain import NoticeKind
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ class PromptItem(Value):
 
 
 class ReplyItem(Value):
-    """A step without its prompt. `interrupted` marks the place where the reply breaks off."""
+    """A step without its prompt. `mark` stands where the reply breaks off, if it does."""
 
     stored: StoredStep
-    interrupted: bool
+    mark: str
 
 
 class NoticeItem(Value):
@@ -122,7 +122,7 @@ def _items_from_end(loaded: LoadedSession, *, read_only: bool) -> Iterator[Store
             maybe_alive = read_only and record is loaded.turns[-1]
             yield from _notice(record, any_text=any_text, maybe_alive=maybe_alive)
         for index in range(end - 1, begin - 1, -1):
-            yield ReplyItem(steps[index], any_text and _breaks_off(steps[index]))
+            yield ReplyItem(steps[index], _mark(steps[index]) if any_text else "")
             if index > begin:
                 yield from made_since(steps[index - 1].at)
         if record is not None:
@@ -162,10 +162,9 @@ def _parts(stored: StoredStep) -> tuple[Part, ...]:
     return tuple(part for reply in replies for part in reply.parts)
 
 
-def _breaks_off(stored: StoredStep) -> bool:
-    return any(
-        isinstance(message, AssistantMessage) and message.interrupted for message in stored.step.messages
-    )
+def _mark(stored: StoredStep) -> str:
+    replies = (message for message in stored.step.messages if isinstance(message, AssistantMessage))
+    return next((reply_mark(reply.end) for reply in replies if not reply.end.whole), "")
 
 
 def _prompt(record: TurnRecord | None, steps: Sequence[StoredStep]) -> Iterator[PromptItem]:

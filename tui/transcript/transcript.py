@@ -120,9 +120,9 @@ class Transcript(ScrollView, can_focus=False):
             await asyncio.sleep(0)
         self._update()
 
-    def end_reply(self, *, interrupted: bool) -> None:
-        """End the reply and show all of it now. An interrupted one is marked where it breaks off."""
-        self.feed.end_reply(interrupted=interrupted)
+    def end_reply(self, mark: str = "") -> None:
+        """End the reply and show all of it now, with the `mark` where it breaks off if it is not whole."""
+        self.feed.end_reply(mark)
         self._update()
 
     def toggle_reasoning(self) -> None:

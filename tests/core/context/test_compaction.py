@@ -345,6 +345,10 @@ FAILURES: dict[str, tuple[Script, str]] = {
     "only thought": (say("<think>", "hm", "</think>\n"), "empty"),
     "cut": ((TextDelta("## Goal"), Finished(FinishReason.LENGTH, USAGE, MODEL)), "cut off"),
     "refused": ((TextDelta("no"), Finished(FinishReason.CONTENT_FILTER, USAGE, MODEL)), "refused"),
+    "unknown": (
+        (TextDelta("no"), Finished(FinishReason.OTHER, USAGE, MODEL, words="odd")),
+        "not known: .odd",
+    ),
     "a call": ((ToolCallDelta(0, "{}", "a", "b"), Finished(FinishReason.TOOL_CALLS, USAGE, MODEL)), "tool"),
     "longer": (say("word " * 5_000), "not shorter"),
     "endless": ((TextDelta("word " * 20_000), Hold()), "longer than"),

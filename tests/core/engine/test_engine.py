@@ -19,6 +19,7 @@ from core.model.provider import (
     TextDelta,
     ToolCallDelta,
 )
+from core.model.reply_end import ReplyEnd
 from core.operations.events import (
     Event,
     Outcome,
@@ -81,7 +82,7 @@ async def test_a_turn_tells_its_story_and_is_committed() -> None:
         TextArrived(1, "one "),
         TextArrived(1, "two"),
         StepCommitted(1, USAGE, USAGE),
-        TurnEnded(1, Outcome.COMPLETED, REPLY_TEXT),
+        TurnEnded(1, Outcome.COMPLETED, REPLY_TEXT, end=ReplyEnd.COMPLETE),
     ]
     assert ended is talk.events[-1]
     assert statuses == [Status.IDLE, *[Status.RUNNING] * 6, Status.IDLE]

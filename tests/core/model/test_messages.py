@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.model.messages import (
-    STOPPED_NOTE,
     AssistantMessage,
     FinishReason,
     Message,
@@ -19,11 +18,17 @@ from core.model.messages import (
     UserMessage,
     sendable,
 )
-from tests.support.scripted_models import MODEL, assert_accepted
+from core.model.reply_end import ReplyEnd, note_for_model
+from tests.support.scripted_models import MODEL, STOPPED_ABOVE, STOPPED_UNSEEN, assert_accepted
 
 
 def reply(*parts: Part, interrupted: bool = False) -> AssistantMessage:
-    return AssistantMessage(parts, MODEL, None if interrupted else FinishReason.STOP, interrupted)
+    if interrupted:
+        return AssistantMessage(parts, MODEL, None, interrupted=True, unfinished=ReplyEnd.STOPPED)
+    return AssistantMessage(parts, MODEL, FinishReason.STOP)
+
+
+EMPTY = note_for_model(ReplyEnd.EMPTY, "", above=False)
 
 
 ASK, AGAIN, MORE = UserMessage("ask"), UserMessage("again"), UserMessage("more")
@@ -37,8 +42,8 @@ def test_a_whole_conversation_is_sent_as_it_is() -> None:
 @pytest.mark.promise("H2")
 def test_an_interrupted_reply_is_sent_and_said_to_be_one() -> None:
     partial = reply(Text("half an ans"), interrupted=True)
-    assert sendable((ASK, partial, AGAIN)) == (ASK, partial, UserMessage(f"{STOPPED_NOTE}\n\nagain"))
-    once = UserMessage(f"{STOPPED_NOTE}\n\nagain\n\nmore")
+    assert sendable((ASK, partial, AGAIN)) == (ASK, partial, UserMessage(f"{STOPPED_ABOVE}\n\nagain"))
+    once = UserMessage(f"{STOPPED_ABOVE}\n\nagain\n\nmore")
     assert sendable((ASK, partial, AGAIN, MORE)) == (ASK, partial, once)
 
 
@@ -47,6 +52,7 @@ def test_reasoning_without_signature_is_left_out() -> None:
     assert sendable(said) == (ASK, reply(Text("answer"), Reasoning("hm", "signature")), AGAIN)
 
 
+@pytest.mark.promise("P7")
 @pytest.mark.parametrize(
     "empty",
     [
@@ -59,15 +65,18 @@ def test_reasoning_without_signature_is_left_out() -> None:
     ],
     ids=str,
 )
-def test_a_reply_that_says_nothing_is_left_out(empty: AssistantMessage) -> None:
-    assert sendable((ASK, empty, AGAIN)) == (UserMessage("ask\n\nagain"),)
-    assert sendable((ASK, empty, AGAIN, empty, MORE)) == (UserMessage("ask\n\nagain\n\nmore"),)
+def test_a_reply_that_says_nothing_is_left_out_and_its_prompt_is_not_part_of_the_next(
+    empty: AssistantMessage,
+) -> None:
+    assert sendable((ASK, empty, AGAIN)) == (UserMessage(f"ask\n\n{EMPTY}\n\nagain"),)
+    twice = UserMessage(f"ask\n\n{EMPTY}\n\nagain\n\n{EMPTY}\n\nmore")
+    assert sendable((ASK, empty, AGAIN, empty, MORE)) == (twice,)
 
 
 @pytest.mark.promise("H2")
 def test_a_stop_while_it_only_thought_is_told_all_the_same() -> None:
     thought = reply(Reasoning("why"), interrupted=True)
-    assert sendable((ASK, thought, AGAIN)) == (UserMessage(f"ask\n\n{STOPPED_NOTE}\n\nagain"),)
+    assert sendable((ASK, thought, AGAIN)) == (UserMessage(f"ask\n\n{STOPPED_UNSEEN}\n\nagain"),)
 
 
 def test_usage_adds_up() -> None:
@@ -98,7 +107,11 @@ def test_every_conversation_of_steps_is_sent_in_a_form_that_is_accepted(
     assert positions == sorted(positions)
     answered = [message.text for message in sent if isinstance(message, AssistantMessage)]
     assert answered == [answer.text for answer in replies if answer.text.strip()]
-    assert prompts.count(STOPPED_NOTE) == sum(answer.interrupted for answer in replies)
+    said_something = [answer for answer in replies if answer.text.strip()]
+    assert prompts.count(STOPPED_ABOVE) == sum(answer.interrupted for answer in said_something)
+    blank = [answer for answer in replies if not answer.text.strip()]
+    assert prompts.count(STOPPED_UNSEEN) == sum(answer.interrupted for answer in blank)
+    assert prompts.count(EMPTY) == sum(not answer.interrupted for answer in blank)
 
 
 def test_a_call_counts_as_something_said() -> None:

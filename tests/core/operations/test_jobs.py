@@ -265,7 +265,9 @@ async def test_a_deaf_provider_holds_neither_the_end_nor_the_next_job(reason: Ca
         ((*SOME, NO_KEY), "no key"),
         ((*SOME, ValueError("torn")), "failed unexpectedly"),
         ((*SOME, CancelItself()), ""),
-        ((*SOME, Finished(FinishReason.LENGTH, USAGE, MODEL)), "not whole: length"),
+        ((*SOME, Finished(FinishReason.LENGTH, USAGE, MODEL)), "not whole: cut by length"),
+        ((*SOME, Finished(FinishReason.OTHER, USAGE, MODEL)), "not whole: ended for an unknown reason"),
+        ((DONE,), "not whole: empty"),
         (
             (ToolCallDelta(0, "{}", "id", "shell"), Finished(FinishReason.TOOL_CALLS, USAGE, MODEL)),
             "not whole",

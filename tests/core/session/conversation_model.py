@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Self
 
 from core.model.messages import ResultStatus, Usage
+from core.model.reply_end import ReplyEnd
 from core.operations.events import AnswerKind, Outcome
 from core.session.continuation import CONTINUE_PROMPT
 
@@ -188,6 +189,7 @@ class ReplyModel:
     pieces: list[PieceModel] = field(default_factory=list)
     drafted: int = 0
     finished: bool = False
+    end: ReplyEnd | None = None
     usage: Usage | None = None
 
     @property
@@ -238,7 +240,7 @@ class KeptStep:
     prompt: str | None
     text: str
     thought: str
-    interrupted: bool
+    end: ReplyEnd
     calls: tuple[KeptCall, ...]
     usage: Usage | None
     beside: Usage = NOTHING
@@ -364,12 +366,17 @@ class ConversationModel:
         return found + [mark for step in self.steps[self.upto :] for mark in step.marks]
 
     @property
-    def stopped_notes(self) -> int:
-        """How often a request has to say that a reply was stopped: in the prompt after each such reply."""
+    def notes(self) -> list[tuple[ReplyEnd, bool]]:
+        """The ends that a request has to speak of, each in the prompt after its reply, and whether something
+        of that reply stands above."""
         behind = self.steps[self.upto :]
-        noted = sum(step.interrupted for step in behind[:-1])
         asked = self.turn is not None and not self.turn.kept
-        return noted + (bool(behind) and behind[-1].interrupted and asked)
+        prompted = [step.prompt is not None for step in behind[1:]] + [asked]
+        return [
+            (step.end, bool(step.text.strip() or step.calls))
+            for step, is_noted in zip(behind, prompted, strict=False)
+            if is_noted and not step.end.whole
+        ]
 
     def can_compact(self) -> bool:
         """Whether `/compact` has anything to do: the latest step is always kept."""
@@ -402,14 +409,16 @@ class ConversationModel:
         self.begin(prompt)
         return True
 
-    def commit(self) -> None:
-        """The reply as it is becomes a step; its calls have ended."""
+    def commit(self, unfinished: ReplyEnd = ReplyEnd.INTERRUPTED) -> None:
+        """The reply as it is becomes a step; its calls have ended. A call that only the provider's failure
+        has cut short is kept like a whole one."""
         turn, reply = self.turn, self.reply
         assert turn is not None
+        end = reply.end or (ReplyEnd.CALLS if reply.finished else unfinished)
         calls = tuple(
             KeptCall(call.call_id, call.name, call.arguments, call.status, call.told)
             for call in reply.calls
-            if reply.finished or not call.rest
+            if reply.finished or not call.rest or unfinished is ReplyEnd.FAILED
         )
         prompt = None if turn.kept else turn.prompt
         beside = turn.beside + self.beside
@@ -418,7 +427,7 @@ class ConversationModel:
             prompt,
             reply.text,
             reply.thought,
-            not reply.finished,
+            end,
             calls,
             reply.usage,
             beside,
@@ -426,18 +435,26 @@ class ConversationModel:
         self.steps.append(step)
         turn.kept, turn.beside, turn.reply, self.beside = True, NOTHING, ReplyModel(), NOTHING
 
-    def finish(self, usage: Usage | None) -> None:
+    def finish(self, usage: Usage | None, *, cut: bool) -> None:
         """The reply has come to its end; calls run, or the turn ends."""
         reply = self.reply
         reply.finished, reply.usage = True, usage
+        if cut:
+            reply.end = ReplyEnd.CUT
+        elif reply.calls:
+            reply.end = ReplyEnd.CALLS
+        else:
+            reply.end = ReplyEnd.COMPLETE if reply.text.strip() else ReplyEnd.EMPTY
         if reply.calls:
             for call in self.calls_in(CallState.WAITING):
-                if call.rest:
+                if cut and (call.rest or call is reply.calls[-1]):
+                    self.end_call(call, ResultStatus.NOT_STARTED)
+                elif call.rest:
                     self.end_call(call, ResultStatus.FAILED)
             self.advance()
         else:
             self.commit()
-            self.end(Outcome.COMPLETED)
+            self.end(Outcome.COMPLETED if self.steps[-1].end.whole else Outcome.ERROR)
 
     def advance(self) -> None:
         """Every call that need not wait any longer goes on; if all have ended, so has the step."""
@@ -453,6 +470,9 @@ class ConversationModel:
                     self.begin_call(call)
         if all(call.state is CallState.ENDED for call in reply.calls):
             self.commit()
+            last = self.steps[-2:]
+            if len(last) == 2 and last[0].turn == last[1].turn and {s.end for s in last} == {ReplyEnd.CUT}:
+                self.end(Outcome.ERROR)
 
     def begin_call(self, call: CallModel) -> None:
         call.state = CallState.RUNNING
@@ -485,7 +505,8 @@ class ConversationModel:
                 self.begin_call(call)
         self.advance()
 
-    def end(self, outcome: Outcome) -> None:
+    def end(self, outcome: Outcome, unfinished: ReplyEnd = ReplyEnd.FAILED) -> None:
+        """The turn is over; `unfinished` is how a reply ended that was still under way."""
         turn = self.turn
         assert turn is not None
         if turn.reply.started:
@@ -493,7 +514,7 @@ class ConversationModel:
                 call.end(ResultStatus.NOT_STARTED)
             for call in self.calls_in(CallState.RUNNING):
                 call.end(ResultStatus.STOPPED, call.mark)
-            self.commit()
+            self.commit(unfinished)
         self.summarising = False
         self.turn = None
         if turn.kept:
@@ -544,9 +565,16 @@ class ConversationModel:
         model.allowed, model.outcomes, model.beside = set(), [], NOTHING
         model.turns_begun = self.turns[-1].number if self.turns else 0
         last = self.turns[-1] if self.turns else None
-        model.unfinished = last is not None and last.outcome is not Outcome.COMPLETED
+        model.unfinished = last is not None and (
+            last.outcome is not Outcome.COMPLETED or bool(self.steps and not self.steps[-1].end.whole)
+        )
         model.returned = None
-        if last is not None and model.unfinished and not last.kept and last.prompt != CONTINUE_PROMPT:
+        if (
+            last is not None
+            and last.outcome is not Outcome.COMPLETED
+            and not last.kept
+            and last.prompt != CONTINUE_PROMPT
+        ):
             model.returned = last.prompt
         return model
 

@@ -25,7 +25,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from core.engine.tool import ToolError, ToolOutput
 from core.model.messages import (
-    STOPPED_NOTE,
     AssistantMessage,
     FinishReason,
     Reasoning,
@@ -45,6 +44,7 @@ from core.model.provider import (
     TextDelta,
     ToolCallDelta,
 )
+from core.model.reply_end import ReplyEnd, note_for_model
 from core.operations.events import (
     Action,
     Answer,
@@ -425,7 +425,10 @@ class NothingLostMachine(RuleBasedStateMachine):
             assert isinstance(last, UserMessage)
             assert last.text.endswith(turn.prompt)
         text = "".join(message.text for message in new[-1].messages if isinstance(message, UserMessage))
-        assert text.count(STOPPED_NOTE) == model.stopped_notes
+        for end in ReplyEnd:
+            for above in (True, False):
+                if note := note_for_model(end, "overloaded" if end is ReplyEnd.FAILED else "", above=above):
+                    assert text.count(note) == model.notes.count((end, above)), note
 
     def order(self, order: Order) -> None:
         self.life.provider.orders.put_nowait(order)
@@ -516,7 +519,7 @@ class NothingLostMachine(RuleBasedStateMachine):
         else:
             if self.model.summarising:
                 self.model.summarising = False
-            self.model.end(Outcome.CANCELLED)
+            self.model.end(Outcome.CANCELLED, ReplyEnd.STOPPED)
 
     @precondition(lambda self: self.model.calls)
     @rule(which=st.integers(0, 7), again=st.booleans())
@@ -543,7 +546,7 @@ class NothingLostMachine(RuleBasedStateMachine):
         (row,) = [row for row in self.session.operations.snapshot() if row.kind in kinds]
         self.call(lambda: self.session.operations.cancel(row.call_id, ESCAPE))
         if row.kind is OperationKind.STREAM:
-            self.model.end(Outcome.CANCELLED)
+            self.model.end(Outcome.CANCELLED, ReplyEnd.STOPPED)
         else:
             self.expected_compactions = self.life.each(CompactionEnded) + 1
         self.settle()
@@ -728,7 +731,7 @@ class NothingLostMachine(RuleBasedStateMachine):
     def finish_reply(self, usage: Usage | None, reason: FinishReason | None = None) -> None:
         reason = reason or (FinishReason.TOOL_CALLS if self.model.calls else FinishReason.STOP)
         self.life.provider.orders.put_nowait(Finished(reason, usage, MODEL))
-        self.model.finish(usage)
+        self.model.finish(usage, cut=reason is FinishReason.LENGTH)
         self.settle()
 
     @precondition(lambda self: self.model.doing is Doing.STREAMING)
@@ -862,7 +865,7 @@ class NothingLostMachine(RuleBasedStateMachine):
         if self.model.by_hand:
             self.stopping_compaction = True
         elif self.model.turn is not None:
-            self.model.end(Outcome.CANCELLED)
+            self.model.end(Outcome.CANCELLED, ReplyEnd.INTERRUPTED)
         self.run(self.life.aclose())
         self.take_in()
         self.check()
@@ -1052,12 +1055,12 @@ def step_of(step: Step) -> KeptStep:
         for call, result in zip(reply.calls, results, strict=True)
     )
     thought = "".join(part.text for part in reply.parts if isinstance(part, Reasoning))
-    return KeptStep(0, prompt, reply.text, thought, reply.interrupted, calls, step.usage)
+    return KeptStep(0, prompt, reply.text, thought, reply.end, calls, step.usage)
 
 
 def expected_steps(model: ConversationModel) -> list[KeptStep]:
     return [
-        KeptStep(0, step.prompt, step.text, step.thought, step.interrupted, step.calls, step.usage)
+        KeptStep(0, step.prompt, step.text, step.thought, step.end, step.calls, step.usage)
         for step in model.steps
     ]
 

@@ -6,19 +6,21 @@ import asyncio
 import logging
 
 import pytest
+from msgspec.structs import replace
 
 import core.engine.step
 from core.cancel import CancelReason, Cause
 from core.model.messages import (
-    STOPPED_NOTE,
     AssistantMessage,
     FinishReason,
+    Part,
     Reasoning,
     Text,
     Usage,
     UserMessage,
 )
 from core.model.provider import FailureKind, ModelError, ReasoningDelta, TextDelta
+from core.model.reply_end import ReplyEnd, note_for_model
 from core.operations.events import (
     Event,
     ModelDescribed,
@@ -40,6 +42,8 @@ from tests.support.scripted_models import (
     MODEL,
     QUIT,
     SOME,
+    STOPPED_ABOVE,
+    STOPPED_UNSEEN,
     USAGE,
     Conversation,
     Deaf,
@@ -62,8 +66,17 @@ def figures(talk: Conversation) -> tuple[Usage, int | None]:
     return talk.session.record.usage, talk.session.record.context_used
 
 
+def stopped(part: Part) -> AssistantMessage:
+    return AssistantMessage((part,), MODEL, None, interrupted=True, unfinished=ReplyEnd.STOPPED)
+
+
+def failed(text: str) -> AssistantMessage:
+    message = AssistantMessage((Text(text),), MODEL, None, interrupted=True, unfinished=ReplyEnd.FAILED)
+    return replace(message, words=FAILED.kind)
+
+
 def partial(text: str) -> AssistantMessage:
-    return AssistantMessage((Text(text),), MODEL, None, interrupted=True)
+    return stopped(Text(text))
 
 
 def whole(text: str) -> AssistantMessage:
@@ -174,18 +187,19 @@ async def test_something_shown_is_kept_marked_and_sent() -> None:
         UserMessage("one"),
         partial("part"),
         UserMessage("two"),
-        partial("more"),
+        failed("more"),
         UserMessage("three"),
-        AssistantMessage((Reasoning("hm"),), MODEL, None, interrupted=True),
+        stopped(Reasoning("hm")),
         UserMessage("four"),
         whole("end"),
     ]
+    failure = note_for_model(ReplyEnd.FAILED, "overloaded", above=True)
     assert talk.provider.requests[-1].messages == (
         UserMessage("one"),
         partial("part"),
-        UserMessage(f"{STOPPED_NOTE}\n\ntwo"),
-        partial("more"),
-        UserMessage(f"{STOPPED_NOTE}\n\nthree\n\n{STOPPED_NOTE}\n\nfour"),
+        UserMessage(f"{STOPPED_ABOVE}\n\ntwo"),
+        failed("more"),
+        UserMessage(f"{failure}\n\nthree\n\n{STOPPED_UNSEEN}\n\nfour"),
     )
     for request in talk.provider.requests:
         assert_accepted(request.messages)
@@ -247,7 +261,7 @@ async def test_a_turn_that_had_shown_something_goes_on_from_there() -> None:
     assert prompts(talk) == [("ask", False), *[(CONTINUE_PROMPT, True)] * 3]
     # Nobody wrote the prompt of a resumption, so it goes into nobody's composer.
     assert [event.returned_prompt for event in talk.ended] == [None] * 4
-    asked = UserMessage(f"{STOPPED_NOTE}\n\n{CONTINUE_PROMPT}")
+    asked = UserMessage(f"{STOPPED_ABOVE}\n\n{CONTINUE_PROMPT}")
     assert [request.messages for request in talk.provider.requests[1:]] == [
         (UserMessage("ask"), partial("part"), asked),
         (UserMessage("ask"), partial("part"), asked),

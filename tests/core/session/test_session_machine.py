@@ -87,16 +87,16 @@ class SessionMachine(RuleBasedStateMachine):
         self.returned = None
         self.started.append((prompt, continued))
 
-    def end(self, outcome: Outcome) -> None:
+    def end(self, outcome: Outcome, *, finished: bool = False) -> None:
         assert self.running is not None
         ended, self.running = self.running, None
         completed = outcome is Outcome.COMPLETED
         self.ended.append(outcome)
-        if completed or ended.shown:
+        if finished or ended.shown:
             self.kept.append((ended.prompt, ended.shown, not completed))
         elif ended.prompt != CONTINUE_PROMPT:
             self.returned = ended.prompt
-        if completed:
+        if finished:
             self.usage += USAGE
         self.paused = bool(self.queue) and (self.paused or not completed)
         if self.queue and not self.paused:
@@ -186,10 +186,12 @@ class SessionMachine(RuleBasedStateMachine):
         self.running = replace(self.running, shown=self.running.shown + text)
 
     @precondition(lambda self: self.running is not None and not self.running.stopped)
-    @rule()
-    def finish(self) -> None:
-        self.order(Finished(FinishReason.STOP, USAGE, MODEL))
-        self.end(Outcome.COMPLETED)
+    @rule(reason=st.sampled_from([FinishReason.STOP, FinishReason.STOP, *FinishReason]))
+    def finish(self, reason: FinishReason) -> None:
+        assert self.running is not None
+        self.order(Finished(reason, USAGE, MODEL))
+        whole = reason is FinishReason.STOP and bool(self.running.shown.strip())
+        self.end(Outcome.COMPLETED if whole else Outcome.ERROR, finished=True)
 
     @precondition(lambda self: self.running is not None and not self.running.stopped)
     @rule()
@@ -203,7 +205,7 @@ class SessionMachine(RuleBasedStateMachine):
     def the_session_is_as_in_the_model(self) -> None:
         session = self.talk.session
         history = [
-            (prompt.text, reply.text, reply.interrupted)
+            (prompt.text, reply.text, not reply.end.whole)
             for prompt, reply in (step.messages for step in session.record.plain_steps)
             if isinstance(reply, AssistantMessage)
         ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from core.base.values import Value
@@ -349,7 +350,8 @@ def test_whatever_is_put_into_a_file_it_is_refused_or_can_be_gone_on_with(
 
 def plain(value: Any) -> Any:
     if isinstance(value, Value):
-        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
+        fields = {name: plain(getattr(value, name)) for name in value.__struct_fields__}
+        return {name: field for name, field in fields.items() if field is not UNSET}
     if isinstance(value, tuple):
         return [plain(each) for each in value]
     return value.value if isinstance(value, Enum) else value

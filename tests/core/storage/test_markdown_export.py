@@ -64,7 +64,7 @@ Stopped after 1.0 s
 > ```python
 > sorted(
 
-*The reply was cut short here.*
+*The reply is not complete: it was stopped.*
 
 *The turn was stopped.*
 

@@ -20,6 +20,7 @@ from providers.worker.failures import classify
 from providers.worker.redaction import QUOTE_LIMIT, scrub, server_message
 from tests.providers.worker.litellm_failures import FAULTS, SECRET, Outcome
 from tests.servers.registry import PROTOCOLS
+from tests.support.waiting import GENEROUS_S
 
 EXPECTED = {
     "BAD_REQUEST": FailureKind.BAD_REQUEST,

@@ -50,7 +50,7 @@ def rows(text: str, width: int, cuts: tuple[int, ...] = ()) -> list[str]:
         feed.receive(Channel.TEXT, text[start:end])
         feed.read()
         feed.document.settle_end(10)
-    feed.end_reply(interrupted=False)
+    feed.end_reply()
     feed.document.settle(0, 1_000_000)
     lines = [line for page in feed.document.pages for line in page.lines or ()]
     for line in lines:

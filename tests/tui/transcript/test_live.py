@@ -218,7 +218,7 @@ async def test_an_error_keeps_what_had_arrived_and_the_session_goes_on(stage: St
     await stage.say("half of it")
     stage.model.give(ModelError(FailureKind.BROKEN_STREAM, "The reply broke off: try again."))
     await stage.until_said("The reply broke off: try again. What had arrived is kept")
-    assert "half of it\n┄ interrupted" in stage.transcript
+    assert "half of it\n┄ broken off" in stage.transcript
     await stage.ask("next")
     stage.model.say("works")
     stage.model.finish()

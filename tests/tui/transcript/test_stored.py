@@ -391,7 +391,7 @@ async def test_a_summary_unfolds_by_click_and_key_also_while_a_reply_goes_on() -
         assert rows_of(transcript) == folded
         transcript.add_notice("help", NoticeKind.INFO)
         transcript.feed.receive(Channel.TEXT, " all")
-        transcript.end_reply(interrupted=False)
+        transcript.end_reply()
         assert rows_of(transcript) == [*folded[:4], "· help", "", "after all"]
 
 
@@ -479,7 +479,7 @@ async def test_ten_thousand_messages_while_a_reply_streams_and_the_start_is_aske
         await task
         assert screen_of(transcript)[0] == "❯ prompt 1"
         transcript.action_scroll_end()
-        transcript.end_reply(interrupted=False)
+        transcript.end_reply()
         live = " ".join(f"word{number}" for number in range(words))
         rows = rows_of(transcript)
         expected = rows_of_turns(2_500)

@@ -51,7 +51,7 @@ def screen_of(transcript: Transcript) -> list[str]:
 def reply(transcript: Transcript, text: str) -> None:
     transcript.feed.end_section()
     transcript.feed.receive(Channel.TEXT, text)
-    transcript.end_reply(interrupted=False)
+    transcript.end_reply()
 
 
 def numbered(first: int, last: int) -> str:
@@ -65,7 +65,7 @@ async def test_a_conversation() -> None:
         transcript.feed.receive(Channel.REASONING, "I think so")
         transcript.feed.receive(Channel.TEXT, "It is **bold** [b]not[/b] \x1b[31m.")
         assert screen_of(transcript)[0] == "❯ What is **this**?"
-        transcript.end_reply(interrupted=True)
+        transcript.end_reply("interrupted")
         transcript.add_notice("Stopped in 1 ms", NoticeKind.STOPPED)
         await pilot.pause()
         assert [row for row in screen_of(transcript) if row] == [
@@ -108,7 +108,7 @@ async def test_it_follows_the_end_and_says_what_is_new() -> None:
         assert await pilot.click(Transcript, offset=(35, 9))
         assert screen_of(transcript)[-1] == "line 56"
         transcript.feed.receive(Channel.TEXT, numbered(57, 60))
-        transcript.end_reply(interrupted=False)
+        transcript.end_reply()
         assert screen_of(transcript)[-1] == "line 59"
         assert transcript._end.new_rows == 0
 
@@ -139,7 +139,7 @@ async def test_reasoning_unfolds_by_key_and_click() -> None:
             transcript.flush()
         assert screen_of(transcript)[:2] == ["Thinking… (4 words) ▸", ""]
         transcript.feed.receive(Channel.TEXT, "answer")
-        transcript.end_reply(interrupted=False)
+        transcript.end_reply()
         transcript.toggle_reasoning()
         assert screen_of(transcript)[:6] == ["Thought (4 words) ▾", "two words", "", "and more", "", "answer"]
         await pilot.pause()
@@ -186,7 +186,7 @@ async def test_calls_stand_between_the_texts_that_came_before_and_after_them() -
         transcript.feed.receive(Channel.TEXT, "\n\n")
         transcript.feed.add_card(Card("agent"))
         transcript.feed.receive(Channel.TEXT, "after")
-        transcript.end_reply(interrupted=False)
+        transcript.end_reply()
         around = ["Thought (1 word) ▸", "", "before", ""], ["◌ agent  queued", "", "after"]
         assert rows_of(transcript) == [
             *around[0],
@@ -290,7 +290,7 @@ async def test_blanks_before_a_call_leave_no_gap() -> None:
         assert rows_of(transcript) == ["❯ go", "", *["● shell  sleep 300  running"] * 3]
         transcript.feed.receive(Channel.TEXT, "\n\n")
         transcript.flush()
-        transcript.end_reply(interrupted=False)
+        transcript.end_reply()
         assert transcript.feed.document.height == 5
         assert transcript.feed.document.at(5) is None
 
@@ -304,7 +304,7 @@ async def test_a_card_aside_leaves_an_open_reply_whole() -> None:
         end(card)
         transcript.add_card_aside(card)
         transcript.feed.receive(Channel.TEXT, "# no title\n```\nend")
-        transcript.end_reply(interrupted=False)
+        transcript.end_reply()
         expected = ["✓ background  npm start  4.2 s ▸", "", " x = 1", " # no title", "", "end"]
         assert rows_of(transcript) == expected
 
@@ -356,7 +356,7 @@ async def test_a_notice_leaves_an_open_reply_whole(first: str, then: str, expect
         transcript.add_notice("more", NoticeKind.INFO)
         assert "· more" in screen_of(transcript)
         transcript.feed.receive(Channel.TEXT, then)
-        transcript.end_reply(interrupted=False)
+        transcript.end_reply()
         assert "\n".join(screen_of(transcript)).rstrip().split("\n") == expected
 
 
@@ -379,7 +379,7 @@ async def test_a_reply_is_marked_where_it_breaks_off_below_a_notice() -> None:
         transcript.feed.end_section()
         transcript.feed.receive(Channel.TEXT, "half of it")
         transcript.add_notice("help", NoticeKind.INFO)
-        transcript.end_reply(interrupted=True)
+        transcript.end_reply("interrupted")
         assert screen_of(transcript)[:4] == ["· help", "", "half of it", "┄ interrupted"]
 
 
@@ -420,7 +420,7 @@ async def test_a_backlog_is_shown_whole() -> None:
         assert transcript.flush()
         await transcript.drain()
         assert not transcript.flush()
-        transcript.end_reply(interrupted=False)
+        transcript.end_reply()
         assert screen_of(transcript)[-1].endswith(chunks[-1].strip())
         text, _ = transcript.get_selection(SELECT_ALL) or ("", "")
         assert text.split() == [chunk.strip() for chunk in chunks]
@@ -504,7 +504,7 @@ async def test_only_what_is_looked_at_has_lines() -> None:
                 transcript.feed.receive(Channel.TEXT, kind * 500)
                 while transcript.flush():
                     pass
-            transcript.end_reply(interrupted=False)
+            transcript.end_reply()
             pages = list(transcript.feed.document.pages)
             assert sum(len(page.lines or ()) for page in pages) < 24 + 2 * PAGES_LAID_OUT * PAGE_ROWS
             assert sum(page._blocks is not None for page in pages) == 1
