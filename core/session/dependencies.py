@@ -49,6 +49,10 @@ class SessionTools(ToolSource, Protocol):
     def describe_servers(self) -> str:
         """Describe MCP servers, their tools and states for the person."""
 
+    async def restart_server(self, name: str) -> str:
+        """End an MCP server with all that it does, start it again, and say what came of it. Raises
+        `CaesuraError`."""
+
     async def aclose(self) -> None:
         """End the servers; bounded."""
 

@@ -300,6 +300,7 @@ class Session:
             self.backoffs,
             self.tools,
             self._policy,
+            self.background.note,
             lambda: self.settings.limits,
         )
 

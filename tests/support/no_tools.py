@@ -26,6 +26,9 @@ class NoTools(Toolset):
     def describe_servers(self) -> str:
         return "There are no tools in this session."
 
+    async def restart_server(self, name: str) -> str:
+        return f"{name} was started again."
+
     async def aclose(self) -> None:
         """Nothing to end."""
 

@@ -103,6 +103,14 @@ def state_words(view: OperationView) -> tuple[str, str, Tone]:
             assert_never(view.state)
 
 
+def unconfirmed_words(view: OperationView) -> str:
+    """Who was asked to stop and has not confirmed it, and what came from there since; else empty (S12)."""
+    if not view.unconfirmed:
+        return ""
+    late = f"; it goes on: {view.late}" if view.late else ""
+    return argument(f"asked to stop, not confirmed: {', '.join(view.unconfirmed)}{late}")
+
+
 def rows_each(width: int) -> int:
     """How many rows one operation takes, without its output."""
     return 1 if width >= ONE_LINE_FROM else 2
@@ -120,7 +128,8 @@ class OperationRow(ListRow):
         view, now = self.placed.view, self.now
         facts = " · ".join((*_facts(view, now), _age(view, now)))
         # Where there is no argument, the phase says what is done.
-        detail = argument(view.detail) or ("" if view.kind is OperationKind.CALL else str(view.phase))
+        phase = "" if view.kind is OperationKind.CALL else str(view.phase)
+        detail = unconfirmed_words(view) or argument(view.detail) or phase
         if self.part:
             indent = " " * (4 + 2 * self.placed.depth)
             detail = fit(indent + detail, width - len(facts) - 2)
@@ -172,7 +181,8 @@ def listing(placed: Sequence[TreeRow], now: float) -> str:
     rows = []
     for number, one in enumerate(placed, start=1):
         view = one.view
-        facts = [state_words(view)[1], f"for {_age(view, now)}", *_facts(view, now)]
+        unconfirmed = filter(None, [unconfirmed_words(view)])
+        facts = [state_words(view)[1], f"for {_age(view, now)}", *_facts(view, now), *unconfirmed]
         what = " ".join(part for part in (name_of(view), argument(view.detail)) if part)
         rows.append(f"{number}. {'  ' * one.depth}{what} ({', '.join(facts)})")
     return "\n".join(rows)
