@@ -84,6 +84,11 @@ class Toolbox:
             self._session.notify(sentence)
         return Toolset(tuple(spec_of(tool) for tool in tools.values()), tools)
 
+    @property
+    def server_names(self) -> tuple[str, ...]:
+        servers = () if self._servers is None else self._servers.servers
+        return tuple(server.name for server in servers)
+
     def describe_servers(self) -> str:
         return "The servers are not known yet." if self._servers is None else self._servers.describe()
 

@@ -23,6 +23,10 @@ class NoTools(Toolset):
     async def prepare(self) -> None:
         """Nothing to prepare."""
 
+    @property
+    def server_names(self) -> tuple[str, ...]:
+        return ()
+
     def describe_servers(self) -> str:
         return "There are no tools in this session."
 

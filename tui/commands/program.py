@@ -59,11 +59,14 @@ def theme(target: CommandTarget, name: str) -> None:
         target.show_themes()
 
 
-@PROGRAM.taking("mcp", "[restart NAME]")
+@PROGRAM.taking(
+    "mcp", "[restart NAME]", choose=lambda names: [f"restart {name}" for name in names.server_names()]
+)
 def mcp(target: CommandTarget, words: str) -> None:
-    """Show the MCP servers, their tools and what of them is left out.
+    """Show the MCP servers, or restart one.
 
-    /mcp restart files ends the server called files, with all that it does, and starts it again.
+    With their tools, and what is left out of them. /mcp restart files ends the server called files, with all
+    that it does, and starts it again.
     """
     if not words:
         target.notify(target.session.tools.describe_servers())

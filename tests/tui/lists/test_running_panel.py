@@ -30,6 +30,7 @@ from tui.lists.running.operation_rows import (
     OperationRow,
     TreeRow,
     in_tree_order,
+    listing,
     rows_each,
     state_words,
 )
@@ -54,9 +55,23 @@ def view(
     phase: Phase = Phase.IN_CALL,
     deadline_at: float | None = None,
     processes: int = 0,
+    unconfirmed: tuple[str, ...] = (),
+    late: str = "",
 ) -> OperationView:
     return OperationView(
-        "s", call_id, parent_id, kind, title, state, phase, 100.0, detail, deadline_at, processes
+        "s",
+        call_id,
+        parent_id,
+        kind,
+        title,
+        state,
+        phase,
+        100.0,
+        detail,
+        deadline_at,
+        processes,
+        unconfirmed=unconfirmed,
+        late=late,
     )
 
 
@@ -125,6 +140,24 @@ def test_deadline_and_processes_are_shown() -> None:
     text = "".join(piece.text for piece in line)
     assert "shell make" in text
     assert "3 proc · 48s left · 0.0s [stop]" in text
+
+
+@pytest.mark.promise("S12", "E6")
+@pytest.mark.parametrize("late", ["", "2/3 half\nway"])
+def test_who_has_not_confirmed_a_stop_is_named_and_what_came_since(late: str) -> None:
+    one = view(
+        "c",
+        title="mcp__far__sum",
+        detail="a=1",
+        state=OperationState.STOPPING,
+        unconfirmed=("MCP server far",),
+        late=late,
+    )
+    words = "asked to stop, not confirmed: MCP server far" + ("; it goes on: 2/3 half ↵ way" if late else "")
+    line = OperationRow(TreeRow(one, 0), 0, 100.0, unfolded=False).line(140, selected=False)
+    assert f"mcp__far__sum {words} " in "".join(piece.text for piece in line)
+    told = listing((TreeRow(one, 0),), 100.0)
+    assert told == f"1. mcp__far__sum a=1 (stopping, for 0.0s, {words})"
 
 
 # -- in the application --
