@@ -123,6 +123,7 @@ class Operation:
 
         Call it while the work runs. The operation is then listed as stopping until `end` is known.
         """
+        self.unlimit()
         self.progress.note_unconfirmed(name)
         self._late_end = end
 

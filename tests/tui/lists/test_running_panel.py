@@ -34,7 +34,7 @@ from tui.lists.running.operation_rows import (
     rows_each,
     state_words,
 )
-from tui.lists.running.running_panel import RunningPanel
+from tui.lists.running.running_panel import RunningPanel, panel_rows
 from tui.pane.call_stops import SAME_PRESS_S
 from tui.terminal.interrupt import InterruptKey
 
@@ -143,8 +143,9 @@ def test_deadline_and_processes_are_shown() -> None:
 
 
 @pytest.mark.promise("S12", "E6")
+@pytest.mark.parametrize("width", [36, 140])
 @pytest.mark.parametrize("late", ["", "2/3 half\nway"])
-def test_who_has_not_confirmed_a_stop_is_named_and_what_came_since(late: str) -> None:
+def test_who_has_not_confirmed_a_stop_is_named_and_what_came_since(late: str, width: int) -> None:
     one = view(
         "c",
         title="mcp__far__sum",
@@ -154,8 +155,12 @@ def test_who_has_not_confirmed_a_stop_is_named_and_what_came_since(late: str) ->
         late=late,
     )
     words = "asked to stop, not confirmed: MCP server far" + ("; it goes on: 2/3 half ↵ way" if late else "")
-    line = OperationRow(TreeRow(one, 0), 0, 100.0, unfolded=False).line(140, selected=False)
-    assert f"mcp__far__sum {words} " in "".join(piece.text for piece in line)
+    rows = panel_rows([TreeRow(one, 1)], {}, (), width, 100.0)
+    assert {row.key for row in rows} == {"c"}
+    texts = ["".join(piece.text for piece in row.line(width, selected=False)) for row in rows]
+    assert all(cell_len(text) == width for text in texts)
+    beneath = [text[6:].strip() for text in texts[rows_each(width) :]]
+    assert " ".join(beneath) == words
     told = listing((TreeRow(one, 0),), 100.0)
     assert told == f"1. mcp__far__sum a=1 (stopping, for 0.0s, {words})"
 

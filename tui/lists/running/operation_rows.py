@@ -111,6 +111,11 @@ def unconfirmed_words(view: OperationView) -> str:
     return argument(f"asked to stop, not confirmed: {', '.join(view.unconfirmed)}{late}")
 
 
+def indentation(depth: int) -> str:
+    """The blanks before what stands beneath the row of an operation."""
+    return " " * (4 + 2 * depth)
+
+
 def rows_each(width: int) -> int:
     """How many rows one operation takes, without its output."""
     return 1 if width >= ONE_LINE_FROM else 2
@@ -128,11 +133,9 @@ class OperationRow(ListRow):
         view, now = self.placed.view, self.now
         facts = " · ".join((*_facts(view, now), _age(view, now)))
         # Where there is no argument, the phase says what is done.
-        phase = "" if view.kind is OperationKind.CALL else str(view.phase)
-        detail = unconfirmed_words(view) or argument(view.detail) or phase
+        detail = argument(view.detail) or ("" if view.kind is OperationKind.CALL else str(view.phase))
         if self.part:
-            indent = " " * (4 + 2 * self.placed.depth)
-            detail = fit(indent + detail, width - len(facts) - 2)
+            detail = fit(indentation(self.placed.depth) + detail, width - len(facts) - 2)
             return (Piece(fit(f"{detail}  {facts}", width), Tone.DETAIL),)
         glyph, word, tone = state_words(view)
         mark = f"{_cursor(selected)}{'▾' if self.unfolded else '▸'} "
@@ -159,6 +162,16 @@ class OutputRow(ListRow):
 
     def line(self, width: int, *, selected: bool) -> Line:
         return (Piece(fit("    " + "  " * self.depth + "│ " + self.text, width), Tone.DETAIL),)
+
+
+class UnconfirmedRow(ListRow):
+    """A row of the words that say who has not confirmed a stop."""
+
+    text: str
+    depth: int
+
+    def line(self, width: int, *, selected: bool) -> Line:
+        return (Piece(fit(indentation(self.depth) + self.text, width), Tone.WARNING),)
 
 
 class RefusedRow(ListRow):
