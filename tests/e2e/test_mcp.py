@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -11,6 +12,7 @@ import pytest
 import tomli_w
 
 from tests.core.tools.mcp_calls import alive, received
+from tests.e2e.test_headless import assert_nothing_is_left, run
 from tests.e2e.tools import KILL, Panel, call, calls, last_results, wait_card
 from tests.servers.script import Script
 from tests.support.program import Caesura, running, talk_to
@@ -32,15 +34,21 @@ def record(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def app(server: OpenAIServer, tmp_path: Path, record: Path) -> Iterator[Caesura]:
+def home(tmp_path: Path, record: Path) -> Path:
+    """With the settings of a server that has odd tools, and of one that there is not."""
     command = [sys.executable, "-I", str(SERVER), str(record), "odd"]
     servers = {"own": {"command": command}, "gone": {"command": ["no-such-program-of-ours"]}}
     folder = tmp_path / "config" / "caesura"
     folder.mkdir(parents=True)
     (folder / "config.toml").write_text(tomli_w.dumps({"mcp": {"servers": servers}}))
     (tmp_path / "work").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def app(server: OpenAIServer, home: Path) -> Iterator[Caesura]:
     options = (*talk_to(server), "--mode", "auto")
-    with running(tmp_path, *options, columns=120, lines=50, cwd=tmp_path / "work") as app:
+    with running(home, *options, columns=120, lines=50, cwd=home / "work") as app:
         yield app
 
 
@@ -81,3 +89,19 @@ def test_what_is_missing_is_said_and_a_stop_is_confirmed_by_a_restart(
     assert messages[-1].text.startswith("[late ended with all processes of the MCP server own, ")
     assert messages[-1].text.endswith("]\n\nand now?")
     assert last_results(exchange.request) == ()
+
+
+@pytest.mark.promise("S12", "Q4")
+def test_without_a_screen_it_is_said_as_well(server: OpenAIServer, home: Path, record: Path) -> None:
+    server.script = calls(call("mcp__own__late"))
+    options = (*talk_to(server), "--mode", "auto", "do it")
+    with run(home, *options, cwd=home / "work") as stopped:
+        wait_until(lambda: "tools/call" in received(record), what="the server has the call")
+        stopped.process.send_signal(signal.SIGINT)
+        assert stopped.wait() == 130
+        errors = stopped.errors()
+        assert_nothing_is_left(stopped)
+    assert "Of the MCP server own these tools are left out: null" in errors
+    assert "gone was not started: the program “no-such-program-of-ours” was not found" in errors
+    assert "own was asked to stop late and has not confirmed it" in errors
+    assert f"cancelled by SIGINT; {NOT_CONFIRMED}" in errors

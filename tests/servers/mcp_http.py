@@ -1,7 +1,7 @@
 """An MCP server over HTTP that introduces itself, lists one tool, and then leaves every request unanswered.
 
 With `deaf=False` it answers pings all the same. `received` holds the methods that it got, in their order.
-With `cut` it closes the connections of its calls without a word.
+With `cut` it closes the connections of its calls, after `last_bytes`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class HangingServer:
         self.url = ""
         self.open = 0
         self.cut = asyncio.Event()
+        self.last_bytes = b""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.open += 1
@@ -50,6 +51,7 @@ class HangingServer:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for end in ends:
                 end.cancel()
+            writer.write(self.last_bytes)
             return False
         body = (
             b""

@@ -87,9 +87,9 @@ class Call:
             await self.task
 
 
-def begin(tool: Any, folder: Path, **arguments: Any) -> Call:
-    registry = Registry()
-    operation = registry.open("s", OperationKind.CALL, tool.name, CancelToken("turn"), call_id="call_1")
+def begin(tool: Any, folder: Path, *, turn: CancelToken | None = None, **arguments: Any) -> Call:
+    registry, parent = Registry(), turn or CancelToken("turn")
+    operation = registry.open("s", OperationKind.CALL, tool.name, parent, call_id="call_1")
     told: list[str] = []
     late: list[asyncio.Future[LateEnd]] = []
 

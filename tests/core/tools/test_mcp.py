@@ -249,6 +249,21 @@ async def test_a_stop_tells_the_server_which_lives_on_and_has_not_confirmed_it(
         await other.wait_stopped()
 
 
+@pytest.mark.promise("S12")
+async def test_calls_that_are_stopped_together_are_told_of_once(tmp_path: Path, record: Path) -> None:
+    async with running(tmp_path, own=own_server(record)) as servers:
+        hang = (await listed(servers))["mcp__own__hang"]
+        turn = CancelToken("turn")
+        hanging = [begin(hang, tmp_path, turn=turn) for _ in range(3)]
+        await until(lambda: received(record).count("tools/call") == 3)
+        turn.cancel(CancelReason(Cause.USER, "Esc"))
+        for each in hanging:
+            await each.wait_stopped()
+        assert sorted(len(each.told) for each in hanging) == [0, 0, 1]
+        assert {each.progress.unconfirmed for each in hanging} == {("MCP server own",)}
+        assert servers.describe().count("asked to stop, not confirmed: hang") == 3
+
+
 @pytest.mark.promise("S12", "U8")
 @pytest.mark.parametrize(
     ("how", "text", "said"),
@@ -426,8 +441,13 @@ async def test_a_stop_over_http_tells_the_server_of_which_the_end_is_never_seen(
         assert str(stop).endswith("cancelled its end was not confirmed")
 
 
+GATEWAY = b"HTTP/1.1 504 Gateway Timeout\r\nContent-Length: 0\r\n\r\n"
+STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n: a comment\n\n"
+
+
 @pytest.mark.promise("S12")
-async def test_a_connection_that_is_cut_is_no_end_of_its_call(tmp_path: Path) -> None:
+@pytest.mark.parametrize("last", [b"", GATEWAY, STREAM], ids=["at once", "by a gateway", "in its stream"])
+async def test_a_connection_that_is_cut_is_no_end_of_its_call(tmp_path: Path, last: bytes) -> None:
     async with (
         hanging_server(deaf=False) as server,
         running(tmp_path, far=ServerSettings(url=server.url)) as servers,
@@ -437,6 +457,7 @@ async def test_a_connection_that_is_cut_is_no_end_of_its_call(tmp_path: Path) ->
         hanging.stop()
         await hanging.wait_stopped()
         assert hanging.registry.snapshot()
+        server.last_bytes = last
         server.cut.set()
         await until(lambda: not hanging.registry.snapshot())
         assert [end.result().confirmed for end in hanging.late] == [False]
