@@ -545,6 +545,19 @@ async def test_garbage_and_a_flood_of_errors_do_no_harm(
 async def test_a_list_without_end_is_left(tmp_path: Path, record: Path) -> None:
     async with running(tmp_path, own=own_server(record, "pages")) as servers:
         assert len(await listed(servers)) == 50
+        news = "Of the MCP server own these tools are left out: all after the first 50."
+        assert servers.news() == (news,)
+
+
+async def test_what_is_beyond_the_most_tools_is_said(
+    tmp_path: Path, record: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path, own=own_server(record)) as servers:
+        await listed(servers)
+        monkeypatch.setattr("core.tools.mcp.sdk_session.MOST_TOOLS", 3)
+        await servers.restart("own")
+        assert len(await listed(servers)) == 3
+        assert "  left out: all after the first 3" in servers.describe()
 
 
 # -- the end --
