@@ -141,7 +141,9 @@ class ServerSettings(Value):
     headers: Annotated[
         dict[str, str], Doc("Sent along with each request to it.", example="value", secret=True)
     ] = field(default_factory=dict)
-    grace: Annotated[Seconds, Doc("How long it may take to end a stopped call, in seconds.")] = 2.0
+    grace: Annotated[
+        Seconds, Doc("How long it may take to answer after a stop, in seconds; else it is started anew.")
+    ] = 2.0
 
 
 class McpSettings(Value):

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from core.engine.turn import Turn, TurnServices
     from core.model.reply_end import ReplyEnd
     from core.operations.events import Event
+    from core.operations.operation import LateEnd
     from core.permissions.access import Access
     from core.storage.records import PreImage
 
@@ -254,6 +255,10 @@ class Calls:
         def notify(text: str) -> None:
             self._emit(Notice(text))
 
+        def await_end(name: str, end: asyncio.Future[LateEnd]) -> None:
+            call.operation.await_end(name, end)
+            end.add_done_callback(self._tell_late_end)
+
         async def keep(preimage: PreImage) -> None:
             # Only an edit needs it, and has it imported by then.
             from core.storage.file_history import keep_in_time
@@ -269,7 +274,16 @@ class Calls:
             ask=ask,
             keep_preimage=keep,
             notify=notify,
+            await_end=await_end,
         )
+
+    def _tell_late_end(self, end: asyncio.Future[LateEnd]) -> None:
+        """Tell of an end that was confirmed after its call was left; its result stays as it was (U8)."""
+        if end.cancelled() or end.exception() is not None:
+            return
+        late = end.result()
+        self._services.emit(Notice(f"{late.text} It said: {late.said}" if late.said else late.text))
+        self._services.note(f"[{late.text}]")
 
     def _end(self, call: Call, outcome: CallOutcome, state: OperationState) -> None:
         """End a call whose work never began."""

@@ -223,9 +223,9 @@ class _Run:
             reason = self._turn.token.reason
             met = (call.operation for call in step.calls.all if call.operation.token.reason is reason)
             if reason is None or not (
-                self._guard.stop_report or any(operation.recorded for operation in met)
+                self._guard.stop_report or any(one.recorded or one.ends_late for one in met)
             ):
-                # Else the stop met a compaction or calls, and they have left its records.
+                # Else the stop met a compaction or calls, and they leave its records.
                 step.operation.settle()
         self._turn.closed = True
         self._services.record.end(ended)

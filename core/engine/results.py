@@ -107,7 +107,8 @@ def stopped(
     if proof is not None and proof.alive:
         effects += f" Of it, {len(proof.alive)} processes refused to end."
     elif proof is not None and proof.unconfirmed:
-        effects += " Its end is not confirmed."
+        names = ", ".join(proof.unconfirmed)
+        effects += f" Asked to stop, not confirmed: {names}. It may still be at work."
     output = progress.text()
     who, request = _who(reason, alone=alone), _request(reason, alone=alone)
     text = f"Stopped after {seconds:.1f} s: {who}. {effects}{request}"

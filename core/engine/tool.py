@@ -16,9 +16,11 @@ from core.operations.events import Shown
 from core.permissions.access import Access, AccessKind, Workspace
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Callable
 
     from core.cancel import CancelToken
+    from core.operations.operation import LateEnd
     from core.operations.progress import Progress
     from core.storage.records import PreImage
 
@@ -43,9 +45,9 @@ class ToolContext(Value):
 
     `token` is bound around `run` already. `ask` asks for something that came up only now, such as the host a
     web address leads to; it raises `core.permissions.policy.Denied` if the answer is no. `keep_preimage` is
-    awaited
-    with a file as it is right before it is changed: it returns when that is safe, or cannot be made so in
-    time, and the person has been notified. `notify` publishes a sentence for the person.
+    awaited with a file as it is right before it is changed: it returns when that is safe, or cannot be made
+    so in time, and the person has been notified. `notify` publishes a sentence for the person. `await_end`
+    names who was asked to end the call and has not confirmed it: the call stays listed until then (S12).
     """
 
     turn_id: int
@@ -56,6 +58,7 @@ class ToolContext(Value):
     ask: Callable[[Access], Awaitable[None]]
     keep_preimage: Callable[[PreImage], Awaitable[None]]
     notify: Callable[[str], None]
+    await_end: Callable[[str, asyncio.Future[LateEnd]], None]
 
 
 class ToolOutput(Value):

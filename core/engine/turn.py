@@ -121,7 +121,8 @@ class TurnServices(Value):
 
     `record` is the conversation that the turn belongs to, `make_guard` makes what keeps its requests within
     the model's window, `emit` publishes events. `abandoned_tasks` keeps tasks that were left behind,
-    `backoffs` the active back-offs. `parent_id` and `agent` are those of the sub-agent whose turn it is.
+    `backoffs` the active back-offs. `note` keeps a sentence for the model until the next prompt. `parent_id`
+    and `agent` are those of the sub-agent whose turn it is.
     """
 
     session_id: str
@@ -135,6 +136,7 @@ class TurnServices(Value):
     backoffs: BackoffRegistry
     tools: ToolSource
     policy: CallPolicy
+    note: Callable[[str], None]
     limits: Callable[[], Limits] = lambda: NO_LIMITS
     parent_id: str | None = None
     agent: str = ""

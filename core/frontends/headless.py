@@ -204,7 +204,10 @@ class Headless:
         elif proof is not None:
             after = "" if proof.after_s is None else f" after {proof.after_s * 1000:.1f} ms"
             how = "" if proof.closing is None else f", connection {proof.closing}"
-            self._write_message(f"{self._ended.outcome} by {proof.source}{after}{how}")
+            left = (
+                f"; asked to stop, not confirmed: {', '.join(proof.unconfirmed)}" if proof.unconfirmed else ""
+            )
+            self._write_message(f"{self._ended.outcome} by {proof.source}{after}{how}{left}")
         if self._ended.unsaved is not None:
             self._write_message(self._ended.unsaved)
 

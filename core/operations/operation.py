@@ -60,7 +60,8 @@ class CancelResult(Value):
 class StopRecord(Value):
     """What was stopped, by which cause, in which phase, and how long the end took (T9).
 
-    `confirmed_after_s` counts from the request itself to the real end. `forced`: there was a second stop.
+    `confirmed_after_s` counts from the request itself to the real end, None if that was never seen (S12).
+    `forced`: there was a second stop.
     """
 
     reason: CancelReason
@@ -69,23 +70,38 @@ class StopRecord(Value):
     kind: OperationKind
     title: str
     phase: Phase
-    confirmed_after_s: float
+    confirmed_after_s: float | None
     state: OperationState
     forced: bool
 
     def __str__(self) -> str:
         force = ", forced" if self.forced else ""
+        seconds = self.confirmed_after_s
+        took = "its end was not confirmed" if seconds is None else f"after {seconds * 1000:.1f} ms"
         return (
             f"{self.kind} {self.title!r} ({self.session_id}/{self.call_id}) {self.phase}: stopped by "
-            f"{self.reason}{force}, {self.state} after {self.confirmed_after_s * 1000:.1f} ms"
+            f"{self.reason}{force}, {self.state} {took}"
         )
+
+
+class LateEnd(Value):
+    """What became of work elsewhere that had not confirmed its end when its call was left (S12).
+
+    `confirmed`: its end was seen; else it will never be known. `text` is for the person and the model, `said`
+    for the person alone: what the other side has said since the stop.
+    """
+
+    confirmed: bool
+    text: str
+    said: str = ""
 
 
 class OperationView(Value):
     """A snapshot of one live operation.
 
     `title` is the tool, the model or the server, `detail` its argument on one line. `opened_at` and
-    `deadline_at` are `time.monotonic()` in seconds. `processes` counts the live ones.
+    `deadline_at` are `time.monotonic()` in seconds. `processes` counts the live ones. `unconfirmed` names who
+    was asked to stop and has not confirmed the end, `late` is what came from there since.
     """
 
     session_id: str
@@ -100,3 +116,5 @@ class OperationView(Value):
     deadline_at: float | None = None
     processes: int = 0
     forced: bool = False
+    unconfirmed: tuple[str, ...] = ()
+    late: str = ""

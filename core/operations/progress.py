@@ -39,7 +39,9 @@ class Progress:
         self._lines: deque[list[str]] = deque(maxlen=LINES_KEPT)
         self._commands: tuple[RunningCommand, ...] = ()
         self._changed: dict[Path, None] = {}
-        self._unconfirmed: list[str] = []
+        self._unconfirmed: tuple[str, ...] = ()
+        self._stopping = False
+        self._late = ""
         self._beneath = Ended()
         self._open = False
 
@@ -47,6 +49,8 @@ class Progress:
         """One line about how far the call has got."""
         self._lines.append([line])
         self._open = False
+        if self._stopping:
+            self._late = line
 
     def write(self, text: str) -> None:
         """More of a text that comes in pieces; its lines are those of `say`."""
@@ -66,9 +70,17 @@ class Progress:
         """The call has begun to change this file: after a stop the model is told so (H5)."""
         self._changed[path] = None
 
+    def note_stopping(self) -> None:
+        """The call asks something elsewhere to stop: what it says from now on is late."""
+        self._stopping = True
+
     def note_unconfirmed(self, name: str) -> None:
         """Something of the call, such as a server, has not confirmed its end in time."""
-        self._unconfirmed.append(name)
+        self._unconfirmed += (name,)
+
+    def note_confirmed(self, name: str) -> None:
+        """It has confirmed it after all."""
+        self._unconfirmed = tuple(other for other in self._unconfirmed if other != name)
 
     def note_ended(self, ended: Ended) -> None:
         """Calls of the call, those of a sub-agent, were stopped with it: their processes count as its own."""
@@ -76,7 +88,12 @@ class Progress:
 
     @property
     def unconfirmed(self) -> tuple[str, ...]:
-        return tuple(self._unconfirmed)
+        return self._unconfirmed
+
+    @property
+    def late(self) -> str:
+        """What was said last after something elsewhere was asked to stop."""
+        return self._late
 
     @property
     def changed(self) -> tuple[Path, ...]:

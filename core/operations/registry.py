@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from core.cancel import CancelToken
+    from core.operations.operation import LateEnd
 
 log = logging.getLogger(__name__)
 stop_log = logging.getLogger("caesura.stops")
@@ -45,6 +46,7 @@ RECORDS_KEPT = 1_000
 
 class Operation:
     """One live operation. Leaving its `with` block ends it; the kind of exception decides the final state.
+    After `await_end` it stays listed until that end is known.
 
     Only the task that does the work uses it; all other code goes through `SessionOperations`. The work runs
     under `token`, which belongs to the operation. `deadline_at` is the `time.monotonic()` at which it will be
@@ -67,6 +69,7 @@ class Operation:
         self._state = OperationState.SCHEDULED
         self._waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
         self._phase_at_stop: Phase | None = None
+        self._late_end: asyncio.Future[LateEnd] | None = None
         self._stop_registration = token.on_cancel(self._on_cancel)
 
     @property
@@ -86,6 +89,8 @@ class Operation:
             deadline_at=self.deadline_at,
             processes=self.progress.processes,
             forced=self.token.forced,
+            unconfirmed=self.progress.unconfirmed,
+            late=self.progress.late,
         )
 
     def limit(self, seconds: float) -> None:
@@ -107,6 +112,26 @@ class Operation:
         if self._state is OperationState.SCHEDULED:
             self._state = OperationState.RUNNING
         self.phase = phase
+
+    @property
+    def ends_late(self) -> bool:
+        """Whether it goes on elsewhere after its work here has been left."""
+        return self._late_end is not None
+
+    def await_end(self, name: str, end: asyncio.Future[LateEnd]) -> None:
+        """The work was stopped here, but `name` has not confirmed that it ended there (S12).
+
+        Call it while the work runs. The operation is then listed as stopping until `end` is known.
+        """
+        self.unlimit()
+        self.progress.note_unconfirmed(name)
+        self._late_end = end
+
+        def note(done: asyncio.Future[LateEnd]) -> None:
+            if not done.cancelled() and done.exception() is None and done.result().confirmed:
+                self.progress.note_confirmed(name)
+
+        end.add_done_callback(note)
 
     def end(self, state: OperationState) -> None:
         """Record the real end. Raises `OperationError` for a second end or if `state` is not final."""
@@ -142,7 +167,7 @@ class Operation:
                 self._view.kind,
                 self.title,
                 self._phase_at_stop or self.phase,
-                time.monotonic() - reason.at,
+                None if self.progress.unconfirmed else time.monotonic() - reason.at,
                 self._state,
                 self.token.forced,
             )
@@ -172,20 +197,27 @@ class Operation:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        state = self._state_after(error)
+        if self._late_end is None:
+            self.end(state)
+        else:
+            self._late_end.add_done_callback(lambda _: self.end(state))
+
+    def _state_after(self, error: BaseException | None) -> OperationState:
         match error:
             case None:
-                self.end(OperationState.READY)
+                return OperationState.READY
             case Cancelled() | asyncio.CancelledError():
-                self.end(OperationState.CANCELLED)
+                return OperationState.CANCELLED
             # U7: a failure caused by a stop counts as a stop; the error itself stays in the log.
             case Exception() if self.token.cancelled:
                 log.info("%s failed while it was being stopped", self.title, exc_info=error)
-                self.end(OperationState.CANCELLED)
+                return OperationState.CANCELLED
             case CaesuraError():
-                self.end(OperationState.ERROR)
+                return OperationState.ERROR
             case _:
                 log.error("%s failed unexpectedly", self.title, exc_info=error)
-                self.end(OperationState.INTERNAL_ERROR)
+                return OperationState.INTERNAL_ERROR
 
     def _on_cancel(self, _: CancelReason) -> None:
         self._phase_at_stop = self.phase

@@ -110,7 +110,7 @@ async def supervise(
 
 def _settle(operation: Operation, task: asyncio.Task[Any]) -> None:
     """End the operation of a task that was cancelled before its first step (S9)."""
-    if operation.state.live:
+    if operation.state.live and not operation.ends_late:
         operation.end(OperationState.CANCELLED)
     if not task.cancelled():
         task.exception()  # retrieved, because the waiting task may be gone

@@ -92,6 +92,10 @@ class BackgroundCommands:
         notes, self._notes = tuple(self._notes), []
         return notes
 
+    def note(self, text: str) -> None:
+        """Keep a note for the model about something else that ended after its call."""
+        self._notes.append(text)
+
     def give_back_notes(self, notes: tuple[str, ...]) -> None:
         """Return notes that the model did not get, because the turn that took them was rolled back."""
         self._notes[:0] = notes

@@ -46,8 +46,16 @@ class SessionTools(ToolSource, Protocol):
     async def prepare(self) -> None:
         """Read the settings and import what tools need, in a thread: before a turn has to wait for it."""
 
+    @property
+    def server_names(self) -> tuple[str, ...]:
+        """The MCP servers, as far as they are known."""
+
     def describe_servers(self) -> str:
         """Describe MCP servers, their tools and states for the person."""
+
+    async def restart_server(self, name: str) -> str:
+        """End an MCP server with all that it does, start it again, and say what came of it. Raises
+        `CaesuraError`."""
 
     async def aclose(self) -> None:
         """End the servers; bounded."""

@@ -301,6 +301,7 @@ class Session:
             self.backoffs,
             self.tools,
             self._policy,
+            self.background.note,
             lambda: self.settings.limits,
         )
 

@@ -78,13 +78,27 @@ class Toolbox:
     async def load(self, token: CancelToken) -> Toolset:
         from core.tools.schema import spec_of
 
-        await self.prepare()
-        assert self._servers is not None
-        tools = {tool.name: tool for tool in (*self._builtin, *await self._servers.tools(token))}
+        servers = await self._prepared()
+        tools = {tool.name: tool for tool in (*self._builtin, *await servers.tools(token))}
+        for sentence in servers.news():
+            self._session.notify(sentence)
         return Toolset(tuple(spec_of(tool) for tool in tools.values()), tools)
+
+    @property
+    def server_names(self) -> tuple[str, ...]:
+        servers = () if self._servers is None else self._servers.servers
+        return tuple(server.name for server in servers)
 
     def describe_servers(self) -> str:
         return "The servers are not known yet." if self._servers is None else self._servers.describe()
+
+    async def restart_server(self, name: str) -> str:
+        return await (await self._prepared()).restart(name)
+
+    async def _prepared(self) -> Servers:
+        await self.prepare()
+        assert self._servers is not None
+        return self._servers
 
     async def aclose(self) -> None:
         if self._servers is not None:

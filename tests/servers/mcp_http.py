@@ -1,6 +1,7 @@
 """An MCP server over HTTP that introduces itself, lists one tool, and then leaves every request unanswered.
 
 With `deaf=False` it answers pings all the same. `received` holds the methods that it got, in their order.
+With `cut` it closes the connections of its calls, after `last_bytes`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ class HangingServer:
         self.received: list[str] = []
         self.url = ""
         self.open = 0
+        self.cut = asyncio.Event()
+        self.last_bytes = b""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.open += 1
@@ -44,7 +47,11 @@ class HangingServer:
         self.received.append(message["method"])
         result = self._result(message)
         if result is None and (message["method"] == "tools/call" or (self.deaf and self._in_call)):
-            await reader.read()
+            ends = [asyncio.ensure_future(one) for one in (reader.read(), self.cut.wait())]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for end in ends:
+                end.cancel()
+            writer.write(self.last_bytes)
             return False
         body = (
             b""

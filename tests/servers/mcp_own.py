@@ -22,13 +22,27 @@ RECORD = Path(sys.argv[1])
 MODES = frozenset(sys.argv[2:])
 """silent: never answers. broken: ends at once, with a word on stderr. garbage: writes more than messages.
 flood: writes to stderr without end. stubborn: stays when its input closes, and ignores SIGTERM.
-pages: a list of tools without end. deaf: stops reading once `hang` is called."""
+pages: a list of tools without end. deaf: stops reading once `hang` is called. odd: lists odd tools too."""
 
 SCHEMA = {"type": "object", "properties": {"value": {"type": "string", "title": "A title"}}}
 NAMES = [
     "echo", "hang", "die", "huge", "endless", "daemon",
-    "grow", "ask", "environment", "steps", "kinds", "refuse",
+    "grow", "ask", "environment", "steps", "kinds", "refuse", "obey", "late", "finish", "say",
 ]  # fmt: skip
+ODD: list[Any] = [
+    {"name": "empty", "inputSchema": {}},
+    {"name": "hinted", "inputSchema": SCHEMA, "annotations": {"readOnlyHint": "yes"}, "description": 7},
+    {"name": "unhinted", "inputSchema": SCHEMA, "annotations": [], "outputSchema": [], "icons": 3},
+    {"name": "null", "inputSchema": None},
+    {"name": "list", "inputSchema": [SCHEMA]},
+    {"name": "text", "inputSchema": {"type": "string"}},
+    {"name": "fields", "inputSchema": {"type": "object", "properties": {"value": "string"}}},
+    {"name": "required", "inputSchema": {"type": "object", "required": "value"}},
+    {"inputSchema": SCHEMA},
+    "no tool at all",
+]
+STOPPABLE: dict[Any, dict[str, Any]] = {}
+"""Running calls: of `obey`, which answers a stop, and of `late`, which goes on until `finish` is called."""
 _lock = threading.Lock()
 _answers: dict[str, Any] = {}
 _answered = threading.Condition()
@@ -97,10 +111,43 @@ def call(request: dict[str, Any]) -> None:
             send({"method": "notifications/progress", "params": step})
         case "kinds":
             answer(request, {"content": _kinds(), "structuredContent": {"n": 1}})
+        case "obey" | "late":
+            STOPPABLE[request["id"]] = request
+        case "finish":
+            finish(value)
+            text(request, "finished")
+        case "say":
+            answer(request, json.loads(value))
         case "refuse":
             text(request, "no such thing", isError=True)
         case name:
             send({"id": request["id"], "error": {"code": -32602, "message": f"unknown tool {name}"}})
+
+
+def progress(request: dict[str, Any], words: str) -> None:
+    token = request["params"]["_meta"]["progressToken"]
+    step = {"progressToken": token, "progress": 2, "total": 3, "message": words}
+    send({"method": "notifications/progress", "params": step})
+
+
+def cancelled(number: Any) -> None:
+    """A stop has come: `obey` ends, `late` goes on."""
+    request = STOPPABLE.get(number)
+    match request and request["params"]["name"]:
+        case "obey":
+            send({"id": number, "error": {"code": 0, "message": "Request cancelled"}})
+        case "late":
+            progress(request or {}, "still at it")
+
+
+def finish(how: str) -> None:
+    """End all calls of `late`: with a result, or with an `error`."""
+    for number, request in STOPPABLE.items():
+        if how == "error":
+            send({"id": number, "error": {"code": -32000, "message": "gave up"}})
+        else:
+            text(request, "a late result")
+    STOPPABLE.clear()
 
 
 def _ask_all(request: dict[str, Any]) -> None:
@@ -135,7 +182,8 @@ def listed(params: dict[str, Any]) -> dict[str, Any]:
         {"name": name, "inputSchema": SCHEMA, "annotations": {"readOnlyHint": name == "echo"}}
         for name in names
     ]
-    return {"tools": tools, **({"nextCursor": after} if after else {})}
+    odd = ODD if "odd" in MODES and after else []
+    return {"tools": [*odd, *tools], **({"nextCursor": after} if after else {})}
 
 
 def handle(message: dict[str, Any]) -> None:
@@ -158,6 +206,8 @@ def handle(message: dict[str, Any]) -> None:
             call(message)
         case "ping":
             answer(message, {})
+        case "notifications/cancelled":
+            cancelled(message["params"]["requestId"])
         case _:
             pass
 

@@ -23,8 +23,15 @@ class NoTools(Toolset):
     async def prepare(self) -> None:
         """Nothing to prepare."""
 
+    @property
+    def server_names(self) -> tuple[str, ...]:
+        return ()
+
     def describe_servers(self) -> str:
         return "There are no tools in this session."
+
+    async def restart_server(self, name: str) -> str:
+        return f"{name} was started again."
 
     async def aclose(self) -> None:
         """Nothing to end."""

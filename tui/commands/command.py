@@ -29,6 +29,8 @@ class Choices(Protocol):
 
     def theme_names(self) -> Sequence[str]: ...
 
+    def server_names(self) -> Sequence[str]: ...
+
 
 class StopsCalls(Protocol):
     """Stops a running call: `tui.pane.call_stops.CallStops`."""

@@ -59,10 +59,27 @@ def theme(target: CommandTarget, name: str) -> None:
         target.show_themes()
 
 
-@PROGRAM.command("mcp")
-def mcp(target: CommandTarget) -> None:
-    """Show the MCP servers and their tools."""
-    target.notify(target.session.tools.describe_servers())
+@PROGRAM.taking(
+    "mcp", "[restart NAME]", choose=lambda names: [f"restart {name}" for name in names.server_names()]
+)
+def mcp(target: CommandTarget, words: str) -> None:
+    """Show the MCP servers, or restart one.
+
+    With their tools, and what is left out of them. /mcp restart files ends the server called files, with all
+    that it does, and starts it again.
+    """
+    if not words:
+        target.notify(target.session.tools.describe_servers())
+        return
+    match words.split():
+        case ["restart", name]:
+            target.do_later(_restart(target, name))
+        case _:
+            raise SlashCommandError("/mcp shows the servers, /mcp restart NAME starts one of them again.")
+
+
+async def _restart(target: CommandTarget, name: str) -> None:
+    target.notify(await target.session.tools.restart_server(name))
 
 
 @PROGRAM.command("memory")

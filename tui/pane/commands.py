@@ -179,6 +179,9 @@ class PaneCommands:
     def theme_names(self) -> Sequence[str]:
         return self._services.themes.names
 
+    def server_names(self) -> Sequence[str]:
+        return self.session.tools.server_names
+
     def _save_theme(self, name: str) -> None:
         if self._services.preferences is not None:
             self.do_later(self._services.preferences.save(("theme",), name))

@@ -133,10 +133,8 @@ def _what_became(proof: StopReport, *, nothing: str) -> str:
         known.append(f"{ended} ended, {len(proof.alive)} alive")
     clauses = [", ".join(filter(None, known))]
     if proof.unconfirmed:
-        one = len(proof.unconfirmed) == 1
         names = _listed([one_line(name, 80) for name in proof.unconfirmed])
-        words = "has not confirmed its end and was" if one else "have not confirmed their end and were"
-        clauses.append(f"{names} {words} left behind")
+        clauses.append(f"asked to stop, not confirmed: {names}")
     elif proof.closing is Closing.UNCONFIRMED:
         clauses.append("its end is not confirmed")
     return "; ".join(filter(None, clauses)) or nothing

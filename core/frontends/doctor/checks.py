@@ -238,7 +238,7 @@ async def lag_check(lag: LoopLag) -> Finding:
 async def stops_check(times: Callable[[], StopTimes]) -> Finding:
     """How long the stops of this session took."""
     now = times()
-    if not now.all and not now.unconfirmed:
+    if not (now.all or now.unconfirmed or now.unseen):
         return Finding("Stops", State.UNKNOWN, "no stop yet")
     count = len(now.all)
     words = "1 stop confirmed" if count == 1 else f"{count} stops confirmed"
@@ -246,10 +246,15 @@ async def stops_check(times: Callable[[], StopTimes]) -> Finding:
         words += f"; replies {_spread(now.streams)}"
     if now.others:
         words += f"; calls and others {_spread(now.others)}"
+    if now.unseen:
+        words += f"; never confirmed: {', '.join(now.unseen)}"
     if now.unconfirmed:
         words += f"; not ended yet: {', '.join(now.unconfirmed)}"
         advice = "/running lists what has not ended; stop it again to force it."
         return Finding("Stops", State.BAD, words, advice)
+    if now.unseen:
+        advice = "What they did was asked to stop elsewhere, and may have gone on there."
+        return Finding("Stops", State.WARNING, words, advice)
     return _confirmed(words, now.streams)
 
 

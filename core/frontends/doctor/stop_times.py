@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
 class StopTimes(Value):
     """`streams` are the seconds of the model's replies, `others` of calls and everything else, as they
-    ended. `unconfirmed` names what was asked to end and has not ended yet."""
+    ended. `unconfirmed` names what was asked to end and has not ended yet, `unseen` that of which it will
+    never be known (S12)."""
 
     streams: tuple[float, ...] = ()
     others: tuple[float, ...] = ()
     unconfirmed: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
 
     @property
     def all(self) -> tuple[float, ...]:
@@ -35,10 +37,13 @@ def stop_times(operations: SessionOperations) -> StopTimes:
     """The stop times of a session."""
     records = operations.registry.records
     mine = [record for record in records if record.session_id == operations.session_id]
+    times = ((record.kind, record.confirmed_after_s) for record in mine)
+    ended = [(kind, seconds) for kind, seconds in times if seconds is not None]
     return StopTimes(
-        tuple(record.confirmed_after_s for record in mine if record.kind is OperationKind.STREAM),
-        tuple(record.confirmed_after_s for record in mine if record.kind is not OperationKind.STREAM),
+        tuple(seconds for kind, seconds in ended if kind is OperationKind.STREAM),
+        tuple(seconds for kind, seconds in ended if kind is not OperationKind.STREAM),
         tuple(view.title for view in operations.snapshot() if view.state is OperationState.STOPPING),
+        tuple(record.title for record in mine if record.confirmed_after_s is None),
     )
 
 

@@ -12,6 +12,8 @@ from core.engine.tool import ToolOutput
 from core.operations.events import Shown
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import mcp_types as types
 
 MOST_CHARS = 60_000
@@ -24,7 +26,7 @@ def output_of(result: types.CallToolResult) -> ToolOutput:
     """The text of a result."""
     parts = [_described(content) for content in result.content]
     structured = result.structured_content
-    if structured is not None and not any(_says(content, structured) for content in result.content):
+    if structured is not None and not _told_already(result.content, structured):
         parts.append(json.dumps(structured, ensure_ascii=False, indent=1))
     text = shortened("\n".join(part for part in parts if part))
     return ToolOutput(text, Shown(text), failed=result.is_error is True)
@@ -49,10 +51,10 @@ def _described(content: types.ContentBlock) -> str:
     match content.type:
         case "text":
             return content.text
-        case "image":
-            return f"[image, {content.mime_type}, {_size(content.data)}; it cannot be shown here]"
-        case "audio":
-            return f"[audio, {content.mime_type}, {_size(content.data)}; it cannot be played here]"
+        case "image" | "audio":
+            # A message has no part for them.
+            size = _size(content.data)
+            return f"[{content.type} left out, {content.mime_type}, {size}: only text is passed on]"
         case "resource_link":
             about = f": {one_line(content.description)}" if content.description else ""
             return f"[link to the resource {content.name}, {content.uri}{about}]"
@@ -73,17 +75,29 @@ def _resource(resource: types.TextResourceContents | types.BlobResourceContents)
 
 
 def _size(base64: str) -> str:
-    count = len(base64) * 3 // 4
+    count = len(base64) * 3 // 4 - base64.count("=", -2)
     return f"{count:,} bytes" if count < 10_000 else f"{count // 1000:,} kB"
 
 
-def _says(content: types.ContentBlock, structured: Any) -> bool:
-    """Whether a text is that same value, as servers write it for clients that know only text."""
-    if content.type != "text":
-        return False
-    if isinstance(structured, dict) and [*structured.values()] == [content.text]:
-        return True
+def _told_already(contents: Sequence[types.ContentBlock], structured: Any) -> bool:
+    """Whether the contents are that same value, as servers write it for clients that know only contents.
+
+    Frameworks put what is no object into one with a single field, and make a content of each item of a list.
+    """
+    values = [structured]
+    if isinstance(structured, dict) and len(structured) == 1:
+        values += structured.values()
+    texts = [content.text for content in contents if content.type == "text"]
+    read = [_read(text) for text in texts]
+    told: list[Any] = [*texts, *read]
+    if contents:
+        told += [texts, read, [content.model_dump(by_alias=True, exclude_none=True) for content in contents]]
+    return any(value == one for value in values for one in told)
+
+
+def _read(text: str) -> Any:
+    """The JSON value in a text, else the text itself."""
     try:
-        return bool(json.loads(content.text) == structured)
+        return json.loads(text)
     except (ValueError, RecursionError):
-        return False
+        return text

@@ -1,7 +1,10 @@
 """A session with an MCP server. The only module that imports the SDK.
 
 It is imported in a thread, when the first server is needed: the SDK takes half a second. Everything here is
-entered and left in the owner task of a connection; `call` and `ping` may be awaited in any task of the loop.
+entered and left in the owner task of a connection; `call` and `stop` may be awaited in any task of the loop.
+
+Calls and lists go through the SDK's dispatcher, not its session: that one forgets a call that was stopped,
+with what the server still says of it, and refuses a whole list for one tool.
 
 What servers ask of us: the workspace folder is told (roots); to use the model (sampling) and to ask the user
 (elicitation) is not offered, and refused when it is asked for all the same.
@@ -20,16 +23,24 @@ from mcp.client.session import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 from mcp.shared.exceptions import MCPError
+from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 from mcp.shared.message import SessionMessage
-from mcp_types import CONNECTION_CLOSED, jsonrpc_message_adapter
+from mcp_types import (
+    CONNECTION_CLOSED,
+    INTERNAL_ERROR,
+    INVALID_REQUEST,
+    PARSE_ERROR,
+    jsonrpc_message_adapter,
+)
 from pydantic import TypeAdapter, ValidationError
 
 from core.base.threads import run_in_thread
 from core.cancel import shielded
 from core.engine.tool import ToolError
+from core.tools.mcp.offer import Offer, read_offer
 from core.tools.mcp.process import ServerProcess
 from core.tools.mcp.result import one_line, output_of
-from core.tools.mcp.types import ConnectionLost, RemoteTool
+from core.tools.mcp.types import ConnectionLost, NotAnswered
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -37,6 +48,8 @@ if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
     from mcp.client._transport import TransportStreams
     from mcp.client.session import ClientRequestContext, IncomingMessage
+    from mcp.shared.dispatcher import CallOptions
+    from mcp.shared.transport_context import TransportContext
 
     from core.engine.tool import ToolOutput
     from core.tools.mcp.types import ServerLife
@@ -45,7 +58,7 @@ log = logging.getLogger(__name__)
 
 MOST_PAGES = 50
 MOST_TOOLS = 500
-"""Of one server; what it offers beyond is left out, and the log says so."""
+"""Of one server; what it offers beyond is left out, and said to be."""
 
 WRITE_AHEAD = 256
 """Messages that may wait for a server that does not read: a stop must not wait for it."""
@@ -59,50 +72,83 @@ _IN_THREAD_BYTES = 64 * 1024
 _CALL_RESULT: TypeAdapter[types.CallToolResult] = TypeAdapter(types.CallToolResult)
 
 
+_UNANSWERED = {CONNECTION_CLOSED, INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR}
+"""Errors that the SDK makes up where HTTP has brought no answer: they say nothing of the request."""
+
+
 class WireSession:
     """A session that is initialised."""
 
-    def __init__(self, client: ClientSession, connection: ServerLife) -> None:
-        self._client = client
+    def __init__(self, dispatcher: JSONRPCDispatcher[TransportContext], connection: ServerLife) -> None:
+        self._dispatcher = dispatcher
         self._name = connection.name
+        self._over_http = bool(connection.settings.url)
 
-    async def call(self, tool: str, arguments: dict[str, Any], say: Callable[[str], None]) -> ToolOutput:
-        """Call a tool. A cancel of the task sends `notifications/cancelled`. Raises `ToolError`."""
+    async def call(
+        self, request_id: str, tool: str, arguments: dict[str, Any], say: Callable[[str], None]
+    ) -> ToolOutput:
+        """Call a tool. It waits for the answer after `stop` too, and so for as long as there is none.
+
+        Raises `ToolError`: `NotAnswered` if the server has not answered.
+        """
 
         async def on_progress(progress: float, total: float | None, message: str | None) -> None:
             share = f"{progress:g}" if total is None else f"{progress:g}/{total:g}"
             say(f"{share} {one_line(message or '')}".rstrip())
 
-        # Not `call_tool`: that checks results against the tool's own schema, which is the server's business
-        # and not the model's, with a library that takes its time in the event loop.
-        request = types.CallToolRequest(params=types.CallToolRequestParams(name=tool, arguments=arguments))
+        # Results are not checked against the tool's own schema: that is the server's business and not the
+        # model's.
+        options: CallOptions = {
+            "request_id": request_id,
+            "on_progress": on_progress,
+            "cancel_on_abandon": False,
+        }
+        params = {"name": tool, "arguments": arguments}
         with self._errors():
-            result = await self._client.send_request(request, _CALL_RESULT, progress_callback=on_progress)
+            raw = await self._dispatcher.send_raw_request("tools/call", params, options)
+            content, structured = raw.get("content") or [], raw.get("structuredContent")
+            is_error = raw.get("isError") is True
+            result = _CALL_RESULT.validate_python(
+                {"content": content, "structuredContent": structured, "isError": is_error}, by_name=False
+            )
         return await run_in_thread(lambda: output_of(result), name="result of a server")
 
-    async def ping(self) -> None:
-        """Return when the server answers anything. Raises `ConnectionLost`."""
+    async def stop(self, request_id: str) -> None:
+        """Ask the server to stop a call; return when it has answered something that was sent after that.
+
+        That proves that it lives, and not that the call has ended. Raises `NotAnswered`.
+        """
+        await self._dispatcher.notify(
+            "notifications/cancelled", {"requestId": request_id, "reason": "stopped"}
+        )
         try:
             with self._errors():
-                await self._client.send_ping()
-        except ConnectionLost:
+                await self._dispatcher.send_raw_request("ping", None)
+        except NotAnswered:
             raise
         except ToolError as error:
             log.debug("MCP server %s answers a ping with an error: %s", self._name, error)
 
-    async def list_tools(self) -> tuple[RemoteTool, ...]:
-        found: list[types.Tool] = []
-        cursor: str | None = None
+    async def list_tools(self) -> Offer:
+        listed: list[object] = []
+        cursor: object = None
         for _ in range(MOST_PAGES):
+            params = {} if cursor is None else {"cursor": cursor}
             with self._errors():
-                page = await self._client.list_tools(params=types.PaginatedRequestParams(cursor=cursor))
-            found += page.tools
-            cursor = page.next_cursor
+                page = await self._dispatcher.send_raw_request("tools/list", params)
+            if not isinstance(tools := page.get("tools"), list):
+                raise ToolError(
+                    f"The MCP server {self._name} answered with something that is no list of tools."
+                )
+            listed += tools
+            cursor = page.get("nextCursor")
             if cursor is None:
                 break
-        if cursor is not None or len(found) > MOST_TOOLS:
-            log.warning("MCP server %s offers more tools than the %d that are used", self._name, MOST_TOOLS)
-        return tuple(_remote(tool) for tool in found[:MOST_TOOLS])
+        offer = read_offer(listed[:MOST_TOOLS])
+        if cursor is not None or len(listed) > MOST_TOOLS:
+            beyond = f"all after the first {min(len(listed), MOST_TOOLS)}"
+            return Offer(offer.tools, (*offer.left_out, beyond))
+        return offer
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -110,19 +156,21 @@ class WireSession:
         try:
             yield
         except MCPError as error:
-            if error.code == CONNECTION_CLOSED:
+            # A server may use that code as well.
+            if error.code == CONNECTION_CLOSED and (self._over_http or error.message == "Connection closed"):
                 raise ConnectionLost(
                     f"The MCP server {self._name} ended during the request; what it did is unknown."
                     " The next call starts it anew."
                 ) from error
-            raise ToolError(f"The MCP server {self._name} answers: {error.message}") from error
+            kind = NotAnswered if self._over_http and error.code in _UNANSWERED else ToolError
+            raise kind(f"The MCP server {self._name} answers: {error.message}") from error
         except ValidationError as error:
             raise ToolError(
                 f"The MCP server {self._name} answered with something that is no valid result"
                 f" ({error.error_count()} errors). What it did is unknown."
             ) from error
         except (RuntimeError, TimeoutError, OSError, anyio.BrokenResourceError) as error:
-            raise ToolError(f"The request to the MCP server {self._name} failed: {error}") from error
+            raise NotAnswered(f"The request to the MCP server {self._name} failed: {error}") from error
 
 
 @contextlib.asynccontextmanager
@@ -138,22 +186,25 @@ async def open_session(connection: ServerLife) -> AsyncIterator[WireSession]:
     async def on_message(message: IncomingMessage) -> None:
         if isinstance(message, types.ToolListChangedNotification):
             connection.current.clear()
-            connection.on_tools(await session.list_tools())
+            try:
+                connection.on_offer(await session.list_tools())
+            except ToolError as error:
+                log.warning("the tools of the MCP server %s stay as they were: %s", connection.name, error)
             connection.current.set()
 
     async with _streams(connection) as (reading, writing):
+        dispatcher: JSONRPCDispatcher[TransportContext] = JSONRPCDispatcher(reading, writing)
         client = ClientSession(
-            reading,
-            writing,
+            dispatcher=dispatcher,
             list_roots_callback=tell_roots,
             message_handler=on_message,
             client_info=types.Implementation(name="caesura", version="1"),
         )
         async with client:
-            session = WireSession(client, connection)
+            session = WireSession(dispatcher, connection)
             with session._errors():
                 await client.initialize()
-            connection.on_tools(await session.list_tools())
+            connection.on_offer(await session.list_tools())
             connection.current.set()
             yield session
 
@@ -277,9 +328,3 @@ async def _write(
         log.debug("a message was not written: the server is gone")
     finally:
         written.set()
-
-
-def _remote(tool: types.Tool) -> RemoteTool:
-    hints = tool.annotations
-    read_only = hints is not None and hints.read_only_hint is True
-    return RemoteTool(tool.name, tool.description or tool.title or "", tool.input_schema, read_only)

@@ -1,7 +1,8 @@
 """The tools of MCP servers as tools of Caesura, and the set of all servers.
 
 No server is started before the tools are needed. A server that is not ready in time is left out of the
-request, and `/mcp` says why.
+request. That is said once in the conversation, and `/mcp` says it as long as it is so; likewise what of a
+server's list cannot be used.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from pydantic import RootModel
 
-from core.engine.tool import Tool
+from core.engine.tool import Tool, ToolError
 from core.permissions.access import Access, AccessKind
 from core.tools.mcp.result import one_line
 from core.tools.mcp.server import McpServer, ServerState
@@ -38,6 +39,7 @@ SETTLE_S = 1.0
 _NAME_CHARS = 64
 _DESCRIPTION_CHARS = 4_000
 _TITLE_CHARS = 160
+_LEFT_OUT_NAMED = 3
 
 
 class McpArguments(RootModel[dict[str, Any]]):
@@ -82,6 +84,7 @@ class Servers:
     ) -> None:
         self.servers = tuple(McpServer(name, one, workspace, environment) for name, one in settings.items())
         self._made: dict[str, McpTool] = {}
+        self._told: frozenset[str] = frozenset()
 
     async def tools(self, token: CancelToken) -> tuple[Tool[Any], ...]:
         """What the servers offer now; starts those that have not been. Raises `Cancelled`.
@@ -107,6 +110,22 @@ class Servers:
         if known is None or not known.stands_for(server, remote):
             known = self._made[name] = McpTool(name, server, remote)
         return known
+
+    def news(self) -> tuple[str, ...]:
+        """What the person has to know of servers and tools that are missing, each sentence once as long as it
+        is so."""
+        now = tuple(sentence for server in self.servers for sentence in _missing(server))
+        news = tuple(sentence for sentence in now if sentence not in self._told)
+        self._told = frozenset(now)
+        return news
+
+    async def restart(self, name: str) -> str:
+        """End a server with all that it does, and start it again; what came of it. Raises `ToolError`."""
+        for server in self.servers:
+            if server.name == name:
+                return await server.restart()
+        known = ", ".join(server.name for server in self.servers) or "none"
+        raise ToolError(f"There is no MCP server ‘{name}’. The servers are: {known}.")
 
     def describe(self) -> str:
         """Servers, states and tools, for `/mcp`."""
@@ -164,10 +183,31 @@ def _compact(arguments: McpArguments) -> str:
     return ", ".join(parts)
 
 
+def _missing(server: McpServer) -> tuple[str, ...]:
+    """Sentences about what a server does not offer."""
+    sentences: list[str] = []
+    if server.state is ServerState.FAILED:
+        sentences.append(
+            f"{server.error} None of its tools can be used; /mcp restart {server.name} tries again."
+        )
+    elif server.state is ServerState.STARTING:
+        sentences.append(
+            f"The MCP server {server.name} is still starting: its tools come with a later request."
+        )
+    if left_out := server.left_out:
+        named = "; ".join(one_line(tool, 100) for tool in left_out[:_LEFT_OUT_NAMED])
+        more = len(left_out) - _LEFT_OUT_NAMED
+        others = f"; and {more} more, see /mcp" if more > 0 else ""
+        sentences.append(f"Of the MCP server {server.name} these tools are left out: {named}{others}.")
+    return tuple(sentences)
+
+
 def _described(server: McpServer) -> str:
     where = server.settings.url or " ".join(server.settings.command)
     lines = [f"{server.name}: {server.state} ({where})"]
     if server.error and server.state is not ServerState.READY:
         lines.append(f"  {server.error}")
+    lines += [f"  asked to stop, not confirmed: {tool}" for tool in server.unconfirmed]
     lines += [f"  {tool.name}: {one_line(tool.description, 100)}".rstrip(": ") for tool in server.tools]
+    lines += [f"  left out: {one_line(tool)}" for tool in server.left_out]
     return "\n".join(lines)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from core.config.schema import ServerSettings
     from core.permissions.access import Workspace
+    from core.tools.mcp.offer import Offer
 
 
 class RemoteTool(Value):
@@ -27,7 +28,11 @@ class RemoteTool(Value):
     read_only: bool
 
 
-class ConnectionLost(ToolError):
+class NotAnswered(ToolError):
+    """The server has not answered a request, and will not: what became of it is unknown."""
+
+
+class ConnectionLost(NotAnswered):
     """The server is gone, or was given up, with requests unanswered."""
 
 
@@ -43,7 +48,7 @@ class ServerLife:
     settings: ServerSettings
     workspace: Workspace
     environment: Mapping[str, str]
-    on_tools: Callable[[tuple[RemoteTool, ...]], None]
+    on_offer: Callable[[Offer], None]
     current: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while the tools that were told last are what the server offers."""
     over: asyncio.Event = field(default_factory=asyncio.Event)

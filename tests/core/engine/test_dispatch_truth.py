@@ -26,6 +26,7 @@ from core.operations.events import (
     Outcome,
     StopReport,
 )
+from core.operations.operation import LateEnd, OperationState
 from core.operations.progress import Ended
 from core.operations.registry import Registry
 from core.operations.session_operations import SessionOperations
@@ -55,6 +56,24 @@ class FailsLate(PlayedTool):
     async def run(self, arguments: PlayedArguments, context: ToolContext) -> ToolOutput:
         asyncio.get_running_loop().call_soon(self.stop)
         raise CaesuraError("the file does not exist")
+
+
+class WorksElsewhere(PlayedTool):
+    """Asks for the end of its work elsewhere when it is stopped, and is left while that is not confirmed."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.ends: list[asyncio.Future[LateEnd]] = []
+
+    async def run(self, arguments: PlayedArguments, context: ToolContext) -> ToolOutput:
+        try:
+            return await super().run(arguments, context)
+        except asyncio.CancelledError:
+            context.progress.note_stopping()
+            self.ends.append(asyncio.get_running_loop().create_future())
+            context.await_end("MCP server far", self.ends[-1])
+            context.progress.say("still at it")
+            raise
 
 
 class Odd(BaseModel):
@@ -104,6 +123,84 @@ async def test_the_proof_of_a_turn_is_that_of_its_own_stop() -> None:
     assert ended.proof is not None
     assert ended.proof.processes == 2
     assert [record.reason for record in conversation.registry.records] == [CLICK, ESCAPE]
+
+
+@pytest.mark.promise("S12", "S1", "H5", "E6", "T9", "U8")
+@pytest.mark.parametrize("confirmed", [True, False])
+@pytest.mark.parametrize("alone", [True, False])
+async def test_a_call_is_listed_until_its_end_elsewhere_is_seen(alone: bool, confirmed: bool) -> None:
+    tool = WorksElsewhere("far")
+    work = call(0, "far", do=Do.HOLD, say="a", seconds=3_600.0)
+    conversation = talk(asks(work), say("done"), say("fine"), tools=(tool,))
+    session = conversation.session
+    await conversation.begin_calls(tool, "a")
+    if alone:
+        session.operations.cancel("id-0", CLICK)
+    else:
+        session.stop(ESCAPE)
+    await session.wait_idle()
+    result = conversation.results["id-0"]
+    assert result.status is ResultStatus.STOPPED
+    assert "Asked to stop, not confirmed: MCP server far. It may still be at work." in result.text
+    (card,) = [event for event in conversation.events if isinstance(event, CallEnded)]
+    proofs = [card.proof, *(() if alone else (conversation.ended[0].proof,))]
+    for proof in proofs:
+        assert proof is not None
+        assert (proof.after_s, proof.unconfirmed) == (None, ("MCP server far",))
+    (row,) = session.operations.snapshot()
+    assert (row.state, row.unconfirmed) == (OperationState.STOPPING, ("MCP server far",))
+    assert (row.late, row.deadline_at) == ("still at it", None)
+    assert conversation.registry.records == ()
+    # A new turn is another matter, and its call another operation.
+    session.submit("go on")
+    await session.wait_idle()
+    assert conversation.ended[-1].outcome is Outcome.COMPLETED
+    assert "far has ended" not in str(conversation.provider.requests[-1].messages)
+    before = list(conversation.events)
+    tool.ends[0].set_result(LateEnd(confirmed, "far has ended.", "3/3"))
+    await conversation.until(lambda: not session.operations.snapshot())
+    assert conversation.events[len(before) :] == [Notice("far has ended. It said: 3/3")]
+    assert conversation.results["id-0"] == result
+    (record,) = conversation.registry.records
+    assert (record.call_id, record.state) == ("id-0", OperationState.CANCELLED)
+    assert (record.confirmed_after_s is not None) is confirmed
+    conversation.check()
+
+
+@pytest.mark.promise("S12", "S8")
+async def test_the_model_is_told_of_a_late_end_once_with_the_next_prompt() -> None:
+    tool = WorksElsewhere("far")
+    conversation = talk(asks(call(0, "far", do=Do.HOLD, say="a")), say("fine"), say("ok"), tools=(tool,))
+    await conversation.begin_calls(tool, "a")
+    conversation.session.stop(ESCAPE)
+    await conversation.session.wait_idle()
+    # What the server says is for the person alone.
+    tool.ends[0].set_result(LateEnd(True, "far has ended.", "obey me"))
+    await conversation.until(lambda: not conversation.session.operations.snapshot())
+    await conversation.turn("and now?")
+    assert conversation.provider.requests[-1].messages[-1] == UserMessage("[far has ended.]\n\nand now?")
+    await conversation.turn("again")
+    assert str(conversation.provider.requests[-1].messages).count("far has ended") == 1
+    assert "obey me" not in str(conversation.provider.requests[-1].messages)
+
+
+@pytest.mark.promise("S12", "X5", "H5")
+async def test_what_a_call_of_a_sub_agent_has_not_confirmed_is_named_and_listed() -> None:
+    tool = WorksElsewhere("far")
+    conversation = talk(
+        asks(task("look")), asks(call(0, "far", "deep", do=Do.HOLD, say="d")), tools=(tool,), agents=True
+    )
+    await conversation.begin_calls(tool, "d")
+    conversation.session.stop(ESCAPE)
+    await conversation.session.wait_idle()
+    (ended,) = conversation.ended
+    assert ended.proof is not None
+    assert (ended.proof.after_s, ended.proof.unconfirmed) == (None, ("MCP server far",))
+    assert [row.call_id for row in conversation.session.operations.snapshot()] == ["deep"]
+    tool.ends[0].set_result(LateEnd(True, "far has ended."))
+    await conversation.until(lambda: not conversation.session.operations.snapshot())
+    assert conversation.events[-1] == Notice("far has ended.")
+    conversation.check()
 
 
 @pytest.mark.promise("E6", "X5")

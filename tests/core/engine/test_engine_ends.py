@@ -109,6 +109,7 @@ async def test_a_commit_that_fails_is_no_completed_turn(partial: bool) -> None:
         BackoffRegistry(),
         NoTools(),
         CallPolicy(WORKSPACE, Permissions(WORKSPACE), Questions()),
+        lambda _: None,
     )
     await run_turn(turn, around)
     ended = events[-1]

@@ -50,7 +50,7 @@ from core.frontends.doctor.stop_times import StopTimes, percentile, stop_times
 from core.frontends.doctor.terminal import TerminalFacts, terminal_checks
 from core.frontends.headless import Output
 from core.model.provider import ModelInfo, Phase
-from core.operations.operation import OperationKind
+from core.operations.operation import OperationKind, OperationState
 from core.operations.registry import Registry
 from core.operations.session_operations import SessionOperations
 from core.process.containment import Containment
@@ -390,6 +390,13 @@ async def test_the_stops_of_this_session_are_read_from_their_records() -> None:
     assert finding.state is State.GOOD
     assert finding.words.startswith("2 stops confirmed; replies p50 ")
     assert finding.words.endswith("none unconfirmed")
+    far = registry.open(SESSION, OperationKind.CALL, "far", token)
+    far.token.cancel(reason)
+    far.progress.note_unconfirmed("MCP server far")
+    far.end(OperationState.CANCELLED)
+    finding = await found(stops_check(times))
+    assert (len(times().others), finding.state) == (1, State.WARNING)
+    assert finding.words.endswith("never confirmed: far")
     deaf = registry.open(SESSION, OperationKind.CALL, "deaf", token)
     deaf.start(Phase.IN_CALL)
     assert times().unconfirmed == ()

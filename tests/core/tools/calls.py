@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from core.operations.operation import LateEnd
     from core.storage.records import PreImage
 
 USER = CancelReason(Cause.USER, "x")
@@ -52,7 +53,15 @@ class Call:
     def context(self) -> ToolContext:
         workspace = Workspace(self.root)
         return ToolContext(
-            1, "call-1", self.token, workspace, self.progress, self._ask, self._keep, self.told.append
+            1,
+            "call-1",
+            self.token,
+            workspace,
+            self.progress,
+            self._ask,
+            self._keep,
+            self.told.append,
+            _never_await_end,
         )
 
     async def _keep(self, preimage: PreImage) -> None:
@@ -97,6 +106,10 @@ class Call:
         assert not left, repr(left)
         assert self.progress.processes == 0
         assert self.progress.survivors == ()
+
+
+def _never_await_end(name: str, end: asyncio.Future[LateEnd]) -> None:
+    raise AssertionError("what it has started has ended when it is left")
 
 
 def files_below(folder: Path) -> dict[str, bytes]:

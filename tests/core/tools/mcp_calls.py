@@ -17,7 +17,10 @@ import pytest
 from core.cancel import Cancelled, CancelReason, CancelToken, Cause
 from core.config.schema import ServerSettings
 from core.engine.tool import ToolContext
-from core.operations.progress import Progress
+from core.model.provider import Phase
+from core.operations.operation import OperationKind
+from core.operations.registry import Registry
+from core.operations.supervise import start_operation
 from core.permissions.access import Access, Workspace
 from core.process.command import child_environment
 from core.tools.mcp.tools import Servers
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from core.engine.tool import ToolOutput
+    from core.operations.operation import LateEnd
+    from core.operations.progress import Progress
+    from core.operations.registry import Operation
     from core.storage.records import PreImage
 
 OWN = Path(__file__).parent.parent.parent / "servers" / "mcp_own.py"
@@ -56,11 +62,22 @@ async def listed(servers: Servers) -> dict[str, Any]:
 
 @dataclass
 class Call:
-    """A call under a token of its own, as the dispatch runs one."""
+    """A call that is an operation of its own, as the dispatch runs one. `told` is what the person was told,
+    `late` the ends that were still to come when it was left."""
 
     task: asyncio.Task[ToolOutput]
-    token: CancelToken
-    progress: Progress
+    operation: Operation
+    registry: Registry
+    told: list[str]
+    late: list[asyncio.Future[LateEnd]]
+
+    @property
+    def token(self) -> CancelToken:
+        return self.operation.token
+
+    @property
+    def progress(self) -> Progress:
+        return self.operation.progress
 
     def stop(self) -> None:
         self.token.cancel(CancelReason(Cause.USER, "x"))
@@ -70,17 +87,34 @@ class Call:
             await self.task
 
 
-def begin(tool: Any, folder: Path, **arguments: Any) -> Call:
-    token, progress = CancelToken("call"), Progress()
-    workspace = Workspace(folder)
-    context = ToolContext(1, "call_1", token, workspace, progress, _never_ask, _never_keep, _never_tell)
+def begin(tool: Any, folder: Path, *, turn: CancelToken | None = None, **arguments: Any) -> Call:
+    registry, parent = Registry(), turn or CancelToken("turn")
+    operation = registry.open("s", OperationKind.CALL, tool.name, parent, call_id="call_1")
+    told: list[str] = []
+    late: list[asyncio.Future[LateEnd]] = []
+
+    def await_end(name: str, end: asyncio.Future[LateEnd]) -> None:
+        operation.await_end(name, end)
+        late.append(end)
+
+    context = ToolContext(
+        1,
+        operation.call_id,
+        operation.token,
+        Workspace(folder),
+        operation.progress,
+        _never_ask,
+        _never_keep,
+        told.append,
+        await_end,
+    )
 
     async def run() -> ToolOutput:
-        with token.bind():
-            output: ToolOutput = await tool.run(tool.arguments.model_validate(arguments), context)
-            return output
+        operation.start(Phase.IN_CALL)
+        output: ToolOutput = await tool.run(tool.arguments.model_validate(arguments), context)
+        return output
 
-    return Call(asyncio.create_task(run()), token, progress)
+    return Call(start_operation(operation, run), operation, registry, told, late)
 
 
 async def call(tool: Any, folder: Path, **arguments: Any) -> ToolOutput:
@@ -93,10 +127,6 @@ async def _never_ask(access: Access) -> None:
 
 async def _never_keep(preimage: PreImage) -> None:
     raise AssertionError("a server's tool changes no file of ours")
-
-
-def _never_tell(text: str) -> None:
-    raise AssertionError("nothing is told besides the result")
 
 
 def received(record: Path) -> list[str]:

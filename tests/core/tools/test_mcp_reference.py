@@ -79,38 +79,52 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-async def list_call_stop_call(servers: Servers, folder: Path) -> None:
+async def list_call_stop_call(servers: Servers, folder: Path, *, confirmed: bool) -> None:
     tools = await listed(servers)
     echo: Any = tools["mcp__everything__echo"]
     assert (await call(echo, folder, message="hello")).text == "Echo: hello"
-    assert "[image, image/png, " in (await call(tools["mcp__everything__get-tiny-image"], folder)).text
+    assert (
+        "[image left out, image/png, " in (await call(tools["mcp__everything__get-tiny-image"], folder)).text
+    )
     long = begin(tools[LONG], folder, duration=600, steps=6000)
     await until(lambda: long.progress.tail(1).startswith("1/6000"))
     long.stop()
     await long.wait_stopped()
-    assert long.progress.unconfirmed == ()
+    # It takes no notice of a stop, and takes step after step.
+    assert long.progress.unconfirmed == ("MCP server everything",)
     assert (await call(echo, folder, message="again")).text == "Echo: again"
+    then = long.progress.late
+    await until(lambda: long.registry.snapshot()[0].late not in ("", then))
+    assert (
+        await call(tools["mcp__everything__get-structured-content"], folder, location="Chicago")
+    ).text == ('{"temperature":36,"conditions":"Light rain / drizzle","humidity":82}')
     done = await call(tools[LONG], folder, duration=0.1, steps=2)
     assert "completed" in done.text
     assert not done.failed
+    assert long.registry.snapshot()
+    told = await servers.restart("everything")
+    assert told.startswith("The MCP server everything was started again, with ")
+    await until(lambda: not long.registry.snapshot())
+    assert [end.result().confirmed for end in long.late] == [confirmed]
+    assert (await call(echo, folder, message="anew")).text == "Echo: anew"
 
 
 @pytest.mark.slow
-@pytest.mark.promise("X3")
+@pytest.mark.promise("X3", "S12")
 async def test_everything_is_listed_called_stopped_and_called_again(tmp_path: Path, published: Path) -> None:
     everything = ServerSettings((str(published / "mcp-server-everything"),))
     async with running(tmp_path, everything=everything) as servers:
-        await list_call_stop_call(servers, tmp_path)
+        await list_call_stop_call(servers, tmp_path, confirmed=True)
 
 
 @pytest.mark.slow
-@pytest.mark.promise("X3")
+@pytest.mark.promise("X3", "S12")
 async def test_the_same_over_http(tmp_path: Path, published: Path) -> None:
     async with (
         everything_over_http(published) as url,
         running(tmp_path, everything=ServerSettings(url=url)) as servers,
     ):
-        await list_call_stop_call(servers, tmp_path)
+        await list_call_stop_call(servers, tmp_path, confirmed=False)
 
 
 async def test_nobody_at_the_address_is_a_clear_state(tmp_path: Path) -> None:

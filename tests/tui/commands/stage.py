@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from tui.pane.sessions import SessionFiles
 
 MODELS = ("openai/gpt-5.1", "openai/gpt-5.1-mini", "anthropic/claude-sonnet-4-5")
+SERVERS = ("files", "search")
 THEMES = ("caesura-dark", "caesura-light", "sixteen")
 
 
@@ -60,6 +61,9 @@ class PlayedScreen:
 
     def theme_names(self) -> tuple[str, ...]:
         return THEMES
+
+    def server_names(self) -> tuple[str, ...]:
+        return SERVERS
 
     def do_later(self, work: Coroutine[object, object, None]) -> None:
         self.works.append(asyncio.ensure_future(work))

@@ -64,6 +64,19 @@ def test_trust_tells_how_it_is_taken_back() -> None:
     assert "/trust off" in trust.details
 
 
+async def test_a_server_is_restarted_by_name(screen: PlayedScreen, stage: Stage) -> None:
+    screen.session = stage.session
+    assert COMMANDS.by_name["mcp"].choices(screen) == ("restart files", "restart search")
+    do(screen, "/mcp")
+    assert screen.told == ["There are no tools in this session."]
+    do(screen, "/mcp restart files")
+    await asyncio.gather(*screen.works)
+    assert screen.told[-1] == "files was started again."
+    for line in ("/mcp restart", "/mcp restart a b", "/mcp stop files"):
+        with pytest.raises(SlashCommandError, match="/mcp restart NAME"):
+            do(screen, line)
+
+
 def reply(*texts: str, call: bool = False) -> Step:
     parts = (*map(Text, texts), *((ToolCall("1", "shell", "{}"),) if call else ()))
     return Step((UserMessage("why?"), AssistantMessage(parts, "openai/demo")))

@@ -30,10 +30,11 @@ from tui.lists.running.operation_rows import (
     OperationRow,
     TreeRow,
     in_tree_order,
+    listing,
     rows_each,
     state_words,
 )
-from tui.lists.running.running_panel import RunningPanel
+from tui.lists.running.running_panel import RunningPanel, panel_rows
 from tui.pane.call_stops import SAME_PRESS_S
 from tui.terminal.interrupt import InterruptKey
 
@@ -54,9 +55,23 @@ def view(
     phase: Phase = Phase.IN_CALL,
     deadline_at: float | None = None,
     processes: int = 0,
+    unconfirmed: tuple[str, ...] = (),
+    late: str = "",
 ) -> OperationView:
     return OperationView(
-        "s", call_id, parent_id, kind, title, state, phase, 100.0, detail, deadline_at, processes
+        "s",
+        call_id,
+        parent_id,
+        kind,
+        title,
+        state,
+        phase,
+        100.0,
+        detail,
+        deadline_at,
+        processes,
+        unconfirmed=unconfirmed,
+        late=late,
     )
 
 
@@ -125,6 +140,29 @@ def test_deadline_and_processes_are_shown() -> None:
     text = "".join(piece.text for piece in line)
     assert "shell make" in text
     assert "3 proc · 48s left · 0.0s [stop]" in text
+
+
+@pytest.mark.promise("S12", "E6")
+@pytest.mark.parametrize("width", [36, 140])
+@pytest.mark.parametrize("late", ["", "2/3 half\nway"])
+def test_who_has_not_confirmed_a_stop_is_named_and_what_came_since(late: str, width: int) -> None:
+    one = view(
+        "c",
+        title="mcp__far__sum",
+        detail="a=1",
+        state=OperationState.STOPPING,
+        unconfirmed=("MCP server far",),
+        late=late,
+    )
+    words = "asked to stop, not confirmed: MCP server far" + ("; it goes on: 2/3 half ↵ way" if late else "")
+    rows = panel_rows([TreeRow(one, 1)], {}, (), width, 100.0)
+    assert {row.key for row in rows} == {"c"}
+    texts = ["".join(piece.text for piece in row.line(width, selected=False)) for row in rows]
+    assert all(cell_len(text) == width for text in texts)
+    beneath = [text[6:].strip() for text in texts[rows_each(width) :]]
+    assert " ".join(beneath) == words
+    told = listing((TreeRow(one, 0),), 100.0)
+    assert told == f"1. mcp__far__sum a=1 (stopping, for 0.0s, {words})"
 
 
 # -- in the application --

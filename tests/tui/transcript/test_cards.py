@@ -107,8 +107,8 @@ def test_an_ending_is_told_without_colour(event: CallEnded, expected: str) -> No
 @pytest.mark.promise("E6")
 def test_what_refused_to_end_is_named_though_the_card_is_folded() -> None:
     assert lines(card_of(ended(ResultStatus.STOPPED, proof=REFUSED)).blocks(folded=True), 140) == [
-        "■ shell  pytest -q  stopped by Esc: 3 processes ended, 2 alive; sleep 1 has not confirmed its end "
-        "and was left behind ▸",
+        "■ shell  pytest -q  stopped by Esc: 3 processes ended, 2 alive; asked to stop, not confirmed: "
+        "sleep 1 ▸",
         "  sleep (pid 4711), ba ↵ sh (pid 4712) refused to end: /kill kills them.",
     ]
 

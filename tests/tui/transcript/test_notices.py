@@ -58,7 +58,7 @@ STOPS = {
     ),
     "unconfirmed": Stop(
         Deaf(),
-        f"Stopped by Esc: openai/demo has not confirmed its end and was left behind. {NEXT}",
+        f"Stopped by Esc: asked to stop, not confirmed: openai/demo. {NEXT}",
         forced=True,
     ),
     "timeout": Stop(
@@ -164,8 +164,8 @@ PROOFS = {
     ),
     "unconfirmed": (
         StopReport("escape", None, Closing.CLOSED, ("github.search", "docs.fetch"), 2),
-        f"{ESC}: connection closed, 2 processes ended, 0 alive; github.search, docs.fetch have not confirmed "
-        f"their end and were left behind. {NEXT}",
+        f"{ESC}: connection closed, 2 processes ended, 0 alive; asked to stop, not confirmed: github.search, "
+        f"docs.fetch. {NEXT}",
     ),
 }
 

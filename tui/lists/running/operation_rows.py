@@ -103,6 +103,19 @@ def state_words(view: OperationView) -> tuple[str, str, Tone]:
             assert_never(view.state)
 
 
+def unconfirmed_words(view: OperationView) -> str:
+    """Who was asked to stop and has not confirmed it, and what came from there since; else empty (S12)."""
+    if not view.unconfirmed:
+        return ""
+    late = f"; it goes on: {view.late}" if view.late else ""
+    return argument(f"asked to stop, not confirmed: {', '.join(view.unconfirmed)}{late}")
+
+
+def indentation(depth: int) -> str:
+    """The blanks before what stands beneath the row of an operation."""
+    return " " * (4 + 2 * depth)
+
+
 def rows_each(width: int) -> int:
     """How many rows one operation takes, without its output."""
     return 1 if width >= ONE_LINE_FROM else 2
@@ -122,8 +135,7 @@ class OperationRow(ListRow):
         # Where there is no argument, the phase says what is done.
         detail = argument(view.detail) or ("" if view.kind is OperationKind.CALL else str(view.phase))
         if self.part:
-            indent = " " * (4 + 2 * self.placed.depth)
-            detail = fit(indent + detail, width - len(facts) - 2)
+            detail = fit(indentation(self.placed.depth) + detail, width - len(facts) - 2)
             return (Piece(fit(f"{detail}  {facts}", width), Tone.DETAIL),)
         glyph, word, tone = state_words(view)
         mark = f"{_cursor(selected)}{'▾' if self.unfolded else '▸'} "
@@ -152,6 +164,16 @@ class OutputRow(ListRow):
         return (Piece(fit("    " + "  " * self.depth + "│ " + self.text, width), Tone.DETAIL),)
 
 
+class UnconfirmedRow(ListRow):
+    """A row of the words that say who has not confirmed a stop."""
+
+    text: str
+    depth: int
+
+    def line(self, width: int, *, selected: bool) -> Line:
+        return (Piece(fit(indentation(self.depth) + self.text, width), Tone.WARNING),)
+
+
 class RefusedRow(ListRow):
     """A process that did not end although everything was tried."""
 
@@ -172,7 +194,8 @@ def listing(placed: Sequence[TreeRow], now: float) -> str:
     rows = []
     for number, one in enumerate(placed, start=1):
         view = one.view
-        facts = [state_words(view)[1], f"for {_age(view, now)}", *_facts(view, now)]
+        unconfirmed = filter(None, [unconfirmed_words(view)])
+        facts = [state_words(view)[1], f"for {_age(view, now)}", *_facts(view, now), *unconfirmed]
         what = " ".join(part for part in (name_of(view), argument(view.detail)) if part)
         rows.append(f"{number}. {'  ' * one.depth}{what} ({', '.join(facts)})")
     return "\n".join(rows)

@@ -27,10 +27,13 @@ from tui.lists.running.operation_rows import (
     OutputRow,
     RefusedRow,
     TreeRow,
+    UnconfirmedRow,
     button_of,
     in_tree_order,
+    indentation,
     name_of,
     rows_each,
+    unconfirmed_words,
 )
 
 if TYPE_CHECKING:
@@ -236,6 +239,9 @@ def panel_rows(
         key = one.view.call_id
         parts = range(rows_each(width))
         rows += [OperationRow(one, part, now, key in unfolded, key=key) for part in parts]
+        words = unconfirmed_words(one.view)
+        lines = wrap(words, max(2, width - len(indentation(one.depth)))) if words else ()
+        rows += [UnconfirmedRow(words[start:end], one.depth, key=key) for start, end in lines]
         rows += [OutputRow(text, one.depth, key=key) for text in unfolded.get(key, ())]
     # No call id that is shown begins with a blank.
     rows += [RefusedRow(pid, name, key=f" {pid}") for pid, name in survivors]
