@@ -19,16 +19,19 @@ from core.model.provider import (
     Phase,
     PhaseChanged,
     ReasoningDelta,
+    ToolCallDelta,
 )
 from providers.catalog import provider_of
 from providers.keys.names import KeyProblem
 from providers.reading.decoder import TooLong
 from providers.reading.parser import Summary
+from providers.reading.returned import Kind, note
 from providers.wire import End, Failed
 from providers.worker import failures, litellm_adapter
 from providers.worker.capture import Captured
 from providers.worker.exchange import Slices, exchange
 from providers.worker.reasoning import signed
+from providers.worker.return_rules import CALL_ID
 from providers.worker.sockets import SocketTrace, current_trace
 
 if TYPE_CHECKING:
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 
     from core.model.provider import ContentDelta
     from providers.keys.finder import KeyFinder
+    from providers.reading.parser import Parser
     from providers.worker.outbox import Outbox
 
 log = logging.getLogger("caesura.worker")
@@ -71,6 +75,7 @@ class Stream:
         self._client = client
         self._summary = Summary()
         self._signer = ""
+        self._call_ids = CALL_ID
         self._dropped: tuple[str, ...] = ()
         self._secrets: tuple[str, ...] = ()
         self._last_chunk_at = 0.0
@@ -98,33 +103,35 @@ class Stream:
 
     async def _stream(self) -> None:
         call = await self._prepare()
-        self._signer = call.signer
+        self._signer, self._call_ids = call.signer, call.rules.call_ids
         current_trace.set(self.trace)
         self._watch_silence()
         answer = await call.ask()
         if isinstance(answer, Captured):
-            await self._exchange(answer)
+            await self._exchange(call.amended(answer), answer.protocol.parser(self._summary))
         else:
             await self._read(call, answer)
 
-    async def _exchange(self, captured: Captured) -> None:
-        parser = captured.protocol.parser(self._summary)
-        streaming = self.request.streaming
-        await exchange(self._client, captured.request, parser, self._emit, streaming=streaming)
+    async def _exchange(self, request: httpx.Request, parser: Parser) -> None:
+        await exchange(self._client, request, parser, self._emit, streaming=self.request.streaming)
+        self._emit(parser.rest())
         if not parser.is_complete:
             raise failures.cut_short(self.request.model)
 
     async def _read(self, call: litellm_adapter.LitellmCall, answer: Any) -> None:
         """Read litellm's own stream, or its whole answer."""
-        parse = call.parser(self._summary).parse_value
+        parser = call.parser(self._summary)
+        parse = parser.parse_value
         if not call.streaming:
             self._emit(parse("", answer.model_dump(mode="json")))
+            self._emit(parser.rest())
             return
         try:
             slices = Slices()
             async for chunk in answer:
                 self._emit(parse("", chunk.model_dump(mode="json")))
                 await slices.end()
+            self._emit(parser.rest())
             call.check_end(answer)
         finally:
             await self._close(answer)
@@ -148,9 +155,19 @@ class Stream:
                 self._outbox.send_delta(self.stream_id, dropped)
             self._outbox.send_delta(self.stream_id, PhaseChanged(Phase.STREAMING))
         for delta in deltas:
-            if isinstance(delta, ReasoningDelta) and delta.signature:
-                delta = replace(delta, signature=signed(delta.signature, self._signer))
-            self._outbox.send_delta(self.stream_id, delta)
+            if (
+                isinstance(delta, ToolCallDelta)
+                and delta.call_id
+                and not self._call_ids.fullmatch(delta.call_id)
+            ):
+                # Nobody else may take such an id; who made it gets it back.
+                self._send(note(Kind.CALLS, {delta.call_id: {}}))
+            self._send(delta)
+
+    def _send(self, delta: ContentDelta) -> None:
+        if isinstance(delta, ReasoningDelta) and delta.signature:
+            delta = replace(delta, signature=signed(delta.signature, self._signer))
+        self._outbox.send_delta(self.stream_id, delta)
 
     def _watch_silence(self) -> None:
         """Close the connection of a stream that has been silent for its time limit.
