@@ -128,10 +128,13 @@ class Parser(ABC):
             yield TextDelta("\n\nSources:\n" + "\n".join(lines))
 
     def _cite(self, title: object, address: object, *, number: int | None = None) -> None:
-        """Keep a source, once. `number` is its place in a list of the provider's, to which texts refer."""
-        known = text_of(title).strip(), text_of(address).strip()
-        if any(known):
-            self._sources.setdefault((known[1] or known) if number is None else number, known)
+        """Keep a source, once. `number` is its place in a list of the provider's, to which texts refer; a
+        later list replaces an earlier one."""
+        source = text_of(title).strip(), text_of(address).strip()
+        if number is not None:
+            self._sources[number] = source
+        elif any(source):
+            self._sources.setdefault(source[1] or source, source)
 
     def _end(self, reason: str, words: str = "") -> None:
         """The reply ends for `reason`, in the protocol's own word for it."""
