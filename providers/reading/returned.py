@@ -38,6 +38,8 @@ class Kind(StrEnum):
 
 CONTENT_PARTS = "content"
 
+Note = tuple[Kind, Any]
+
 
 def note(kind: Kind, value: object) -> ReasoningDelta:
     return ReasoningDelta("", to_json({kind.value: value}))
@@ -48,8 +50,8 @@ def to_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def read_note(signature: str | None) -> tuple[Kind, Any] | None:
-    """The kind and the value of a note; None for a signature that is none."""
+def read_note(signature: str | None) -> Note | None:
+    """A note with its kind and its value; None for a signature that is none."""
     if not (signature or "").startswith("{"):
         return None
     try:

@@ -131,8 +131,8 @@ def _openrouter() -> Vendor:
     deltas = (
         {"content": "", "reasoning": "Open ", "reasoning_details": [detail("text", 0, text="Open ")]},
         {"content": "", "reasoning": "it.", "reasoning_details": [detail("text", 0, text="it.")]},
-        {"content": "", "reasoning_details": [detail("text", 0, text="", signature=signature), sealed]},
         {"content": "Let me look."},
+        {"content": "", "reasoning_details": [detail("text", 0, text="", signature=signature), sealed]},
         {"content": "", "reasoning_details": [late]},
     )
     details = [detail("text", 0, text="Open it.", signature=signature), sealed, late]
