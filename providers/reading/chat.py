@@ -204,14 +204,14 @@ class ChatParser(Parser):
                     yield TextDelta(text_of(part["text"]))
 
     def _call(self, place: int, call: Json) -> Iterator[ToolCallDelta | ReasoningDelta]:
-        if call.get("function") is None and call.get("type") not in (None, "", "function"):
-            return  # a tool of the provider's, such as GLM's search
         function = call.get("function") or {}
         call_id, name = call.get("id") or None, function.get("name") or None
         key = call.get("index")
         if key is None:
             key = self._key_of(place, call_id, name)
-        if call_id is not None and text_of(call_id).startswith(OF_THE_PROVIDER):
+        # Such as GLM's search.
+        is_no_function = call.get("type") not in (None, "", "function") and call.get("function") is None
+        if is_no_function or text_of(call_id).startswith(OF_THE_PROVIDER):
             self._foreign.add(key)
         elif call_id is not None:
             self._foreign.discard(key)

@@ -7,6 +7,7 @@ replies apart and in order; a request in which it did not stays as it is.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, assert_never
 
 import httpx
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from providers.worker.return_rules import ReturnRules
 
 Json = dict[str, Any]
+Pairs = list[tuple[Json, "_Reply"]]
+"""Replies as they are sent, and as the conversation has them."""
+
+log = logging.getLogger("caesura.worker")
 
 NO_REASONING = " "
 """For a field that must be there: servers take an empty one for a missing one."""
@@ -42,11 +47,11 @@ def amended(
     replies = [_Reply(message) for message in messages if isinstance(message, AssistantMessage)]
     match captured.protocol:
         case Protocol.CHAT | Protocol.OLLAMA:
-            is_changed = _amend_chat(_sent(body["messages"], "assistant"), replies, rules)
+            is_changed = _amend_chat(_pairs(body["messages"], "assistant", replies), rules)
         case Protocol.ANTHROPIC:
-            is_changed = _amend_anthropic(_sent(body["messages"], "assistant"), replies)
+            is_changed = _amend_anthropic(_pairs(body["messages"], "assistant", replies))
         case Protocol.GEMINI:
-            is_changed = _amend_gemini(_sent(body["contents"], "model"), replies)
+            is_changed = _amend_gemini(_pairs(body["contents"], "model", replies))
         case Protocol.RESPONSES:
             is_changed = must_stream and not body.get("stream")
             if is_changed:
@@ -56,8 +61,12 @@ def amended(
     return _with_body(captured.request, body) if is_changed else captured.request
 
 
-def _sent(messages: Iterable[Json], role: str) -> list[Json]:
-    return [message for message in messages if message["role"] == role]
+def _pairs(messages: Iterable[Json], role: str, replies: Sequence[_Reply]) -> Pairs:
+    sent = [message for message in messages if message["role"] == role]
+    if len(sent) != len(replies):
+        log.warning("%d replies became %d: what else goes back is left out", len(replies), len(sent))
+        return []
+    return list(zip(sent, replies, strict=True))
 
 
 def _with_body(request: httpx.Request, body: Json) -> httpx.Request:
@@ -96,14 +105,12 @@ class _Reply:
 # -- OpenAI's chat completions, and Ollama's --
 
 
-def _amend_chat(sent: Sequence[Json], replies: Sequence[_Reply], rules: ReturnRules) -> bool:
-    if len(sent) != len(replies):
-        return False
+def _amend_chat(pairs: Pairs, rules: ReturnRules) -> bool:
     # A server that has shown reasoning with calls may refuse calls without.
-    used = (name for reply in replies if reply.calls for name in reply.fields())
+    used = (name for _, reply in pairs if reply.calls for name in reply.fields())
     fill = rules.fill or next((name for name in used if name.startswith("reasoning")), "")
     is_changed = False
-    for message, reply in zip(sent, replies, strict=True):
+    for message, reply in pairs:
         more = reply.fields() if rules.takes_reasoning else {}
         for fields in reply.notes(Kind.FIELDS):
             more.update(fields)
@@ -144,12 +151,10 @@ def _amend_calls(sent: Iterable[Json], reply: _Reply, by_place: bool = False) ->
 # -- Anthropic's messages --
 
 
-def _amend_anthropic(sent: Sequence[Json], replies: Sequence[_Reply]) -> bool:
+def _amend_anthropic(pairs: Pairs) -> bool:
     """Put thinking that came between text and calls there again. litellm puts all of it first."""
-    if len(sent) != len(replies):
-        return False
     is_changed = False
-    for message, reply in zip(sent, replies, strict=True):
+    for message, reply in pairs:
         parts = [part for part, found in reply.parts if isinstance(part, Text) or _is_thinking(part, found)]
         thinking = [block for block in message["content"] if block["type"] in THINKING]
         uses = [block for block in message["content"] if block["type"] == "tool_use"]
@@ -178,12 +183,10 @@ def _is_thinking(part: Part, found: Note | None) -> bool:
 # -- Gemini's contents --
 
 
-def _amend_gemini(sent: Sequence[Json], replies: Sequence[_Reply]) -> bool:
+def _amend_gemini(pairs: Pairs) -> bool:
     """Signatures of thoughts go back on the part that they came with; litellm knows them only as ids."""
-    if len(sent) != len(replies):
-        return False
     is_changed = False
-    for message, reply in zip(sent, replies, strict=True):
+    for message, reply in pairs:
         parts: list[Json] = message["parts"]
         calls = [part for part in parts if "function_call" in part or "functionCall" in part]
         is_changed |= _amend_calls(calls, reply, by_place=True)

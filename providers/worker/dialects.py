@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from core.model.provider import ToolSpec
 
 THOUGHT = "__thought__"
-"""Separates, in calls of older conversations, the id from the signature of Gemini's thought behind it."""
+"""Separates the id of a call from the signature of Gemini's thought behind it, where litellm makes the ids,
+as in its proxy. Nobody else gets the signature."""
 
 STRANGE_IN_A_NAME = re.compile(r"[^A-Za-z0-9_-]")
 NAME_LIMIT = 64
@@ -76,7 +77,7 @@ def _own_ids(reply: AssistantMessage) -> set[str]:
 
 
 def _fitting(call_id: str, used: set[str], call_ids: re.Pattern[str] | None) -> str:
-    fit = call_id.partition(THOUGHT)[0]
+    fit = call_id if call_ids is None else call_id.partition(THOUGHT)[0]
     if fit in used or (call_ids is not None and not call_ids.fullmatch(fit)):
         digest = hashlib.sha256(f"{len(used)}:{call_id}".encode("utf-8", "replace")).hexdigest()
         others = (f"call_{digest[:24]}", *(digest[start : start + 9] for start in range(len(digest) - 8)))

@@ -263,6 +263,7 @@ def _chat() -> Iterable[Odd]:
         "calls of tools that the provider runs itself",
         call({"name": "search", "arguments": "{}"}, index=0, id="mcptoolu_1")
         + chat(choice({"tool_calls": [{"index": 1, "id": "s1", "type": "web_search", "web_search": {}}]}))
+        + chat(choice({"tool_calls": [{"index": 1, "web_search": {"output": "x"}}]}))
         + call({"name": "read", "arguments": '{"path": "a"}'}, index=2, id="c1", type="function")
         + CALLS_END,
         calls=(CALL,),

@@ -154,6 +154,16 @@ def _gemini_by_chat() -> Vendor:
     )  # fmt: skip
 
 
+def _proxy() -> Vendor:
+    """litellm's own proxy puts Gemini's signature into the id."""
+    signature = "c2lnbmVkLWJlaGluZC1hLXByb3h5"
+    message = {"content": "Let me look.", "tool_calls": [_call(f"call_7__thought__{signature}")]}
+    return _chat(
+        "proxy", "litellm_proxy/gemini-3-pro", message, {"content": "Let me look."}, seals=(signature,),
+        call_id=ANY_ID,
+    )  # fmt: skip
+
+
 def _copilot() -> Vendor:
     fields = {"reasoning_text": "I fly.", "reasoning_opaque": "b3BhcXVlLXRvLW90aGVycw=="}
     message = {"content": "Let me look.", **fields, "tool_calls": [_call("call_co")]}
@@ -290,6 +300,7 @@ VENDORS: dict[str, Vendor] = {
         _empty("wordless", "openai/quiet"),
         _openrouter(),
         _gemini_by_chat(),
+        _proxy(),
         _copilot(),
         _mistral(),
         _groq(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -97,6 +98,21 @@ async def test_nothing_sealed_goes_to_another_vendor(model: ModelProcess) -> Non
             first, second = (json.dumps(it.request.body) for it in servers[vendor.name].exchanges)
             assert not any(seal in first for seal in vendor.seals)
             assert all(json.dumps(seal)[1:-1] in second for seal in vendor.seals), vendor
+
+
+@pytest.mark.promise("P8")
+async def test_a_server_that_shows_reasoning_with_its_calls_gets_no_calls_without(
+    model: ModelProcess,
+) -> None:
+    """Nobody knows its rules; it may be as strict as DeepSeek is about calls that another model has made."""
+    strict = replace(VENDORS["vllm"], must_have="reasoning")
+    history: tuple[Message, ...] = (UserMessage("hi"),)
+    with ThreadedServer(playing(strict)) as server, ThreadedServer(playing(VENDORS["groq"])) as other:
+        for vendor, asked in ((strict, server), (VENDORS["groq"], other)):
+            history += answered(await reply_to(model, asking(vendor.model, asked, history), set()))
+            history += (UserMessage("go on"),)
+        await reply_to(model, asking(strict.model, server, history), set())
+        assert server.complaints == []
 
 
 @pytest.mark.promise("P8")
