@@ -14,7 +14,6 @@ from tests.promise_plugin import Contract
 FIRST_PENDING = {
     *("U9", "R1", "R2", "R4", "R5", "C1", "C2", "C3", "C4", "H3", "H4", "H5", "H7", "H8"),
     *("S4", "S5", "S8", "X1", "X2", "X3", "X4", "X5", "X6", "E3", "E4", "E8", "Q2", "Q5"),
-    "P8",
 }
 """What was pending when the first version was built, and then what the contract has got since. Nothing that
 was ever proven is added here."""

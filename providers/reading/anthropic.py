@@ -15,6 +15,7 @@ from providers.reading.parser import (
     text_of,
     text_of_arguments,
 )
+from providers.reading.returned import Kind, note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +79,7 @@ class AnthropicParser(Parser):
         match block.get("type"):
             case "text" if text := text_of(block.get("text")):
                 yield TextDelta(text)
-            case "thinking":
+            case "thinking" | "redacted_thinking":
                 yield from _thinking(block)
             case "tool_use":
                 self._given[key] = block.get("input")
@@ -94,6 +95,8 @@ class AnthropicParser(Parser):
                 yield ReasoningDelta(text_of(delta["thinking"]))
             case "signature_delta":
                 yield ReasoningDelta("", text_of(delta["signature"]))
+            case "citations_delta":
+                self._cite_one(delta["citation"])
             case "input_json_delta" if key in self.calls:
                 if text := text_of(delta.get("partial_json")):
                     self._given.pop(key, None)
@@ -117,7 +120,9 @@ class AnthropicParser(Parser):
             match block.get("type"):
                 case "text":
                     yield TextDelta(text_of(block["text"]))
-                case "thinking":
+                    for citation in block.get("citations") or ():
+                        self._cite_one(citation)
+                case "thinking" | "redacted_thinking":
                     yield from _thinking(block)
                 case "tool_use":
                     yield self.calls.whole(
@@ -127,6 +132,10 @@ class AnthropicParser(Parser):
                     pass
         self._end(str(message.get("stop_reason") or "end_turn"))
         self.is_done = True
+
+    def _cite_one(self, citation: Json) -> None:
+        title = citation.get("title") or citation.get("document_title")
+        self._cite(title, citation.get("url") or citation.get("source"))
 
     def _count(self, usage: Any) -> None:
         """Each event counts only some of the tokens. Cached input is counted apart from the rest."""
@@ -139,6 +148,8 @@ class AnthropicParser(Parser):
 
 
 def _thinking(block: Json) -> Iterator[ReasoningDelta]:
+    if data := text_of(block.get("data")):
+        yield note(Kind.REDACTED, data)
     text, signature = text_of(block.get("thinking")), text_of(block.get("signature"))
     if text or signature:
         yield ReasoningDelta(text, signature or None)

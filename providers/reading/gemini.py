@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from core.model.messages import FinishReason, Usage
 from core.model.provider import ReasoningDelta, TextDelta
 from providers.reading.parser import Parser, count_of, text_of
+from providers.reading.returned import Kind, note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from core.model.provider import ContentDelta
     from providers.reading.parser import Json
-
-THOUGHT = "__thought__"
-"""Separates a call's id from the signature of the thought behind it, as litellm wants it in a request."""
 
 NO_TEXT = frozenset({"inlineData", "fileData", "executableCode", "codeExecutionResult"})
 """Parts that are not asked for: pictures, and code that the provider runs itself."""
@@ -54,6 +52,7 @@ class GeminiParser(Parser):
                 continue  # one reply was asked for
             for part in (candidate.get("content") or {}).get("parts") or ():
                 yield from self._part(part)
+            self._cite_all(candidate)
             if reason := candidate.get("finishReason"):
                 self._end(str(reason), text_of(candidate.get("finishMessage")))
         feedback = value.get("promptFeedback") or {}
@@ -63,14 +62,26 @@ class GeminiParser(Parser):
     def _part(self, part: Json) -> Iterator[ContentDelta]:
         signature = text_of(part.get("thoughtSignature"))
         if call := part.get("functionCall"):
-            call_id = f"call_{uuid.uuid4().hex[:28]}" + (f"{THOUGHT}{signature}" if signature else "")
+            if signature:
+                yield note(Kind.CALLS, {str(len(self.calls)): {"thoughtSignature": signature}})
+            call_id = f"call_{uuid.uuid4().hex[:28]}"
             yield self.calls.whole(call.get("args"), call_id, text_of(call["name"]))
         elif part.get("thought"):
             yield ReasoningDelta(text_of(part.get("text")), signature or None)
-        elif text := text_of(part.get("text")):
-            yield TextDelta(text)
+        elif "text" in part:
+            if text := text_of(part["text"]):
+                yield TextDelta(text)
+            if signature:
+                yield note(Kind.FIELDS, {"thoughtSignature": signature})
         for kind in NO_TEXT & part.keys():
             yield TextDelta(f"[{kind}: {json.dumps(part[kind], ensure_ascii=False)[:NO_TEXT_SHOWN]}]")
+
+    def _cite_all(self, candidate: Json) -> None:
+        for chunk in (candidate.get("groundingMetadata") or {}).get("groundingChunks") or ():
+            for found in chunk.values():
+                self._cite(found.get("title"), found.get("uri"))
+        for found in (candidate.get("citationMetadata") or {}).get("citationSources") or ():
+            self._cite(found.get("title"), found.get("uri"))
 
     def _count(self, usage: Any) -> None:
         if usage:

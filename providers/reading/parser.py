@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from core.model.messages import FinishReason
-from core.model.provider import ToolCallDelta
+from core.model.provider import TextDelta, ToolCallDelta
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping
@@ -76,6 +76,8 @@ class Parser(ABC):
         self.calls = Calls()
         self.is_done = False
         self.has_reason = False
+        # Title and address of each source, by what tells it apart.
+        self._sources: dict[Hashable, tuple[str, str]] = {}
 
     @property
     def is_complete(self) -> bool:
@@ -117,6 +119,22 @@ class Parser(ABC):
     def _deltas(self, name: str, value: Json) -> Iterator[ContentDelta]:
         """The deltas of one event. May raise `AttributeError`, `TypeError`, `KeyError` or `IndexError` for
         one that is not the protocol's."""
+
+    def rest(self) -> Iterator[ContentDelta]:
+        """What follows the last event: the sources that the reply names, as a list below its text."""
+        if self._sources:
+            named = enumerate(self._sources.values(), 1)
+            lines = (f"{place}. " + ", ".join(filter(None, source)) for place, source in named)
+            yield TextDelta("\n\nSources:\n" + "\n".join(lines))
+
+    def _cite(self, title: object, address: object, *, number: int | None = None) -> None:
+        """Keep a source, once. `number` is its place in a list of the provider's, to which texts refer; a
+        later list replaces an earlier one."""
+        source = text_of(title).strip(), text_of(address).strip()
+        if number is not None:
+            self._sources[number] = source
+        elif any(source):
+            self._sources.setdefault(source[1] or source, source)
 
     def _end(self, reason: str, words: str = "") -> None:
         """The reply ends for `reason`, in the protocol's own word for it."""
@@ -182,6 +200,10 @@ class Calls:
     def whole(self, arguments: object, call_id: str | None, name: str) -> ToolCallDelta:
         """A call that comes in one piece."""
         return self.piece(object(), text_of_arguments(arguments) or "{}", call_id, name)
+
+    def id_of(self, key: Hashable) -> str | None:
+        """The id that the server has given the call."""
+        return self._calls[self._by_key[key]].call_id
 
     def newest(self) -> Hashable:
         """The key of the call that began last; a new one if there is none."""

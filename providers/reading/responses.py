@@ -7,7 +7,6 @@ has come, and what is missing is taken from it.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, ClassVar
 
 from core.model.messages import FinishReason, Usage
@@ -22,6 +21,7 @@ from providers.reading.parser import (
     text_of,
     text_of_arguments,
 )
+from providers.reading.returned import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from core.model.provider import ContentDelta
     from providers.reading.decoder import Event
     from providers.reading.parser import Json
+
+ITEM_FIELDS = ("type", "id", "summary", "content", "encrypted_content", "signature", "format")
+PART_FIELDS = ("type", "text")
+"""What goes back of a reasoning item. The API refuses fields that are null, and others that it may send."""
 
 
 class ResponsesParser(Parser):
@@ -66,6 +70,8 @@ class ResponsesParser(Parser):
                 yield from self._rest_of_call(_item_of(value), value)
             case "response.output_item.added" if value["item"].get("type") == "function_call":
                 yield from self._begin_call(_item_of(value), value["item"])
+            case "response.output_text.annotation.added":
+                self._cite_one(value["annotation"])
             case "response.output_item.done":
                 yield from self._item(_item_of(value), value["item"])
             case "response.completed" | "response.incomplete" | "response.done":
@@ -118,6 +124,8 @@ class ResponsesParser(Parser):
                 for number, part in enumerate(item.get("content") or ()):
                     kind = "refusal" if part.get("refusal") else "text"
                     yield from self._rest(key, kind, number, part.get(kind))
+                    for annotation in part.get("annotations") or ():
+                        self._cite_one(annotation)
             case "function_call":
                 if key not in self.calls:
                     yield from self._begin_call(key, item)
@@ -132,10 +140,18 @@ class ResponsesParser(Parser):
                 pass
 
     def _seal(self, key: object, item: Json) -> Iterator[ReasoningDelta]:
-        content = text_of(item.get("encrypted_content"))
-        if content and key not in self._sealed:
+        """The item itself goes back: it says who can read it. One with neither cannot be known again."""
+        if (item.get("encrypted_content") or item.get("content")) and key not in self._sealed:
             self._sealed.add(key)
-            yield ReasoningDelta("", json.dumps({"id": item.get("id"), "encrypted_content": content}))
+            known = {name: item[name] for name in ITEM_FIELDS if item.get(name) is not None}
+            for name in ("summary", "content"):
+                if name in known:
+                    known[name] = [{field: part.get(field) for field in PART_FIELDS} for part in known[name]]
+            yield ReasoningDelta("", to_json(known))
+
+    def _cite_one(self, annotation: Json) -> None:
+        name = annotation.get("title") or annotation.get("filename")
+        self._cite(name, annotation.get("url") or annotation.get("file_id"))
 
     def _response(self, response: Json) -> Iterator[ContentDelta]:
         if (status := response.get("status")) in ("failed", "cancelled"):

@@ -18,20 +18,23 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from providers.reading.protocols import Protocol, protocol_of
+from providers.reading.protocols import protocol_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator, Mapping
+    from collections.abc import Awaitable, Iterator
+
+    from providers.reading.protocols import Protocol
 
 _capturing: ContextVar[bool] = ContextVar("_capturing", default=False)
 
 
 class Captured(BaseException):
-    """The request that litellm has compiled, and how its answer is read."""
+    """The request that litellm has compiled, its `body`, and how its answer is read."""
 
-    def __init__(self, request: httpx.Request, protocol: Protocol) -> None:
+    def __init__(self, request: httpx.Request, body: dict[str, Any], protocol: Protocol) -> None:
         super().__init__()
         self.request = request
+        self.body = body
         self.protocol = protocol
 
 
@@ -42,8 +45,9 @@ class CapturingTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await request.aread()
-        if _capturing.get() and (protocol := _protocol_of(request)) is not None:
-            raise Captured(request, protocol)
+        body = _body_of(request) if _capturing.get() else {}
+        if body and (protocol := protocol_of(request.url.path, body)) is not None:
+            raise Captured(request, body, protocol)
         if self._client is None:
             # It reads all certificates, for tens of milliseconds. Redirects are off (P9).
             self._client = await asyncio.to_thread(httpx.AsyncClient, follow_redirects=False)
@@ -64,18 +68,8 @@ async def capture(call: Awaitable[Any]) -> Any:
                 await answer.fetch_stream()
         except Captured as captured:
             # Without the frames of its traceback.
-            return Captured(captured.request, captured.protocol)
+            return Captured(captured.request, captured.body, captured.protocol)
     return answer
-
-
-def amended(request: httpx.Request, headers: Mapping[str, str], fields: Mapping[str, Any]) -> httpx.Request:
-    """`request` with these headers and fields in place of its own of the same names."""
-    if not headers and not fields:
-        return request
-    content = json.dumps(json.loads(request.content) | dict(fields)).encode()
-    replaced = {"content-length", *map(str.lower, headers)}
-    kept = [(name, value) for name, value in request.headers.multi_items() if name not in replaced]
-    return httpx.Request(request.method, request.url, headers=[*kept, *headers.items()], content=content)
 
 
 @contextlib.contextmanager
@@ -87,9 +81,10 @@ def _as_capture() -> Iterator[None]:
         _capturing.reset(token)
 
 
-def _protocol_of(request: httpx.Request) -> Protocol | None:
+def _body_of(request: httpx.Request) -> dict[str, Any]:
+    """Empty if it is no JSON object."""
     try:
         body = json.loads(request.content)
     except ValueError:
-        return None
-    return protocol_of(request.url.path, body) if isinstance(body, dict) else None
+        return {}
+    return body if isinstance(body, dict) else {}

@@ -23,15 +23,17 @@ from core.model.messages import (
     ToolResults,
     UserMessage,
 )
-from providers.reading.gemini import THOUGHT
+from providers.reading.returned import Kind, read_note
+from providers.worker.return_rules import CALL_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from core.model.provider import ToolSpec
 
-CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
-"""Anthropic's alphabet, OpenAI's length."""
+THOUGHT = "__thought__"
+"""Separates the id of a call from the signature of Gemini's thought behind it, where litellm makes the ids,
+as in its proxy. Nobody else gets the signature."""
 
 STRANGE_IN_A_NAME = re.compile(r"[^A-Za-z0-9_-]")
 NAME_LIMIT = 64
@@ -39,12 +41,12 @@ NAME_LIMIT = 64
 UNUSUAL = re.compile(r"\\u[dD][89a-fA-F]|NaN|Infinity")
 
 
-def acceptable(messages: tuple[Message, ...], *, keep_thoughts: bool = False) -> tuple[Message, ...]:
-    """`messages` with calls in a form that every provider takes back, also from another provider.
+def acceptable(messages: tuple[Message, ...], call_ids: re.Pattern[str] = CALL_ID) -> tuple[Message, ...]:
+    """`messages` with calls in a form that the provider takes back, also from another provider.
 
-    An id is unique in the whole conversation, as Anthropic demands. What has to change always changes in the
-    same way, so that the beginning of a prompt stays in the provider's cache. `keep_thoughts` keeps Gemini's
-    signatures of thoughts, each as long as a page; they go back to Gemini alone.
+    An id is unique in the whole conversation, as Anthropic demands, and fits `call_ids` unless this provider
+    has made it itself. What has to change always changes in the same way, so that the beginning of a prompt
+    stays in the provider's cache.
     """
     used: set[str] = set()
     renamed: dict[str, str] = {}
@@ -52,9 +54,11 @@ def acceptable(messages: tuple[Message, ...], *, keep_thoughts: bool = False) ->
     for message in messages:
         match message:
             case AssistantMessage(parts=parts):
-                renamed = {call.call_id: _fitting(call.call_id, used) for call in message.calls}
-                if keep_thoughts:
-                    renamed = {given: fit + _thought(given) for given, fit in renamed.items()}
+                own = _own_ids(message)
+                renamed = {
+                    call.call_id: _fitting(call.call_id, used, None if call.call_id in own else call_ids)
+                    for call in message.calls
+                }
                 sent.append(replace(message, parts=tuple(_renamed(part, renamed) for part in parts)))
             case ToolResults(results):
                 fit = (replace(it, call_id=renamed.get(it.call_id, it.call_id)) for it in results)
@@ -66,17 +70,20 @@ def acceptable(messages: tuple[Message, ...], *, keep_thoughts: bool = False) ->
     return tuple(sent)
 
 
-def _fitting(call_id: str, used: set[str]) -> str:
-    fit = call_id.partition(THOUGHT)[0]
-    if not CALL_ID.fullmatch(fit) or fit in used:
-        fit = "call_" + hashlib.sha256(f"{len(used)}:{call_id}".encode("utf-8", "replace")).hexdigest()[:24]
+def _own_ids(reply: AssistantMessage) -> set[str]:
+    """The ids in `reply` that this provider has made, and that look like no other's."""
+    notes = (read_note(part.signature) for part in reply.parts if isinstance(part, Reasoning))
+    return {call_id for found in notes if found and found[0] is Kind.CALLS for call_id in found[1]}
+
+
+def _fitting(call_id: str, used: set[str], call_ids: re.Pattern[str] | None) -> str:
+    fit = call_id if call_ids is None else call_id.partition(THOUGHT)[0]
+    if fit in used or (call_ids is not None and not call_ids.fullmatch(fit)):
+        digest = hashlib.sha256(f"{len(used)}:{call_id}".encode("utf-8", "replace")).hexdigest()
+        others = (f"call_{digest[:24]}", *(digest[start : start + 9] for start in range(len(digest) - 8)))
+        fit = next(it for it in others if it not in used and (call_ids or CALL_ID).fullmatch(it))
     used.add(fit)
     return fit
-
-
-def _thought(call_id: str) -> str:
-    _, mark, signature = call_id.partition(THOUGHT)
-    return mark + signature
 
 
 def _renamed(part: Part, ids: Mapping[str, str]) -> Part:
@@ -99,11 +106,13 @@ def _in_plain_json(arguments: str) -> str:
 
 
 def chat_messages(
-    messages: tuple[Message, ...], system: str | None, *, for_gemini: bool = False
+    messages: tuple[Message, ...],
+    system: str | None,
+    *,
+    call_ids: re.Pattern[str] = CALL_ID,
+    for_gemini: bool = False,
 ) -> list[dict[str, Any]]:
-    sent = [
-        item for message in acceptable(messages, keep_thoughts=for_gemini) for item in _chat_items(message)
-    ]
+    sent = [item for message in acceptable(messages, call_ids) for item in _chat_items(message)]
     if for_gemini:
         for item in sent:
             if item["role"] == "tool":
@@ -132,12 +141,8 @@ def _chat_items(message: Message) -> Iterator[dict[str, Any]]:
             sent: dict[str, Any] = {"role": "assistant", "content": text}
             if calls := [_chat_call(part) for part in parts if isinstance(part, ToolCall)]:
                 sent["tool_calls"] = calls
-            signed = [part for part in parts if isinstance(part, Reasoning) and part.signature]
-            if signed:
-                sent["thinking_blocks"] = [
-                    {"type": "thinking", "thinking": part.text, "signature": part.signature}
-                    for part in signed
-                ]
+            if blocks := [block for part in parts for block in _thinking_block(part)]:
+                sent["thinking_blocks"] = blocks
             yield sent
         case ToolResults(results):
             for result in results:
@@ -146,13 +151,26 @@ def _chat_items(message: Message) -> Iterator[dict[str, Any]]:
             assert_never(message)
 
 
+def _thinking_block(part: Part) -> Iterator[dict[str, Any]]:
+    """Anthropic's block for signed reasoning. Other notes are for `amendments`."""
+    if not isinstance(part, Reasoning) or not part.signature:
+        return
+    match read_note(part.signature):
+        case None:
+            yield {"type": "thinking", "thinking": part.text, "signature": part.signature}
+        case (Kind.REDACTED, data):
+            yield {"type": "redacted_thinking", "data": data}
+
+
 def _chat_call(call: ToolCall) -> dict[str, Any]:
     function = {"name": call.name, "arguments": call.arguments}
     return {"id": call.call_id, "type": "function", "function": function}
 
 
-def responses_input(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
-    return [item for message in acceptable(messages) for item in _responses_items(message)]
+def responses_input(
+    messages: tuple[Message, ...], call_ids: re.Pattern[str] = CALL_ID
+) -> list[dict[str, Any]]:
+    return [item for message in acceptable(messages, call_ids) for item in _responses_items(message)]
 
 
 def responses_tools(tools: tuple[ToolSpec, ...]) -> list[dict[str, Any]]:
@@ -188,11 +206,15 @@ def _responses_items(message: Message) -> Iterator[dict[str, Any]]:
 
 
 def _reasoning_item(signature: str | None) -> Iterator[dict[str, Any]]:
-    """The reasoning item as it came. The server recognizes it by its encrypted content."""
+    """The reasoning item as it came."""
     try:
         item = json.loads(signature or "null")
     except ValueError:
         item = None
-    if isinstance(item, dict) and item.get("encrypted_content"):
-        content = item["encrypted_content"]
+    if not isinstance(item, dict):
+        return
+    if item.get("type") == "reasoning":
+        yield item
+    elif content := item.get("encrypted_content"):
+        # From before whole items were kept. The server recognizes it by its encrypted content.
         yield {"type": "reasoning", "id": item.get("id"), "encrypted_content": content, "summary": []}

@@ -14,8 +14,10 @@ from providers.catalog import entry_for, responses_model
 from providers.reading.chat import ChatParser
 from providers.reading.responses import ResponsesParser
 from providers.worker import dialects, failures, litellm_changes, parameters
+from providers.worker.amendments import amended
 from providers.worker.capture import capture, capturing_client
 from providers.worker.reasoning import own_reasoning, signer_of
+from providers.worker.return_rules import rules_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from core.model.provider import ModelRequest, Parameters
     from providers.keys.finder import Endpoint
     from providers.reading.parser import Parser, Summary
+    from providers.worker.capture import Captured
+    from providers.worker.return_rules import ReturnRules
 
 _litellm: Any = None
 
@@ -188,9 +192,14 @@ class LitellmCall(Value):
         return self.model.removeprefix(f"{self.provider}/")
 
     @property
+    def rules(self) -> ReturnRules:
+        return rules_for(self.provider, self._name, has_own_address=self.where.api_base is not None)
+
+    @property
     def signer(self) -> str:
         """The name that is kept with the reply's reasoning."""
-        return signer_of(self.provider, self.where.api_base, responses=self.responses)
+        model = self._name if self.rules.is_gateway else ""
+        return signer_of(self.provider, self.where.api_base, responses=self.responses, model=model)
 
     @property
     def _messages(self) -> tuple[Message, ...]:
@@ -211,12 +220,17 @@ class LitellmCall(Value):
         through_sdk = self.provider == "azure" and not self.responses
         return await capture(self._start({} if through_sdk else {"client": _client()}))
 
+    def amended(self, captured: Captured) -> httpx.Request:
+        """The captured request with all that goes back to the provider in it."""
+        is_unknown = entry_for(self.model, cost_map()) is None
+        return amended(captured, self._messages, self.rules, must_stream=self.streaming and is_unknown)
+
     async def _start(self, more: Mapping[str, Any]) -> Any:
         request = self.request
         if self.responses:
             return await _litellm.aresponses(
                 model=self.model,
-                input=dialects.responses_input(self._messages),
+                input=dialects.responses_input(self._messages, self.rules.call_ids),
                 instructions=request.system,
                 tools=dialects.responses_tools(request.tools) or None,
                 include=["reasoning.encrypted_content"],
@@ -229,7 +243,9 @@ class LitellmCall(Value):
         usage = {"stream_options": {"include_usage": True}} if counted else {}
         return await _litellm.acompletion(
             model=self.model,
-            messages=dialects.chat_messages(self._messages, request.system, for_gemini=self._is_gemini),
+            messages=dialects.chat_messages(
+                self._messages, request.system, call_ids=self.rules.call_ids, for_gemini=self._is_gemini
+            ),
             # An empty list is an error to OpenAI.
             tools=dialects.chat_tools(request.tools) or None,
             **usage,

@@ -3,7 +3,8 @@
 Reasoning goes back with its signature or encrypted text, which only its signer can read. A model that is
 switched, or a route that rotates or fails over, leaves signatures of several signers in one conversation, and
 a request that holds a foreign one is refused as a whole. So each signature is kept with the name of its
-signer, and a request leaves out reasoning of other signers. Everything else in the conversation stays.
+signer, and a request leaves out reasoning of other signers. Everything else in the conversation stays. What
+a provider wants back besides is kept in the same way (`providers.reading.returned`).
 
 A signature from before signers were kept has no name. What the Responses API signed is JSON; nothing else is.
 """
@@ -28,14 +29,16 @@ _BETWEEN = "\n"
 """Separates the signer's name from the signature; neither contains one."""
 
 
-def signer_of(provider: str, api_base: str | None, *, responses: bool) -> str:
-    """The name of a signer: the provider, the dialect, and the address if it is not the provider's own."""
+def signer_of(provider: str, api_base: str | None, *, responses: bool, model: str = "") -> str:
+    """The name of a signer: the provider, the dialect, the address if it is not the provider's own, and the
+    model if others there are of other makers."""
     name = f"{provider}/{RESPONSES}" if responses else provider
     try:
         address = urlsplit(api_base or "").netloc.rpartition("@")[2]
     except ValueError:
         address = ""
-    return f"{name}@{address}" if address else name
+    name = f"{name}@{address}" if address else name
+    return f"{name}#{model}" if model else name
 
 
 def signed(signature: str, signer: str) -> str:
@@ -67,7 +70,7 @@ def _own_signature(kept: str, signer: str) -> str | None:
         return signature if named == signer else None
     if not kept:
         return None
-    return kept if _is_of_responses(kept) is (f"/{RESPONSES}" in signer) else None
+    return kept if _is_of_responses(kept) is (f"/{RESPONSES}" in signer.partition("#")[0]) else None
 
 
 def _is_of_responses(signature: str) -> bool:

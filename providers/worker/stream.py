@@ -19,24 +19,31 @@ from core.model.provider import (
     Phase,
     PhaseChanged,
     ReasoningDelta,
+    ToolCallDelta,
 )
 from providers.catalog import provider_of
 from providers.keys.names import KeyProblem
 from providers.reading.decoder import TooLong
 from providers.reading.parser import Summary
+from providers.reading.returned import Kind, note
 from providers.reading.thinking import ThinkingFolder
 from providers.wire import End, Failed
 from providers.worker import failures, litellm_adapter
-from providers.worker.capture import Captured, amended
+from providers.worker.amendments import with_added
+from providers.worker.capture import Captured
 from providers.worker.exchange import Slices, exchange
 from providers.worker.reasoning import signed
+from providers.worker.return_rules import ReturnRules
 from providers.worker.sockets import SocketTrace, current_trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import httpx
+
     from core.model.provider import ContentDelta
     from providers.keys.finder import KeyFinder
+    from providers.reading.parser import Parser
     from providers.worker.exchange import Clients
     from providers.worker.outbox import Outbox
 
@@ -72,6 +79,7 @@ class Stream:
         self._summary = Summary()
         self._signer = ""
         self._thinking = ThinkingFolder()
+        self._rules = ReturnRules()
         self._dropped: tuple[str, ...] = ()
         self._secrets: tuple[str, ...] = ()
         self._last_chunk_at = 0.0
@@ -103,41 +111,45 @@ class Stream:
 
     async def _stream(self) -> None:
         call = await self._prepare()
-        self._signer = call.signer
+        self._signer, self._rules = call.signer, call.rules
         current_trace.set(self.trace)
         self._watch_silence()
         answer = await call.ask()
         if isinstance(answer, Captured):
-            await self._exchange(answer)
+            server = self.request.server
+            request = with_added(call.amended(answer), server.headers, server.more_body)
+            await self._exchange(request, answer.protocol.parser(self._summary))
         else:
             await self._read(call, answer)
 
-    async def _exchange(self, captured: Captured) -> None:
-        server = self.request.server
+    async def _exchange(self, request: httpx.Request, parser: Parser) -> None:
+        ca_file = self.request.server.ca_file
         try:
-            client = await self._clients.get(server.ca_file)
+            client = await self._clients.get(ca_file)
         except (OSError, ValueError) as error:
-            raise failures.no_certificates(server.ca_file, str(error)) from error
-        parser = captured.protocol.parser(self._summary)
-        request = amended(captured.request, server.headers, server.more_body)
+            raise failures.no_certificates(ca_file, str(error)) from error
         await exchange(client, request, parser, self._emit, streaming=self.request.streaming)
         if not self.shown:
             where = self._keys.endpoint(self.provider, self.request.api_base).api_base
             raise failures.empty_answer(self.request.model, where, self.provider)
+        self._emit(parser.rest())
         if not parser.is_complete:
             raise failures.cut_short(self.request.model)
 
     async def _read(self, call: litellm_adapter.LitellmCall, answer: Any) -> None:
         """Read litellm's own stream, or its whole answer."""
-        parse = call.parser(self._summary).parse_value
+        parser = call.parser(self._summary)
+        parse = parser.parse_value
         if not call.streaming:
             self._emit(parse("", answer.model_dump(mode="json")))
+            self._emit(parser.rest())
             return
         try:
             slices = Slices()
             async for chunk in answer:
                 self._emit(parse("", chunk.model_dump(mode="json")))
                 await slices.end()
+            self._emit(parser.rest())
             call.check_end(answer)
         finally:
             await self._close(answer)
@@ -160,10 +172,18 @@ class Stream:
                 dropped = ParametersDropped(self.request.model, self._dropped)
                 self._outbox.send_delta(self.stream_id, dropped)
             self._outbox.send_delta(self.stream_id, PhaseChanged(Phase.STREAMING))
-        self._send(self._thinking.fold(deltas) if self.request.server.fold_thinking else deltas)
+        folds = self.request.server.fold_thinking and self._rules.folds_thinking
+        self._send(self._thinking.fold(deltas) if folds else deltas)
 
     def _send(self, deltas: Iterable[ContentDelta]) -> None:
         for delta in deltas:
+            if (
+                isinstance(delta, ToolCallDelta)
+                and delta.call_id
+                and not self._rules.call_ids.fullmatch(delta.call_id)
+            ):
+                # Nobody else may take such an id; who made it gets it back.
+                self._send([note(Kind.CALLS, {delta.call_id: {}})])
             if isinstance(delta, ReasoningDelta) and delta.signature:
                 delta = replace(delta, signature=signed(delta.signature, self._signer))
             self._outbox.send_delta(self.stream_id, delta)

@@ -139,6 +139,13 @@ class Asked:
         return "".join(delta.text for delta in self.of(TextDelta))
 
     @property
+    def content(self) -> list[TextDelta | ReasoningDelta | ToolCallDelta]:
+        """The pieces of the reply."""
+        return [
+            delta for delta in self.deltas if isinstance(delta, TextDelta | ReasoningDelta | ToolCallDelta)
+        ]
+
+    @property
     def shown(self) -> bool:
         return any(isinstance(delta, TextDelta | ReasoningDelta | ToolCallDelta) for delta in self.deltas)
 

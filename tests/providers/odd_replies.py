@@ -261,6 +261,42 @@ def _chat() -> Iterable[Odd]:
         text="a",
     )
     yield odd(
+        "calls of tools that the provider runs itself",
+        call({"name": "search", "arguments": "{}"}, index=0, id="mcptoolu_1")
+        + chat(choice({"tool_calls": [{"index": 1, "id": "s1", "type": "web_search", "web_search": {}}]}))
+        + chat(choice({"tool_calls": [{"index": 1, "web_search": {"output": "x"}}]}))
+        + call({"name": "read", "arguments": '{"path": "a"}'}, index=2, id="c1", type="function")
+        + CALLS_END,
+        calls=(CALL,),
+        finish=CALLS,
+    )
+    cited = {"title": "A", "url": "https://a.example/", "start_index": 0, "end_index": 1}
+    untitled = {"url": "https://b.example/", "content": "excerpt"}
+    yield odd(
+        "annotations",
+        say("a")
+        + chat(choice({"content": "", "annotations": [{"type": "url_citation", "url_citation": cited}] * 2}))
+        + chat(choice({"annotations": [{"type": "url_citation", "url_citation": untitled}]}))
+        + END,
+        text="a\n\nSources:\n1. A, https://a.example/\n2. https://b.example/",
+    )
+    listed = ["https://a.example/", "https://b.example/", "https://a.example/"]
+    found = [{"title": "A", "url": listed[0], "date": None}, {"title": "B", "url": listed[1]}]
+    yield odd(
+        "sources in every chunk, with their titles in the last",
+        say("a [1]", citations=listed)
+        + say(" [2]", citations=listed)
+        + chat(choice({}, "stop"), citations=listed, search_results=[*found, found[0]])
+        + DONE,
+        text="a [1] [2]\n\nSources:\n"
+        "1. A, https://a.example/\n2. B, https://b.example/\n3. A, https://a.example/",
+    )
+    yield odd(
+        "sources after the reason, and no end mark",
+        say("a") + chat(choice({}, "stop")) + raw({"choices": [], "citations": ["https://a.example/"]}),
+        text="a\n\nSources:\n1. https://a.example/",
+    )
+    yield odd(
         "one name, then another",
         call({"name": "read"}, index=0, id="c1") + call({"name": "write"}, index=0) + CALLS_END,
         failed="cannot be read",
@@ -363,6 +399,28 @@ def _anthropic() -> Iterable[Odd]:
         text="a",
         usage=used,
     )
+    page = {
+        "type": "web_search_result_location",
+        "url": "https://a.example/",
+        "title": "A",
+        "cited_text": "a",
+    }
+    document = {"type": "page_location", "document_title": "The report", "document_index": 0}
+    yield odd(
+        "citations",
+        begin
+        + block(
+            0,
+            {"type": "text", "text": ""},
+            delta(0, "text_delta", text="a"),
+            delta(0, "citations_delta", citation=page),
+            delta(0, "citations_delta", citation=document),
+            delta(0, "citations_delta", citation=page),
+        )
+        + end("end_turn"),
+        text="a\n\nSources:\n1. A, https://a.example/\n2. The report",
+        usage=used,
+    )
     yield odd(
         "unknown events and pings",
         event("ping") + begin + event("news", a=1) + words + end("end_turn"),
@@ -389,7 +447,7 @@ def _anthropic() -> Iterable[Odd]:
         text=f"[DONE]{SEPARATORS}",
         failed="the pump is dry",
     )
-    document = {
+    whole = {
         "type": "message",
         "model": "m",
         "content": [
@@ -402,7 +460,7 @@ def _anthropic() -> Iterable[Odd]:
     }
     yield odd(
         "one document",
-        json.dumps(document).encode(),
+        json.dumps(whole).encode(),
         text="a",
         reasoning="hm",
         calls=(CALL,),
@@ -473,6 +531,14 @@ def _gemini() -> Iterable[Odd]:
         + raw({"error": {"code": 500, "message": "the pump is dry", "status": "INTERNAL"}}),
         text="a",
         failed="the pump is dry",
+    )
+    web = {"groundingChunks": [{"web": {"uri": "https://a.example/", "title": "A"}}]}
+    recited = {"citationSources": [{"startIndex": 0, "uri": "https://b.example/"}]}
+    yield odd(
+        "grounding and citations",
+        raw(chunk({"text": "a"}, groundingMetadata=web))
+        + raw(chunk(finish="STOP", groundingMetadata=web, citationMetadata=recited)),
+        text="a\n\nSources:\n1. A, https://a.example/\n2. https://b.example/",
     )
     yield odd("a text without an end", raw(chunk({"text": "a"})), text="a", failed="broke off")
 
@@ -545,6 +611,30 @@ def _responses() -> Iterable[Odd]:
     added = event("output_item.added", output_index=0, item=function)
     yield odd(
         "marks and separators in the text", text + completed(message), text=f"[DONE]{SEPARATORS}", usage=used
+    )
+    notes = [
+        {"type": "url_citation", "url": "https://a.example/", "title": "A"},
+        {"type": "file_citation", "file_id": "file_1", "filename": "b.pdf"},
+    ]
+    cited = {"type": "message", "content": [{"type": "output_text", "text": "a", "annotations": notes}]}
+    yield odd(
+        "annotations",
+        event("output_text.delta", output_index=0, content_index=0, delta="a")
+        + event("output_text.annotation.added", output_index=0, annotation=notes[0])
+        + completed(cited),
+        text="a\n\nSources:\n1. A, https://a.example/\n2. b.pdf, file_1",
+        usage=used,
+    )
+    search = {"type": "web_search_call", "id": "ws_1", "status": "completed"}
+    foreign = {"type": "mcp_call", "id": "mcp_1", "name": "search", "arguments": "{}", "output": "x"}
+    yield odd(
+        "tools that the provider runs itself",
+        event("output_item.added", output_index=0, item=foreign)
+        + event("mcp_call_arguments.delta", output_index=0, delta="{}")
+        + event("output_item.done", output_index=0, item=foreign)
+        + completed(foreign, search, message),
+        text=f"[DONE]{SEPARATORS}",
+        usage=used,
     )
     yield odd(
         "no pieces, but a whole item",

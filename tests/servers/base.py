@@ -93,6 +93,10 @@ class Server(ABC):
     def error_event(self, refusal: Refusal, request: Request) -> bytes:
         """The event with which the provider reports a failure in the middle of a stream."""
 
+    def complaint(self, request: Request) -> str | None:
+        """Why the provider refuses this request."""
+        return complaint(request)
+
     def choose(self, request: Request) -> Script:
         """What this request gets."""
         return self.script if isinstance(self.script, Script) else self.script(request)
@@ -193,7 +197,7 @@ class Server(ABC):
                 await reply.send_json(404, {"error": f"no such address: {request.method} {request.path}"})
             case Aside(body):
                 await Reply(self._record, wire, exchange, Script()).send_json(200, body)
-            case Form() if self.strict and (why := complaint(request)) is not None:
+            case Form() if self.strict and (why := self.complaint(request)) is not None:
                 self._record.complained(exchange, why)
                 reply = Reply(self._record, wire, exchange, Script())
                 await reply.send_json(400, self.rejection(why))

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 from tests.servers.conversation import Conversation, Role, Sent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from tests.servers.record import Request
 
@@ -23,13 +24,53 @@ CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-def complaint(request: Request) -> str | None:
-    """Why a provider refuses `request`; None when it does not."""
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What one vendor refuses besides. `call_id`: other ids. `must_have`: a reply with calls without this
+    field, or with an empty one. `refuses`: replies with these. `foreign`: any text that others have sealed.
+    """
+
+    call_id: re.Pattern[str] = CALL_ID
+    must_have: str = ""
+    refuses: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
+
+
+def complaint(request: Request, rules: Rules = Rules(), made: Sequence[Any] = ()) -> str | None:
+    """Why a provider refuses `request`; None when it does not. `made` is what it has said before in this
+    conversation, each item as it has to come back."""
     try:
         conversation = request.conversation
     except (LookupError, ValueError, TypeError, AttributeError) as error:
         return f"the request cannot be read: {error!r}"
-    return next(chain(_of_order(conversation), _of_calls(conversation), _of_shape(request)), None)
+    all_of_them = chain(
+        _of_order(conversation),
+        _of_calls(conversation, rules.call_id),
+        _of_shape(request),
+        _of_vendor(request, rules, made),
+    )
+    return next(all_of_them, None)
+
+
+def _of_vendor(request: Request, rules: Rules, made: Sequence[Any]) -> Iterator[str]:
+    body = request.body
+    given = body.get("messages") or body.get("contents") or body.get("input") or ()
+    said = [message for message in given if isinstance(message, dict)]
+    # What is null or an empty list may as well be missing.
+    come = [{name: value for name, value in it.items() if value not in (None, [])} for it in said]
+    yield from (f"a reply did not come back as it was: {item} in {come}" for item in made if item not in come)
+    for number, message in enumerate(said):
+        if message.get("role") != "assistant":
+            continue
+        if rules.must_have and message.get("tool_calls") and not message.get(rules.must_have):
+            yield f"{rules.must_have} is missing in the assistant's message with calls at {number}"
+        yield from (
+            f"messages.{number}: property {name!r} is unsupported"
+            for name in rules.refuses
+            if name in message
+        )
+    text = json.dumps(body, ensure_ascii=False)
+    yield from (f"this is sealed by somebody else: {seal}" for seal in rules.foreign if seal in text)
 
 
 def _of_order(conversation: Conversation) -> Iterator[str]:
@@ -70,11 +111,11 @@ def _of_results(before: Sent, after: Sent, number: int) -> Iterator[str]:
         yield f"messages.{number}: results of {told} to calls of {asked}"
 
 
-def _of_calls(conversation: Conversation) -> Iterator[str]:
+def _of_calls(conversation: Conversation, form: re.Pattern[str]) -> Iterator[str]:
     ids = [call.call_id for call in conversation.calls if call.call_id is not None]
     if len(set(ids)) < len(ids):
         yield f"the ids of calls are not unique: {ids}"
-    yield from (f"no id of a call: {call_id!r}" for call_id in ids if not CALL_ID.fullmatch(call_id))
+    yield from (f"no id of a call: {call_id!r}" for call_id in ids if not form.fullmatch(call_id))
     names = [call.name for call in conversation.calls] + [tool.name for tool in conversation.tools]
     yield from (f"no name of a tool: {name!r}" for name in names if not NAME.fullmatch(name))
     for call in conversation.calls:

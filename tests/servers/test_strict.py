@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 
 from tests.servers.record import Request
-from tests.servers.strict import complaint
+from tests.servers.strict import Rules, complaint
 
 PROMPT = {"role": "user", "content": "hi"}
 TOOL = {"name": "read", "parameters": {"type": "object"}}
@@ -154,3 +155,24 @@ def test_what_a_provider_refuses_is_refused(request_: Request, words: str) -> No
     said_of_it = complaint(request_)
     assert said_of_it is not None
     assert words in said_of_it
+
+
+MADE = {**reply(chat_call(), text="words"), "reasoning_content": "hm"}
+
+
+@pytest.mark.parametrize(
+    ("rules", "message", "words"),
+    [
+        (Rules(), {**MADE, "reasoning_content": "hm "}, "did not come back"),
+        (Rules(), reply(chat_call(), text="words"), "did not come back"),
+        (Rules(must_have="reasoning"), MADE, "is missing"),
+        (Rules(refuses=("reasoning_content",)), MADE, "is unsupported"),
+        (Rules(foreign=("hm",)), MADE, "somebody else"),
+        (Rules(call_id=re.compile("[a-z]{9}")), MADE, "no id"),
+    ],
+)
+def test_a_vendor_refuses_what_it_would(rules: Rules, message: Any, words: str) -> None:
+    assert complaint(chat(PROMPT, MADE, result()), made=[MADE]) is None
+    why = complaint(chat(PROMPT, message, result()), rules, [MADE])
+    assert why is not None
+    assert words in why

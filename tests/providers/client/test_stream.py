@@ -59,6 +59,7 @@ RICH = Script(
 COUNTS_NO_REASONING = {"anthropic", "ollama"}
 COUNTS_NO_CACHE = {"ollama"}
 GIVES_NO_IDS = {"gemini", "ollama"}
+UNSEALED = {"openai": "reasoning_content", "azure": "reasoning_content", "ollama": "thinking"}
 both_forms = pytest.mark.parametrize("streaming", [True, False], ids=["stream", "whole"])
 
 
@@ -68,7 +69,7 @@ def protocol(either_reader: WireProtocol) -> WireProtocol:
 
 
 def proof_of_reasoning(protocol: WireProtocol, deltas: list[Delta]) -> str | None:
-    """What goes back to the provider with the reasoning: Gemini's travels in the id of the first call."""
+    """What goes back to the provider with the reasoning, if it is sealed; else the field that it came in."""
     # Behind the name of who has sealed it.
     signatures = [
         delta.signature.partition("\n")[2]
@@ -77,12 +78,17 @@ def proof_of_reasoning(protocol: WireProtocol, deltas: list[Delta]) -> str | Non
     ]
     match protocol.name:
         case "gemini":
-            return calls_of(deltas)[0][0].partition("__thought__")[2]
+            (note,) = map(json.loads, signatures)
+            return str(note["calls"]["0"]["thoughtSignature"])
         case "responses":
             (item,) = map(json.loads, signatures)
             return str(item["encrypted_content"])
+        case "anthropic":
+            (signature,) = signatures
+            return signature
         case _:
-            return signatures[0] if signatures else None
+            (note,) = map(json.loads, signatures)
+            return str(note["field"])
 
 
 @pytest.mark.promise("P3")
@@ -102,8 +108,8 @@ async def test_all_of_a_reply_arrives(model: ModelProcess, protocol: WireProtoco
     assert asked.text == "Hello, world."
     reasoning = [delta.text for delta in asked.deltas if isinstance(delta, ReasoningDelta)]
     assert "".join(reasoning) == "Let me think."
-    signs = protocol.name in ("anthropic", "gemini", "responses")
-    assert proof_of_reasoning(protocol, asked.deltas) == (RICH.signature if signs else None)
+    field = UNSEALED.get(protocol.name)
+    assert proof_of_reasoning(protocol, asked.deltas) == (field or RICH.signature)
     calls = calls_of(asked.deltas)
     assert [(name, json.loads(arguments)) for _, name, arguments in calls] == [
         ("read", {"path": "a"}),

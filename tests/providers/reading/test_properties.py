@@ -98,6 +98,7 @@ def read(protocol: Protocol, pieces: Iterable[bytes]) -> Read:
                 result.deltas += parser.parse(event)
             if decoder.document is not None:
                 result.deltas += parser.parse_document(decoder.document)
+        result.deltas += parser.rest()
     except (StreamError, Unreadable, WebPage) as error:
         result.failed = type(error)
     result.is_complete = parser.is_complete and result.failed is None

@@ -34,6 +34,12 @@ def test_a_signature_goes_back_to_its_signer_alone_and_bare() -> None:
         assert signatures_for(other, kept) == []
 
 
+def test_models_of_a_gateway_are_signers_of_their_own() -> None:
+    first, second = (signer_of("openrouter", None, responses=False, model=model) for model in ("a/b", "a/c"))
+    assert signatures_for(first, signed(SIGNATURE, first)) == [SIGNATURE]
+    assert signatures_for(second, signed(SIGNATURE, first)) == []
+
+
 def test_reasoning_without_a_signature_is_not_sent() -> None:
     assert signatures_for("anthropic", None, "") == []
 
