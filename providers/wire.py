@@ -1,4 +1,5 @@
-"""What the two processes say to each other: one JSON array a line, its first element the kind of message.
+"""What the program and its model processes say to each other: one JSON array a line, the kind of message
+first. There are two kinds of child: the compiler, which has litellm, and stream processes.
 
 Both sides import this and nothing heavier, so it must stay cheap. Nothing here is a public format: parent
 and child are always the same version. One kind of message, `UseKey`, carries a key, from the parent to the
@@ -44,6 +45,12 @@ class Open(_WireMessage, tag="open"):
     request: ModelRequest
 
 
+class Start(_WireMessage, tag="start"):
+    """Parent, to a stream process: send the request that was handed over for this stream."""
+
+    stream_id: int
+
+
 class Cancel(_WireMessage, tag="cancel"):
     """Parent: close the connection of this stream now."""
 
@@ -76,8 +83,23 @@ class UseKey(_WireMessage, tag="key"):
         return [("name", self.name)]
 
 
+class KeyRefused(_WireMessage, tag="refused"):
+    """Parent: a server did not accept the key of this provider. It may be looked for anew."""
+
+    provider: str
+    key_name: str | None
+
+
 class Ready(_WireMessage, tag="ready"):
-    """Child: the library is imported and warm."""
+    """Child: what it needs is imported and warm."""
+
+
+class HandedOver(_WireMessage, tag="handed over"):
+    """Compiler: the request is compiled and with the stream process, which waits for its start. Nothing of
+    the stream is left here. `provider` is litellm's name of it."""
+
+    stream_id: int
+    provider: str
 
 
 class StreamDelta(_WireMessage, tag="delta"):
@@ -147,8 +169,8 @@ class Listed(_WireMessage, tag="listed"):
     last: bool
 
 
-ToChild = Open | Cancel | Describe | ListModels | UseKey
-ToParent = Ready | StreamDelta | End | Failed | Stopped | Described | Listed
+ToChild = Open | Start | Cancel | Describe | ListModels | UseKey | KeyRefused
+ToParent = Ready | HandedOver | StreamDelta | End | Failed | Stopped | Described | Listed
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 """Escapes all but ASCII, so that half a surrogate pair is no error here; the reader of the text decides."""

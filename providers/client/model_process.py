@@ -1,363 +1,313 @@
-"""The parent's side of the model process: start it, talk to it, stop one stream, kill it, start it again.
+"""Two kinds of child behind one provider: a compiler, which has litellm, and stream processes with sockets.
 
-A stop needs nothing of the event loop: `CancelToken.cancel`, in any thread, writes the cancel message itself.
-One thread starts the child, reads from it, and kills it, with its sockets, when it does not confirm a stop in
-time (P4).
+A request is compiled by the one and sent by the other, so a stop that is not confirmed kills the process of
+its own stream and costs no other one its reply. A compiled request, which has a key in it, goes from the
+compiler to the stream process on a socket between them, and never through the program. What Caesura cannot
+read itself, litellm streams in the compiler.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
-import os
-import select
+import socket
 import threading
-import time
 from typing import TYPE_CHECKING, assert_never
 
-from core.cancel import shielded
-from core.model.provider import Closing, Emit, Finished, ModelInfo, ModelRequest, Offer
+from core.model.provider import FailureKind, Finished, ModelError
 from providers.client.catalog_queries import CatalogQueries
-from providers.client.outgoing import OutgoingBuffer
-from providers.client.spawn import Child, start_child
-from providers.client.stream import StreamHandle, emit_closed, not_started, process_died, receive, result_of
-from providers.wire import (
-    Cancel,
-    Describe,
-    Described,
-    End,
-    Failed,
-    Listed,
-    ListModels,
-    Open,
-    Ready,
-    Stopped,
-    StreamDelta,
-    ToChild,
-    ToParent,
-    UseKey,
-    dump,
-    load_to_parent,
-)
+from providers.client.link import Link
+from providers.client.spawn import Launch, Role
+from providers.client.stream import StreamHandle, process_died, result_of
+from providers.wire import End, HandedOver, KeyRefused, Open, Start, UseKey, dump
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from core.cancel import CancelToken
+    from core.model.provider import Emit, ModelInfo, ModelRequest, Offer
+    from providers.client.spawn import Child
+    from providers.wire import Describe, Described, Listed, ListModels
 
-log = logging.getLogger(__name__)
-
-CONFIRM_WITHIN_S = 0.25
-"""A stop that the child has not confirmed by then is enforced by SIGKILL (P4)."""
-END_WITHIN_S = 2.0
-"""How long a stopped stream waits for its end, including a kill. The outermost bound (T7)."""
-READY_WITHIN_S = 90.0
-"""A child that is not ready by then never will be. A slow machine takes ten seconds for the import."""
-SLOW_START_S = 15.0
-"""A stop of a request that has waited this long for a start also ends the start. The next begins anew."""
-
-_READ_BYTES = 1 << 18
+SPARE = 1
+"""How many stream processes are kept for the next turn, with their connections."""
 
 
-class ModelProcess:
-    """A `ModelProvider` and `Catalog` (`core.model.provider`) whose library runs in a process of its own.
+class Compiler(Link):
+    """The process that has litellm: it compiles requests, streams what only litellm can read, and knows the
+    catalogue."""
 
-    `start` returns at once and may be called before there is an event loop. `close` ends the child and the
-    thread. One instance serves any number of streams at once, from any number of event loops. The child's
-    standard error goes to the file that `log_file` names, which is called in the thread; None drops it.
-    """
+    role = Role.COMPILER
+    restarts_itself = True
 
-    def __init__(self, log_file: Callable[[], Path] | None = None) -> None:
-        self._log_file = log_file
-        # Re-entrant, because a signal handler that cancels may interrupt its holder. Nobody waits with it.
-        self._lock = threading.RLock()
-        self._ids = itertools.count(1)
-        self._streams: dict[int, StreamHandle] = {}
-        self._queries = CatalogQueries(self._ids, self._ask)
+    def __init__(self, ids: itertools.count[int], launch: Launch) -> None:
+        super().__init__(launch)
         self._typed_keys: dict[str, str] = {}
-        self._outgoing = OutgoingBuffer()
-        self._child: Child | None = None
-        self._child_is_ready = False
-        self._ready_by = 0.0
-        self._wanted = True
-        self._closing = False
-        self._thread = threading.Thread(target=self._run, name="model-process", daemon=True)
-        self.restarts = 0
-
-    @property
-    def pid(self) -> int | None:
-        """The child's process id, None between two children."""
-        child = self._child
-        return None if child is None else child.pid
-
-    def start(self) -> None:
-        """Start the child, so that it is warm when the first prompt comes."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """End the child and everything it has open. Waits for it, for `END_WITHIN_S` at most."""
-        self._closing = True
-        self._outgoing.wake()
-        if self._thread.ident is not None:
-            self._thread.join(END_WITHIN_S)
-
-    def kill(self) -> None:
-        """Kill the child at once, from any thread, without waiting. For a program that is about to end."""
-        self._closing = True
-        if (child := self._child) is not None:
-            child.kill()
-
-    # -- the event loop's side --
-
-    async def stream(self, request: ModelRequest, token: CancelToken, emit: Emit) -> Finished:
-        """Send a request. A child that dies before the first delta is replaced, once.
-
-        The rest is as `core.model.provider.ModelProvider` says.
-        """
-        token.check()
-        stream = StreamHandle(next(self._ids), request, asyncio.get_running_loop())
-        with token.on_cancel(lambda _: self._stop(stream)), token.on_force(lambda _: self._force(stream)):
-            self._open(stream)
-            try:
-                end = await receive(stream, token, emit)
-            finally:
-                if stream.end is None:
-                    self._stop(stream)
-                    with shielded(END_WITHIN_S):
-                        while stream.end is None:
-                            await stream.wait_changed()
-                with self._lock:
-                    self._streams.pop(stream.stream_id, None)
-                if token.cancelled:
-                    emit_closed(stream, emit)
-        # Deltas that came after the stop were not emitted, so even a normal end is none here (P3).
-        token.check()
-        return result_of(stream, end)
-
-    async def describe(self, model: str) -> ModelInfo:
-        """What litellm's catalogue knows of a model; nothing if it does not answer in time."""
-        return await self._queries.describe(model)
-
-    async def offers(self) -> tuple[Offer, ...]:
-        """Implements `core.model.provider.Catalog`."""
-        return await self._queries.offers()
+        self._compiled: dict[int, socket.socket] = {}
+        self.queries = CatalogQueries(ids, self._ask)
 
     def use_key(self, name: str, value: str) -> None:
-        """Use `value` as the key called `name`, in this child and later ones. An empty value takes it back.
-
-        The key goes to the child through a pipe, and nowhere else. May be called from any thread.
-        """
         with self._lock:
             self._typed_keys[name] = value
             if self._child is not None:
                 self._send(UseKey(name, value))
-        self._queries.forget_offers()
+        self.queries.forget_offers()
+
+    def take_compiled(self, stream_id: int) -> socket.socket | None:
+        """The socket from which the compiled request of a stream is read, to be closed by the caller."""
+        return self._compiled.pop(stream_id, None)
 
     def _ask(self, question: Describe | ListModels) -> None:
-        with self._lock:
-            self._wanted = True
-            self._send(question)
-        self._outgoing.wake()
+        self._wanted = True
+        self.send(question)
 
-    def _open(self, stream: StreamHandle) -> None:
-        """Pass a request to the thread, which can write a long conversation without blocking the loop."""
-        with self._lock:
-            if stream.end is not None:
-                return
-            if self._closing:
-                stream.finish(process_died(stream))
-                return
-            self._streams[stream.stream_id] = stream
-            self._wanted = True
-        self._outgoing.wake()
+    def _first_lines(self) -> bytes:
+        return b"".join(dump(UseKey(name, value)) for name, value in self._typed_keys.items())
 
-    def _stop(self, stream: StreamHandle) -> None:
-        """Ask for the end of a stream, without waiting. May be called from any thread."""
-        now = time.monotonic()
-        with self._lock:
-            if stream.end is not None or stream.stop_by is not None:
-                return
-            if not stream.sent:
-                self._streams.pop(stream.stream_id, None)
-                stream.finish(Stopped(stream.stream_id, Closing.NEVER_OPENED, now))
-                if not self._child_is_ready and self._ready_by - now < READY_WITHIN_S - SLOW_START_S:
-                    self._ready_by = now
-            else:
-                stream.stop_by = now + CONFIRM_WITHIN_S
-                self._send(Cancel(stream.stream_id))
-        self._outgoing.wake()
+    def _opening(self, stream: StreamHandle) -> bytes:
+        return dump(Open(stream.stream_id, stream.request))
 
-    def _force(self, stream: StreamHandle) -> None:
-        """End the time to confirm now, after a second stop. May be called from any thread."""
-        with self._lock:
-            if stream.stop_by is not None:
-                stream.stop_by = time.monotonic()
-        self._outgoing.wake()
+    def _pass_socket(self, stream: StreamHandle, child: Child) -> None:
+        # A new pair each time: an earlier compiler may have written half of the request.
+        if (half := self.take_compiled(stream.stream_id)) is not None:
+            half.close()
+        ours, theirs = socket.socketpair()
+        self._compiled[stream.stream_id] = ours
+        with theirs:
+            child.pass_socket(stream.stream_id, theirs)
 
-    def _send(self, message: ToChild) -> None:
-        """Send a message. Needs the lock."""
-        self._outgoing.send(dump(message))
+    def _answered(self, answer: Described | Listed) -> None:
+        self.queries.answer(answer)
 
-    # -- the thread's side --
+    def _child_is_gone(self) -> None:
+        self.queries.give_up()
 
-    def _run(self) -> None:
+
+class Streamer(Link):
+    """A process that sends compiled requests and reads the replies. One that has ended is not replaced."""
+
+    role = Role.STREAMER
+    restarts_itself = False
+
+    def __init__(self, launch: Launch, on_end: Callable[[], object]) -> None:
+        super().__init__(launch)
+        self._on_end = on_end
+        self._compiled: dict[int, socket.socket] = {}
+
+    async def send_compiled(
+        self, stream: StreamHandle, compiled: socket.socket, token: CancelToken, emit: Emit
+    ) -> Finished:
+        """`serve` a stream whose compiled request comes from `compiled`."""
+        self._compiled[stream.stream_id] = compiled
         try:
-            self._serve()
-        except Exception:
-            log.exception("the thread of the model process failed")
-        self._closing = True
-        self._reap("closed")
-        for stream in self._take_streams():
-            self._settle(stream, Closing.NEVER_OPENED)
-        self._outgoing.close()
+            end = await self.serve(stream, token, emit)
+        finally:
+            del self._compiled[stream.stream_id]
+        assert isinstance(end, End)
+        return result_of(end)
 
-    def _take_streams(self) -> list[StreamHandle]:
+    def _first_lines(self) -> bytes:
+        return b""
+
+    def _opening(self, stream: StreamHandle) -> bytes:
+        return dump(Start(stream.stream_id))
+
+    def _pass_socket(self, stream: StreamHandle, child: Child) -> None:
+        if (compiled := self._compiled.get(stream.stream_id)) is not None:
+            child.pass_socket(stream.stream_id, compiled)
+
+    def _answered(self, answer: Described | Listed) -> None:
+        raise AssertionError("a stream process is asked nothing")
+
+    def _child_is_gone(self) -> None:
+        self._on_end()
+
+
+class ModelProcess:
+    """A `ModelProvider` and `Catalog` (`core.model.provider`) whose libraries run in processes of their own.
+
+    `start` returns at once and may be called before there is an event loop; `close` ends all processes and
+    threads. One instance serves any number of streams at once, from any number of event loops. Errors of the
+    processes go to the file that `log_file` names, which is called in their threads; None drops them.
+    """
+
+    def __init__(self, log_file: Callable[[], Path] | None = None) -> None:
+        self._launch = Launch(log_file)
+        self._ids = itertools.count(1)
+        self._lock = threading.Lock()
+        self._compiler = Compiler(self._ids, self._launch)
+        self._idle: list[Streamer] = []
+        self._busy: set[Streamer] = set()
+        self._replaced = 0
+        self._closing = False
+
+    @property
+    def pid(self) -> int | None:
+        """The compiler's process id, None between two compilers."""
+        return self._compiler.pid
+
+    @property
+    def busy_pids(self) -> tuple[int, ...]:
+        """The process ids of the stream processes that serve a stream."""
         with self._lock:
-            streams = list(self._streams.values())
-            self._streams.clear()
-        return streams
+            return _pids(self._busy)
 
-    def _serve(self) -> None:
-        partial = b""
-        while not self._closing:
-            if self._child is None and self._wanted:
-                partial = b""
-                self._start_child()
-            readable = self._wait_ready()
-            if self._child is not None and self._child.outbox in readable:
-                data = os.read(self._child.outbox, _READ_BYTES)
-                *lines, partial = (partial + data).split(b"\n")
-                if not data or not self._handle(lines):
-                    self._reap("ended by itself" if not data else "does not make sense")
-            if self._child_is_ready:
-                self._open_waiting()
-            self._kill_if_late()
-
-    def _open_waiting(self) -> None:
-        """Send the requests that have waited for the child to get ready."""
+    @property
+    def spare_pids(self) -> tuple[int, ...]:
+        """The process ids of the stream processes that wait for one."""
         with self._lock:
-            waiting = [stream for stream in self._streams.values() if not stream.sent]
-        for stream in waiting:
-            line = dump(Open(stream.stream_id, stream.request))
-            with self._lock:
-                if stream.end is None:
-                    stream.sent = True
-                    self._outgoing.send(line)
+            return _pids(self._idle)
 
-    def _wait_ready(self) -> set[int]:
-        """Wait for something to read, room to write, a wake-up, or the next deadline of a stop."""
-        poll = select.poll()
-        poll.register(self._outgoing.wake_fd, select.POLLIN)
+    @property
+    def restarts(self) -> int:
+        """How many processes had to be replaced."""
         with self._lock:
-            if self._child is not None:
-                poll.register(self._child.outbox, select.POLLIN)
-                if self._outgoing:
-                    poll.register(self._child.inbox, select.POLLOUT)
-            deadlines = [stream.stop_by for stream in self._streams.values() if stream.stop_by is not None]
-            if self._child is not None and not self._child_is_ready:
-                deadlines.append(self._ready_by)
-        now = time.monotonic()
-        limit_ms = max(0.0, (min(deadlines) - now) * 1000 + 1) if deadlines else None
-        ready = {fd for fd, _ in poll.poll(limit_ms)}
-        if self._outgoing.wake_fd in ready:
-            self._outgoing.take_wakes()
-        with self._lock:
-            self._outgoing.write()
-        return ready
+            alive = sum(streamer.restarts for streamer in (*self._busy, *self._idle))
+        return self._compiler.restarts + self._replaced + alive
 
-    def _handle(self, lines: list[bytes]) -> bool:
-        """Receive messages of the child. False when one cannot be read: then the child is not trusted."""
-        for line in lines:
+    def start(self) -> None:
+        """Start a process of each kind, so that they are warm when the first prompt comes."""
+        self._compiler.start()
+        self._keep_spare()
+
+    def close(self) -> None:
+        """End all processes and what they have open. Waits for that, for a bounded time."""
+        for link in self._end_all():
+            link.close()
+
+    def kill(self) -> None:
+        """Kill all processes at once, from any thread, without waiting. For a program that is about to
+        end."""
+        for link in self._end_all():
+            link.kill()
+
+    def _end_all(self) -> tuple[Link, ...]:
+        with self._lock:
+            self._closing = True
+            links = (self._compiler, *self._busy, *self._idle)
+        for link in links:
+            link.end()
+        return links
+
+    async def stream(self, request: ModelRequest, token: CancelToken, emit: Emit) -> Finished:
+        """Send a request. A process that dies before the first delta is replaced, once.
+
+        The rest is as `core.model.provider.ModelProvider` says.
+        """
+        token.check()
+        loop, restarted = asyncio.get_running_loop(), False
+        while True:
+            stream_id = next(self._ids)
+            compiling, stream = (StreamHandle(stream_id, request, loop) for _ in range(2))
+            streamer = self._lease(stream)
             try:
-                message = load_to_parent(line)
-            except ValueError:
-                # Without the line: it may be text of the conversation.
-                log.error("a message of the model process cannot be read")
-                return False
-            self._receive(message)
-        return True
+                return await self._send(compiling, stream, streamer, token, emit)
+            except ModelError as error:
+                has_died = error.kind is FailureKind.PROCESS_DIED and streamer.is_ended
+                if restarted or stream.shown or self._closing or not has_died:
+                    raise
+                restarted = True
+            finally:
+                self._release(streamer)
 
-    def _receive(self, message: ToParent) -> None:
-        match message:
-            case StreamDelta(stream_id, delta):
-                if (stream := self._streams.get(stream_id)) is not None:
-                    stream.deliver(delta)
-            case End() | Failed() | Stopped():
-                with self._lock:
-                    ended = self._streams.pop(message.stream_id, None)
-                if ended is not None:
-                    ended.finish(message)
-            case Described() | Listed():
-                self._queries.answer(message)
-            case Ready():
-                self._child_is_ready = True
-            case _:
-                assert_never(message)
-
-    def _kill_if_late(self) -> None:
-        now = time.monotonic()
-        with self._lock:
-            stops = [stream.stop_by for stream in self._streams.values() if stream.stop_by is not None]
-        if any(stop_by <= now for stop_by in stops):
-            log.warning("the model process did not confirm a stop within %g s: killed", CONFIRM_WITHIN_S)
-            self._reap("killed")
-        elif self._child is not None and not self._child_is_ready and self._ready_by <= now:
-            self._reap("did not get ready")
-
-    def _start_child(self) -> None:
+    async def _send(
+        self,
+        compiling: StreamHandle,
+        stream: StreamHandle,
+        streamer: Streamer,
+        token: CancelToken,
+        emit: Emit,
+    ) -> Finished:
+        """Have a request compiled, then sent. The two handles have one id: it is one stream."""
+        compiled = None
         try:
-            child = start_child(self._log_file)
-        except OSError as error:
-            log.exception("the model process could not be started")
-            self._give_up(str(error.strerror))
-            return
-        with self._lock:
-            self._ready_by = time.monotonic() + READY_WITHIN_S
-            self._child = child
-            # Keys go before what was sent meanwhile. No line of that is written in part: there was no child.
-            typed = [UseKey(name, value) for name, value in self._typed_keys.items()]
-            self._outgoing.connect(child.inbox, b"".join(map(dump, typed)))
+            end = await self._compiler.serve(compiling, token, emit)
+            compiled = self._compiler.take_compiled(stream.stream_id)
+            match end:
+                case End():
+                    return result_of(end)
+                case HandedOver(_, provider):
+                    assert compiled is not None
+                    return await self._send_compiled(streamer, stream, compiled, provider, token, emit)
+                case _:
+                    assert_never(end)
+        finally:
+            compiled = compiled or self._compiler.take_compiled(stream.stream_id)
+            if compiled is not None:
+                compiled.close()
 
-    def _give_up(self, why: str) -> None:
-        """Fail what waits for a child that cannot be started. The next request tries again."""
-        with self._lock:
-            self._wanted = False
-            self._outgoing.disconnect()
-            streams = self._take_streams()
-        for stream in streams:
-            stream.finish(not_started(stream, why))
-        self._queries.give_up()
+    async def _send_compiled(
+        self,
+        streamer: Streamer,
+        stream: StreamHandle,
+        compiled: socket.socket,
+        provider: str,
+        token: CancelToken,
+        emit: Emit,
+    ) -> Finished:
+        try:
+            return await streamer.send_compiled(stream, compiled, token, emit)
+        except ModelError as error:
+            if error.kind is FailureKind.WRONG_KEY:
+                self._compiler.send(KeyRefused(provider, stream.request.key_name))
+            raise
 
-    def _reap(self, how: str) -> None:
-        """Kill the child if it lives, wait for it, and end or reopen its streams."""
-        if (child := self._child) is None:
-            return
-        closing = Closing.KILLED if child.end() else Closing.UNCONFIRMED
-        with self._lock:
-            self._child = None
-            self._outgoing.disconnect()
-            # A child that never got ready is not replaced at once; the next request tries again.
-            self._wanted = self._child_is_ready and not self._closing
-            self._child_is_ready = False
-            streams = self._take_streams()
-        child.close()
-        log.info("the model process %d %s", child.pid, how)
-        self.restarts += not self._closing
-        self._queries.give_up()
-        for stream in streams:
-            self._settle(stream, closing)
+    async def describe(self, model: str) -> ModelInfo:
+        """What litellm's catalogue knows of a model; nothing if it does not answer in time."""
+        return await self._compiler.queries.describe(model)
 
-    def _settle(self, stream: StreamHandle, closing: Closing) -> None:
-        """End a stream whose process has ended, with `closing` if a stop was asked for; or open it again."""
-        # A stop may come until the lock is held. The time is read after that: no end is before its stop.
+    async def offers(self) -> tuple[Offer, ...]:
+        """Implements `core.model.provider.Catalog`."""
+        return await self._compiler.queries.offers()
+
+    def use_key(self, name: str, value: str) -> None:
+        """Use `value` as the key called `name`, in this compiler and later ones. An empty value takes it
+        back.
+
+        The key goes to the compiler through a pipe, and nowhere else. May be called from any thread.
+        """
+        self._compiler.use_key(name, value)
+
+    # -- the stream processes --
+
+    def _lease(self, stream: StreamHandle) -> Streamer:
         with self._lock:
-            if stream.stop_by is not None:
-                stream.finish(Stopped(stream.stream_id, closing, time.monotonic()))
-            elif stream.shown or stream.restarted or self._closing:
-                stream.finish(process_died(stream))
-            else:
-                stream.restarted = True
-                stream.sent = False
-                self._open(stream)
+            if self._closing:
+                raise process_died(stream).error()
+            self._forget_ended()
+            streamer = self._idle.pop() if self._idle else self._start_streamer()
+            self._busy.add(streamer)
+            return streamer
+
+    def _release(self, streamer: Streamer) -> None:
+        with self._lock:
+            self._busy.discard(streamer)
+            self._idle.append(streamer)
+            self._forget_ended()
+            while len(self._idle) > SPARE:
+                self._idle.pop(0).end()
+        self._keep_spare()
+
+    def _keep_spare(self) -> None:
+        """Have one that waits. Also called in the thread of one that has ended."""
+        with self._lock:
+            self._forget_ended()
+            if not self._closing and len(self._idle) < SPARE:
+                self._idle.append(self._start_streamer())
+
+    def _start_streamer(self) -> Streamer:
+        streamer = Streamer(self._launch, self._keep_spare)
+        streamer.start()
+        return streamer
+
+    def _forget_ended(self) -> None:
+        """Needs the lock."""
+        for streamer in [each for each in self._idle if each.is_ended]:
+            self._idle.remove(streamer)
+            self._replaced += streamer.restarts
+
+
+def _pids(streamers: Iterable[Streamer]) -> tuple[int, ...]:
+    pids = (streamer.pid for streamer in streamers)
+    return tuple(pid for pid in pids if pid is not None)

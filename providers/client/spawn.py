@@ -1,4 +1,4 @@
-"""A running model process: how it is started, and how it is made sure that it has ended.
+"""A running child: how it is started, and how it is made sure that it has ended.
 
 It must be started by a thread that lives as long as the child is to live: on Linux the kernel ends a child
 that asked for it with the *thread* that started it.
@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 import subprocess
+from enum import StrEnum
 from typing import TYPE_CHECKING, BinaryIO
 
 from core.base.own_python import python_command
@@ -26,21 +28,37 @@ KILL_WITHIN_S = 1.0
 
 MOST_LOG_BYTES = 1_000_000
 
-CODE = "from providers.worker.main import main; main({parent}, {fd})"
-"""What the model process runs. Tests put something before it."""
+CODE = "from providers.worker.{role} import main; main({parent}, {lifeline}, {peer})"
+"""What a child runs. Tests put something before it."""
+
+
+class Role(StrEnum):
+    """The kinds of child, by the module that each runs."""
+
+    COMPILER = "compiler"
+    STREAMER = "streamer"
 
 
 class Child(Value):
-    """`inbox` does not block, `outbox` does. `lifeline` is a pipe that the child watches: closed, it ends."""
+    """`inbox` does not block, `outbox` does. `lifeline` is a pipe that the child watches: closed, it ends.
+
+    `peer` is a socket to the child, on which it gets other sockets.
+    """
 
     process: subprocess.Popen[bytes]
     inbox: int
     outbox: int
     lifeline: int
+    peer: socket.socket
 
     @property
     def pid(self) -> int:
         return self.process.pid
+
+    def pass_socket(self, stream_id: int, passed: socket.socket) -> None:
+        """Give the child a socket that belongs to a stream. A child that is gone does not get it."""
+        with contextlib.suppress(OSError):
+            socket.send_fds(self.peer, [str(stream_id).encode()], [passed.fileno()])
 
     def kill(self) -> None:
         """Send SIGKILL and return at once, from any thread."""
@@ -54,7 +72,7 @@ class Child(Value):
             self.process.wait(KILL_WITHIN_S)
         except subprocess.TimeoutExpired:
             # In the kernel's hands, as on a network disk that does not answer.
-            log.error("the model process %d does not end although it was killed", self.pid)
+            log.error("the process %d does not end although it was killed", self.pid)
             return False
         return True
 
@@ -64,39 +82,54 @@ class Child(Value):
             if stream is not None:
                 stream.close()
         os.close(self.lifeline)
+        self.peer.close()
 
 
-def start_child(log_file: Callable[[], Path] | None) -> Child:
-    """Start a model process whose standard error goes to `log_file`, or nowhere. Raises `OSError`."""
+class Launch:
+    """How children are started: all with the environment that there is now. Their standard error goes to the
+    file that `log_file` names, which is called in the thread that starts one; None drops it."""
+
+    def __init__(self, log_file: Callable[[], Path] | None) -> None:
+        self.log_file = log_file
+        self.code = CODE
+        self.environment = dict(os.environ)
+
+
+def start_child(role: Role, launch: Launch) -> Child:
+    """Start a child. Raises `OSError`."""
     lifeline_read, lifeline = os.pipe()
+    peer, childs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
-        process = _popen(lifeline_read, log_file)
+        process = _popen(role, lifeline_read, childs.fileno(), launch)
     except OSError:
         os.close(lifeline)
+        peer.close()
         raise
     finally:
         os.close(lifeline_read)
+        childs.close()
     assert process.stdin is not None
     assert process.stdout is not None
     os.set_blocking(process.stdin.fileno(), False)
-    return Child(process, process.stdin.fileno(), process.stdout.fileno(), lifeline)
+    return Child(process, process.stdin.fileno(), process.stdout.fileno(), lifeline, peer)
 
 
-def _popen(lifeline_fd: int, log_file: Callable[[], Path] | None) -> subprocess.Popen[bytes]:
-    command = python_command(CODE.format(parent=os.getpid(), fd=lifeline_fd))
+def _popen(role: Role, lifeline: int, peer: int, launch: Launch) -> subprocess.Popen[bytes]:
+    command = python_command(launch.code.format(role=role, parent=os.getpid(), lifeline=lifeline, peer=peer))
     with contextlib.ExitStack() as stack:
         errors = subprocess.DEVNULL
-        if log_file is not None:
+        if launch.log_file is not None:
             # Without a place for its log the process works as well.
             with contextlib.suppress(OSError):
-                errors = stack.enter_context(_open_log(log_file())).fileno()
+                errors = stack.enter_context(_open_log(launch.log_file())).fileno()
         return subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
             bufsize=0,
-            pass_fds=(lifeline_fd,),
+            env=launch.environment,
+            pass_fds=(lifeline, peer),
             start_new_session=True,
         )
 

@@ -25,12 +25,12 @@ from core.model.provider import (
     PhaseChanged,
     TextDelta,
 )
-from providers.wire import End, Failed, Stopped
+from providers.wire import End, Failed, HandedOver, Stopped
 
 if TYPE_CHECKING:
     from core.cancel import CancelToken
 
-Ending = End | Failed | Stopped
+Ending = End | Failed | Stopped | HandedOver
 
 
 class StreamHandle:
@@ -108,23 +108,17 @@ def emit_closed(stream: StreamHandle, emit: Emit) -> None:
             emit(Closed(how, at))
         case End() | Failed():
             emit(Closed(Closing.FINISHED, time.monotonic()))
+        case HandedOver():
+            # Compiled, and not sent.
+            emit(Closed(Closing.NEVER_OPENED, time.monotonic()))
         case None:
             emit(Closed(Closing.UNCONFIRMED, time.monotonic()))
         case _:
             assert_never(stream.end)
 
 
-def result_of(stream: StreamHandle, end: Ending) -> Finished:
-    """The result of a stream that was not stopped. Raises `ModelError` if it failed."""
-    match end:
-        case End(_, reason, usage, model, words):
-            return Finished(reason, usage, model, words=words)
-        case Failed():
-            raise end.error()
-        case Stopped():
-            raise process_died(stream).error()
-        case _:
-            assert_never(end)
+def result_of(end: End) -> Finished:
+    return Finished(end.reason, end.usage, end.model, words=end.words)
 
 
 def process_died(stream: StreamHandle) -> Failed:

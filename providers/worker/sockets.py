@@ -45,7 +45,8 @@ class SocketTrace:
 
     def __init__(self, on_phase: Callable[[Phase], None], *, streaming: bool) -> None:
         self.on_phase = on_phase
-        self._most_per_chunk = MOST_BYTES_PER_CHUNK if streaming else MOST_BYTES_PER_REPLY
+        self._most_per_chunk = 0
+        self.expect(streaming=streaming)
         self._bytes_of_reply = 0
         self._bytes_of_chunk = 0
         self._connecting: set[socket.socket] = set()
@@ -56,6 +57,10 @@ class SocketTrace:
         self._stopped = False
         self.opened = False
         self.too_large = False
+
+    def expect(self, *, streaming: bool) -> None:
+        """Expect a reply in pieces, or as a whole."""
+        self._most_per_chunk = MOST_BYTES_PER_CHUNK if streaming else MOST_BYTES_PER_REPLY
 
     @property
     def closed(self) -> bool:

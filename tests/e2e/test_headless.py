@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.servers.script import Call, Refusal, Refuse, Script, in_turn
-from tests.support.live_processes import descendants, marked
+from tests.support.live_processes import marked, streamer_of
 from tests.support.program import (
     API_KEY,
     ENDLESS,
@@ -227,7 +227,7 @@ def test_a_second_sigint_does_not_wait_for_a_model_process_that_hangs(
     with run(tmp_path, *talk_to(server), "talk") as stopped:
         stopped.read_until(b"word ")
         exchange = server.exchanges[-1]
-        (model_process,) = descendants(stopped.process.pid)
+        model_process = streamer_of(stopped.process.pid)
         os.kill(model_process, signal.SIGSTOP)
         stopped.process.send_signal(signal.SIGINT)
         stopped.process.send_signal(signal.SIGINT)

@@ -29,7 +29,7 @@ from tests.e2e.conftest import ConversationServer
 from tests.e2e.tools import call, calls, finish, last_results, shell
 from tests.servers.base import ThreadedServer
 from tests.servers.script import Refusal, Refuse, Script, in_turn
-from tests.support.live_processes import descendants
+from tests.support.live_processes import descendants, model_processes, streamer_of
 from tests.support.program import ENDLESS, PROGRAM, environment, program_after
 from tests.support.waiting import GENEROUS_S, wait_until
 
@@ -203,23 +203,19 @@ def read(pid: int, name: str) -> bytes:
     return b""
 
 
-def is_model_process(pid: int) -> bool:
-    return b"providers.worker.main" in read(pid, "cmdline")
-
-
 def assert_processes_clean(main: int, kept: Kept) -> int:
-    """No command line holds the key, and no environment but those of Caesura's own two processes, which got
+    """No command line holds the key, and no environment but those of Caesura's own three processes, which got
     it from the person's. How many other processes there were."""
     family = [main, *descendants(main)]
-    own = {pid for pid in family if pid == main or is_model_process(pid)}
-    assert len(own) == 2
+    own = {main, *model_processes(main)}
+    assert len(own) == 3
     for pid in family:
         assert_clean(read(pid, "cmdline"), f"the command line of {pid}")
         if pid not in own:
             assert_clean(read(pid, "environ"), f"the environment of {read(pid, 'cmdline')!r}")
         elif kept is not Kept.ENVIRONMENT:
             assert KEY.encode() not in read(pid, "environ")
-    return len(family) - 2
+    return len(family) - 3
 
 
 def once_offered(tool: str, then: Callable[[Request], Script]) -> Callable[[Request], Script]:
@@ -295,8 +291,7 @@ def test_a_model_process_that_dies_leaves_no_key(with_environment: Home, server:
     with run(home, server, "hello") as process:
         assert process.stdout is not None
         assert process.stdout.read(4)
-        (model,) = (pid for pid in descendants(process.pid) if is_model_process(pid))
-        os.kill(model, signal.SIGABRT)
+        os.kill(streamer_of(process.pid), signal.SIGABRT)
         output, errors = process.communicate(timeout=GENEROUS_S)
     assert b"ended in the middle of the reply" in errors
     assert_clean(output + errors, "what was said")

@@ -50,7 +50,7 @@ def assert_nothing_is_left(app: Caesura) -> None:
 
 
 def wait_model_process(app: Caesura) -> int:
-    wait_until(lambda: len(descendants(app.terminal.pid)) == 1, what="there is a model process")
+    wait_until(lambda: len(descendants(app.terminal.pid)) == 2, what="there are model processes")
     return descendants(app.terminal.pid)[0]
 
 

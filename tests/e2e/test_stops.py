@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.servers.script import Script, Silence, Stall, in_turn
-from tests.support.live_processes import descendants
+from tests.support.live_processes import descendants, streamer_of
 from tests.support.program import ENDLESS
 from tests.support.waiting import wait_until
 
@@ -228,7 +228,7 @@ def test_sigint_stops_a_running_turn_like_the_key(app: Caesura, server: OpenAISe
 @pytest.mark.parametrize("kitty", [False], indirect=True, ids=["plain"], scope="module")
 def test_a_model_process_that_does_not_answer_is_killed(app: Caesura, server: OpenAIServer) -> None:
     exchange = app.stream(server, "talk")
-    (model_process,) = descendants(app.terminal.pid)
+    model_process = streamer_of(app.terminal.pid)
     os.kill(model_process, signal.SIGSTOP)
     start = len(app.terminal.raw)
     app.terminal.press("escape")

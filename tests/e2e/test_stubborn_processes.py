@@ -96,7 +96,7 @@ class Owner:
         self.hold = hold
         self.trees = trees
         self.panel = Panel(app)
-        wait_until(lambda: len(descendants(app.terminal.pid)) == 1, what="there is a model process")
+        wait_until(lambda: len(descendants(app.terminal.pid)) == 2, what="there are model processes")
         self._own = set(descendants(app.terminal.pid))
         self._seen: set[tuple[int, str]] = set()
 

@@ -282,6 +282,7 @@ def alive_in_child(pid: int, report: Path) -> Alive:
 
 
 def _ask_child(pid: int, report: Path, number: signal.Signals = signal.SIGUSR1) -> dict[str, list[str]]:
+    report = Path(f"{report}.{pid}")
     report.unlink(missing_ok=True)
     os.kill(pid, number)
     deadline = time.monotonic() + GENEROUS_S

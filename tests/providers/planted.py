@@ -4,10 +4,10 @@
 file CAESURA_CHILD_RELEASE. With CAESURA_CHILD_ASKED no name but that of this machine is found, and each one
 that is looked up is added to that file.
 
-`block.test` blocks the whole interpreter in a C call that keeps the lock, as a
-broken resolver or extension does, after it has made the file CAESURA_CHILD_BLOCKED. On SIGUSR1 the process
-writes what is alive in it into CAESURA_CHILD_REPORT; on SIGUSR2 it writes there how many texts it still
-holds that contain CAESURA_CHILD_MARK twice in a row: once it is in the environment.
+`block.test` blocks the whole interpreter in a C call that keeps the lock, as a broken resolver or extension
+does, after it has made the file CAESURA_CHILD_BLOCKED. On SIGUSR1 the process writes what is alive in it into
+CAESURA_CHILD_REPORT, with its number at the end; on SIGUSR2 it writes there how many texts it still holds
+that contain CAESURA_CHILD_MARK twice in a row: once it is in the environment.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ def _find_texts(holder: object, mark: str, held: set[int]) -> None:
 
 
 def answer(report: dict[str, list[str]]) -> None:
-    path = Path(os.environ["CAESURA_CHILD_REPORT"])
-    draft = path.with_suffix(".draft")
+    path = Path(f"{os.environ['CAESURA_CHILD_REPORT']}.{os.getpid()}")
+    draft = Path(f"{path}.draft")
     draft.write_text(json.dumps(report))
     draft.rename(path)
 

@@ -24,6 +24,24 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def model_processes(pid: int) -> list[int]:
+    """The model processes of a program. Linux only."""
+    return [child for child in descendants(pid) if _runs(child, b"providers.worker.")]
+
+
+def streamer_of(pid: int) -> int:
+    """The one process of a program that sends requests and reads replies. Linux only."""
+    (found,) = (child for child in descendants(pid) if _runs(child, b"providers.worker.streamer"))
+    return found
+
+
+def _runs(pid: int, module: bytes) -> bool:
+    # It may have ended since it was listed.
+    with contextlib.suppress(OSError):
+        return module in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
+
+
 def marked(assignment: str) -> list[int]:
     """Every living process of this user with `NAME=value` in its environment, daemonised ones included."""
     if sys.platform != "linux":

@@ -1,7 +1,7 @@
 """A parent that a test kills: `python -m tests.providers.client.killed_parent URL...`.
 
-Prints its model process's id once that is warm, then asks for each URL, one after the other as soon as the
-one before it has shown something.
+Prints the ids of its model processes once they are warm, then asks for each URL, one after the other as soon
+as the one before it has shown something.
 """
 
 from __future__ import annotations
@@ -24,5 +24,6 @@ async def ask(urls: list[str]) -> None:
 if __name__ == "__main__":
     plant_for_good()
     process = start()
-    print(process.pid, flush=True)
+    asyncio.run(until(lambda: process.spare_pids))
+    print(process.pid, *process.spare_pids, flush=True)
     asyncio.run(ask(sys.argv[1:]))

@@ -13,6 +13,7 @@ import pytest
 from core.model.messages import Message, UserMessage, sendable
 from core.model.provider import Finished, ModelRequest
 from core.model.reply_builder import Reply
+from core.model.server_options import ServerOptions
 from tests.providers.client.test_tools import TOOLS, both_forms, results_of
 from tests.providers.harness import Asked
 from tests.servers.base import Server, ThreadedServer
@@ -35,7 +36,7 @@ def asking(
         model,
         sendable(history),
         api_base=server.url,
-        timeout_s=GENEROUS_S,
+        server=ServerOptions(first_byte_timeout=GENEROUS_S, idle_timeout=GENEROUS_S),
         streaming=streaming,
         tools=TOOLS,
         key_name="OPENAI_API_KEY",

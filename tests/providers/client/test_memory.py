@@ -55,4 +55,5 @@ async def test_no_conversation_outlives_its_request(
         # What is kept of the latest request alone does not grow.
         server.script = Script()
         await Asked(model, request(protocol, server.url)).outcome()
-    assert marked_texts_in_child(model.pid, report) == 0
+    for pid in (model.pid, *model.spare_pids):
+        assert marked_texts_in_child(pid, report) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import signal
 import subprocess
@@ -17,8 +18,9 @@ from msgspec.structs import replace
 
 from core.cancel import Cancelled, CancelReason, Cause
 from core.model.provider import Closing, FailureKind, Finished, ModelError
+from core.model.server_options import Reader
 from providers.client.model_process import ModelProcess
-from providers.client.spawn import Child, start_child
+from providers.client.spawn import Child, Launch, Role, start_child
 from tests.providers.conftest import linux_only
 from tests.providers.harness import Asked, is_running, plant, request
 from tests.servers.base import Form, ThreadedServer
@@ -28,7 +30,7 @@ from tests.servers.script import Refusal, Refuse, Script, Silence, Stall, in_tur
 from tests.support.waiting import GENEROUS_S, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Container
 
     from providers.client.stream import StreamHandle
     from tests.servers.record import Request
@@ -48,8 +50,16 @@ class AnyPath(OpenAIServer):
 
 
 def pid_of(process: ModelProcess) -> int:
+    """The compiler's."""
     assert process.pid is not None
     return process.pid
+
+
+async def serving(process: ModelProcess, others: Container[int] = ()) -> int:
+    """The process that serves the one stream under way that `others` do not serve."""
+    await until(lambda: len([pid for pid in process.busy_pids if pid not in others]) == 1)
+    (pid,) = (pid for pid in process.busy_pids if pid not in others)
+    return pid
 
 
 async def works(process: ModelProcess) -> bool:
@@ -66,36 +76,64 @@ async def show(process: ModelProcess, server: OpenAIServer) -> Asked:
 
 
 @pytest.mark.promise("P4", "P1")
-async def test_a_kill_restarts_what_had_shown_nothing_and_ends_the_rest(mortal: ModelProcess) -> None:
-    pid, restarts = pid_of(mortal), mortal.restarts
+async def test_a_kill_ends_the_stream_that_did_not_confirm_its_stop_and_no_other(
+    mortal: ModelProcess,
+) -> None:
+    compiler, restarts = pid_of(mortal), mortal.restarts
     with ExitStack() as stack:
         servers = [
-            stack.enter_context(ThreadedServer(OpenAIServer(script)))
-            for script in (STALLED, STALLED, in_turn(SILENT, Script()))
+            stack.enter_context(ThreadedServer(OpenAIServer(script))) for script in (STALLED, STALLED, SILENT)
         ]
-        stopped, shown = [await show(mortal, server) for server in servers[:2]]
+        stopped = await show(mortal, servers[0])
+        pid = await serving(mortal)
+        shown = await show(mortal, servers[1])
         unseen = Asked(mortal, request(OPENAI, servers[2].url))
         await until(lambda: bool(servers[2].exchanges))
         os.kill(pid, signal.SIGSTOP)
         assert (await stopped.stop()).how is Closing.KILLED
         assert not is_running(pid)
         await until(lambda: servers[0].exchanges[0].closed_by_peer)
-        failure = await shown.failure()
+        for server in servers[1:]:
+            server.release(server.exchanges[0])
+        for other in (shown, unseen):
+            assert isinstance(await other.outcome(), Finished)
+            assert other.text == "Hello, world."
+        assert [len(server.exchanges) for server in servers] == [1, 1, 1]
+    assert mortal.restarts == restarts + 1
+    assert pid_of(mortal) == compiler
+
+
+@pytest.mark.promise("P4", "P1")
+async def test_the_end_of_the_compiler_ends_only_what_litellm_reads(mortal: ModelProcess) -> None:
+    by_litellm = dataclasses.replace(OPENAI, reader=Reader.LITELLM)
+    with ExitStack() as stack:
+        servers = [
+            stack.enter_context(ThreadedServer(OpenAIServer(script)))
+            for script in (STALLED, STALLED, in_turn(SILENT, Script()))
+        ]
+        ours = await show(mortal, servers[0])
+        theirs = Asked(mortal, request(by_litellm, servers[1].url))
+        await until(lambda: theirs.shown)
+        unseen = Asked(mortal, request(by_litellm, servers[2].url))
+        await until(lambda: bool(servers[2].exchanges))
+        os.kill(pid_of(mortal), signal.SIGKILL)
+        failure = await theirs.failure()
         assert failure.kind is FailureKind.PROCESS_DIED
         assert "/continue" in str(failure)
         assert isinstance(await unseen.outcome(), Finished)
         assert unseen.text == "Hello, world."
         assert len(servers[2].exchanges) == 2
-    assert mortal.restarts == restarts + 1
-    assert pid_of(mortal) != pid
+        servers[0].release(servers[0].exchanges[0])
+        assert isinstance(await ours.outcome(), Finished)
+    assert await works(mortal)
 
 
 @pytest.mark.promise("S11", "P4")
 @pytest.mark.usefixtures("patient")
 async def test_a_second_stop_waits_for_nothing(mortal: ModelProcess) -> None:
-    pid = pid_of(mortal)
     with ThreadedServer(OpenAIServer(STALLED)) as server:
         asked = await show(mortal, server)
+        pid = await serving(mortal)
         os.kill(pid, signal.SIGSTOP)
         stopping = asyncio.create_task(asked.stop())
         await until(lambda: asked.token.cancelled)
@@ -111,16 +149,29 @@ async def test_a_process_that_hangs_in_a_c_call_is_killed(
     mortal: ModelProcess, blocked_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the interpreter's lock held, not one of its threads can run."""
+    blocking = Asked(mortal, request(OPENAI, "http://block.test"))
+    await until(blocked_file.exists)
+    assert (await blocking.stop()).how is Closing.KILLED
+    assert await works(mortal)
+
+
+@pytest.mark.promise("P4", "P1")
+async def test_a_library_that_hangs_in_a_c_call_is_killed(
+    mortal: ModelProcess, blocked_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_litellm = dataclasses.replace(OPENAI, reader=Reader.LITELLM)
     may_start = threading.Event()
 
-    def start_later(log_file: Callable[[], Path] | None) -> Child:
+    def start_later(role: Role, launch: Launch) -> Child:
         may_start.wait(GENEROUS_S)
-        return start_child(log_file)
+        return start_child(role, launch)
 
-    monkeypatch.setattr("providers.client.model_process.start_child", start_later)
+    blocked_file.unlink(missing_ok=True)  # noqa: ASYNC240 - a file in memory
     with ThreadedServer(OpenAIServer(STALLED)) as server:
-        asked = await show(mortal, server)
-        blocking = Asked(mortal, request(OPENAI, "http://block.test"))
+        asked = Asked(mortal, request(by_litellm, server.url))
+        await until(lambda: asked.shown)
+        monkeypatch.setattr("providers.client.link.start_child", start_later)
+        blocking = Asked(mortal, request(by_litellm, "http://block.test"))
         await until(blocked_file.exists)
         assert (await asked.stop()).how is Closing.KILLED
         # It had shown nothing, so it would be asked again, of the next process.
@@ -145,9 +196,10 @@ async def test_a_library_that_reads_in_a_thread_is_killed(mortal: ModelProcess) 
 async def test_no_connection_is_closed_before_the_stop_that_comes_while_its_process_ends(
     mortal: ModelProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take_streams = mortal._take_streams
     with ThreadedServer(OpenAIServer(STALLED)) as server:
         asked = await show(mortal, server)
+        (streamer,) = mortal._busy
+        take_streams = streamer._take_streams
         reasons: list[CancelReason] = []
 
         def take_then_stop() -> list[StreamHandle]:
@@ -157,8 +209,8 @@ async def test_no_connection_is_closed_before_the_stop_that_comes_while_its_proc
                 asked.token.cancel(reasons[0])
             return streams
 
-        monkeypatch.setattr(mortal, "_take_streams", take_then_stop)
-        os.kill(pid_of(mortal), signal.SIGKILL)
+        monkeypatch.setattr(streamer, "_take_streams", take_then_stop)
+        os.kill(await serving(mortal), signal.SIGKILL)
         assert isinstance(await asked.outcome(), Cancelled)
         assert asked.closed.how is Closing.KILLED
         assert asked.closed.at >= reasons[0].at
@@ -170,10 +222,10 @@ async def test_a_stream_is_restarted_once_and_then_fails(mortal: ModelProcess) -
     with ThreadedServer(OpenAIServer(SILENT)) as server:
         asked = Asked(mortal, request(OPENAI, server.url))
         await until(lambda: bool(server.exchanges))
-        first = pid_of(mortal)
+        first = await serving(mortal)
         os.kill(first, signal.SIGKILL)
-        await until(lambda: mortal.pid not in (first, None))
-        os.kill(pid_of(mortal), signal.SIGKILL)
+        await until(lambda: len(server.exchanges) == 2)
+        os.kill(await serving(mortal, (first,)), signal.SIGKILL)
         failure = await asked.failure()
         assert failure.kind is FailureKind.PROCESS_DIED
         assert "worker.log" in str(failure)
@@ -273,9 +325,9 @@ async def test_a_process_may_be_stopped_killed_and_closed_while_it_warms_up(
             assert process.restarts == 1
             assert len(server.exchanges) == 1
             third = await show(process, server)
-            warm = pid_of(process)
+            warm = (pid_of(process), await serving(process), *process.spare_pids)
             await asyncio.to_thread(process.close)
-            assert not is_running(warm)
+            assert not any(map(is_running, warm))
             assert (await third.failure()).kind is FailureKind.PROCESS_DIED
             await until(lambda: server.exchanges[1].closed_by_peer)
     finally:
@@ -287,12 +339,12 @@ async def test_a_kill_from_any_thread_ends_the_process_for_good(mortal: ModelPro
     """The last test of this module: nothing is started again."""
     with ThreadedServer(OpenAIServer(STALLED)) as server:
         asked = await show(mortal, server)
-        pid = pid_of(mortal)
+        pids = (pid_of(mortal), await serving(mortal), *mortal.spare_pids)
         await asyncio.to_thread(mortal.kill)
         await until(lambda: server.exchanges[0].closed_by_peer)
-        await until(lambda: not is_running(pid))
+        await until(lambda: not any(map(is_running, pids)))
         assert isinstance(await asked.outcome(), ModelError)
-        assert mortal.pid is None
+        await until(lambda: (mortal.pid, mortal.busy_pids, mortal.spare_pids) == (None, (), ()))
 
 
 # -- X7 --
@@ -322,11 +374,18 @@ def test_the_process_ends_with_a_killed_parent(monkeypatch: pytest.MonkeyPatch, 
             run_parent(stack, server.url, *more)
             for server, more in zip(servers, [[], [], ["http://block.test"]], strict=True)
         ]
-        children = [int(parent.stdout.readline()) for parent in parents if parent.stdout is not None]
+        children = [
+            int(pid)
+            for parent in parents
+            if parent.stdout is not None
+            for pid in parent.stdout.readline().split()
+        ]
+        assert len(children) == 6
         for server in servers:
             server.wait_deltas(server.wait_request(timeout=GENEROUS_S), 2)
         asyncio.run(until((tmp_path / "blocked").exists))
-        os.kill(children[1], signal.SIGSTOP)
+        for child in children[2:4]:
+            os.kill(child, signal.SIGSTOP)
         assert all(map(is_running, children))
         for parent in parents:
             parent.kill()
@@ -377,7 +436,7 @@ async def test_a_process_that_cannot_be_started_fails_the_request_and_the_next_o
 async def test_a_process_that_never_gets_ready_is_replaced_by_the_next_request_after_a_stop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("providers.client.model_process.SLOW_START_S", 0.0)
+    monkeypatch.setattr("providers.client.link.SLOW_START_S", 0.0)
     process = ModelProcess()
     process.start()
     try:

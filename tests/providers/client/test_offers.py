@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from core.model.provider import Closing, ModelInfo, OfferKind
+from core.model.server_options import Reader
 from providers.catalog import entry_for, listed_models
 from providers.wire import KnownModel, Listed, Stopped, dump, load_to_parent
 from providers.worker.offers import is_usable, known_models
@@ -122,15 +124,17 @@ async def test_a_key_for_this_run_makes_its_models_usable(model: ModelProcess) -
 async def test_the_list_holds_up_no_stop(model: ModelProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     model.use_key("NOBODYS_API_KEY", "")  # the list is asked for anew
     said: list[ToParent] = []
-    take = model._receive
+    compiler = model._compiler
+    take = compiler._receive
 
     def listen(message: ToParent) -> None:
         said.append(message)
         take(message)
 
-    monkeypatch.setattr(model, "_receive", listen)
+    monkeypatch.setattr(compiler, "_receive", listen)
     with ThreadedServer(OPENAI.server(Script(fault=Stall(after=2)))) as server:
-        asked = Asked(model, request(OPENAI, server.url))
+        by_litellm = replace(OPENAI, reader=Reader.LITELLM)
+        asked = Asked(model, request(by_litellm, server.url))
         await until(lambda: asked.shown)
         listing = asyncio.create_task(model.offers())
         await until(lambda: any(isinstance(message, Listed) for message in said))

@@ -5,7 +5,6 @@ The session is in a file, the model process is the real one, the servers speak t
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -15,16 +14,16 @@ import pytest
 
 from core.cancel import CancelReason, Cause
 from core.model.messages import AssistantMessage, FinishReason, ResultStatus, ToolResults
-from core.model.provider import ModelChoice, ModelRequest
+from core.model.provider import ModelChoice
 from core.model.reply_end import ReplyEnd, note_for_model
 from core.operations.events import Event, Outcome, TurnEnded
 from core.operations.registry import Registry
 from core.session.continuation import CONTINUE_PROMPT
 from core.session.session import Session
 from core.storage.store import Store
-from providers.client.stream import StreamHandle, result_of
+from providers.client.stream import result_of
 from providers.wire import End, dump, load_to_parent
-from providers.worker.stream import Stream
+from providers.worker.http_stream import HttpStream
 from tests.servers.base import ThreadedServer
 from tests.servers.script import Call, Cut, ErrorEvent, Refusal, Reset, Script, Truncate, in_turn
 from tests.support.scripted_tools import PlayedTool, equipped
@@ -35,9 +34,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from providers.client.model_process import ModelProcess
-    from providers.keys.finder import KeyFinder
     from providers.worker.exchange import Clients
     from providers.worker.outbox import Outbox
+    from providers.worker.startup import Inbox
     from tests.servers.base import Server
     from tests.servers.registry import WireProtocol
 
@@ -139,13 +138,12 @@ async def test_how_a_reply_ended_is_told_kept_and_sent(
 
 
 async def test_the_providers_words_come_through_to_the_engine() -> None:
-    asked = ModelRequest("test", ())
-    stream = Stream(1, asked, cast("Outbox", None), cast("KeyFinder", None), cast("Clients", None))
+    stream = HttpStream(1, cast("Outbox", None), cast("Inbox", None), cast("Clients", None))
     stream._summary.finish, stream._summary.words = FinishReason.OTHER, "RECITATION"
     line = dump(stream._end())
     end = load_to_parent(line)
     assert isinstance(end, End)
-    finished = result_of(StreamHandle(1, asked, asyncio.get_running_loop()), end)
+    finished = result_of(end)
     assert (finished.reason, finished.words) == (FinishReason.OTHER, "RECITATION")
 
 

@@ -149,10 +149,13 @@ async def test_a_stop_needs_nothing_of_a_blocked_event_loop(
 @pytest.mark.promise("P3", "U3")
 async def test_a_stop_leaves_other_streams_alone(model: ModelProcess, protocol: WireProtocol) -> None:
     text = tuple(f"{n} " for n in range(60))
-    with ThreadedServer(protocol.server(Script(text=text, delay=0.005))) as server:
-        stopped, other = (Asked(model, request(protocol, server.url)) for _ in range(2))
-        await until(lambda: stopped.shown and other.shown)
+    with ThreadedServer(protocol.server(Script(text=text, fault=Stall(after=20)))) as server:
+        stopped = Asked(model, request(protocol, server.url))
+        await until(lambda: stopped.shown)
+        other = Asked(model, request(protocol, server.url))
+        await until(lambda: other.shown)
         await stopped.stop()
+        server.release(server.exchanges[1])
         assert isinstance(await other.outcome(), Finished)
         assert other.text == "".join(text)
         assert stopped.text != other.text

@@ -77,6 +77,9 @@ def proof_of_reasoning(protocol: WireProtocol, deltas: list[Delta]) -> str | Non
         if isinstance(delta, ReasoningDelta) and delta.signature
     ]
     match protocol.name:
+        case "gemini" if protocol.reader is Reader.LITELLM:
+            # In the id of the first call.
+            return calls_of(deltas)[0][0].partition("__thought__")[2]
         case "gemini":
             (note,) = map(json.loads, signatures)
             return str(note["calls"]["0"]["thoughtSignature"])
@@ -109,6 +112,8 @@ async def test_all_of_a_reply_arrives(model: ModelProcess, protocol: WireProtoco
     reasoning = [delta.text for delta in asked.deltas if isinstance(delta, ReasoningDelta)]
     assert "".join(reasoning) == "Let me think."
     field = UNSEALED.get(protocol.name)
+    if field is not None and protocol.reader is Reader.LITELLM:
+        field = "reasoning_content"
     assert proof_of_reasoning(protocol, asked.deltas) == (field or RICH.signature)
     calls = calls_of(asked.deltas)
     assert [(name, json.loads(arguments)) for _, name, arguments in calls] == [

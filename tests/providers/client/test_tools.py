@@ -332,3 +332,7 @@ async def test_tools_cost_the_model_process_no_package_more(
     imported = modules_in_child(shared.pid, log_file.with_name("report"))
     assert "litellm" in imported
     assert not imported & {"mcp"}
+    (spare,) = shared.spare_pids
+    imported = modules_in_child(spare, log_file.with_name("report"))
+    assert "httpx" in imported
+    assert not imported & {"litellm", "openai", "aiohttp", "mcp"}

@@ -14,6 +14,7 @@ from tests.servers.base import ThreadedServer
 from tests.servers.openai import OpenAIServer
 from tests.servers.raw import Raw
 from tests.servers.registry import PROTOCOLS, WireProtocol
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,12 +124,14 @@ async def test_a_file_of_the_folder_changes_neither_key_nor_sign_in(
 @pytest.mark.promise("P9")
 async def test_libraries_find_listed_variables_alone(trapped: ModelProcess, trap: Trap) -> None:
     assert trapped.pid is not None
-    found = environment_of_child(trapped.pid, trap.report)
-    # Listed, and so handed on, but as an absolute path: the process has another folder.
-    assert found["SSL_CERT_DIR"] == str(trap.inner / "certificates")
-    assert found["NO_PROXY"] == "127.0.0.1"
-    assert not found.keys() & {"OPENAI_API_KEY", "OPENAI_API_TYPE", "REQUESTS_CA_BUNDLE"}
-    assert not found.items() & {*OTHERS.items(), *((name, trap.server.url) for name in ADDRESSES)}
+    await until(lambda: trapped.spare_pids)
+    for pid in (trapped.pid, *trapped.spare_pids):
+        found = environment_of_child(pid, trap.report)
+        # Listed, and so handed on, but as an absolute path: the process has another folder.
+        assert found["SSL_CERT_DIR"] == str(trap.inner / "certificates")
+        assert found["NO_PROXY"] == "127.0.0.1"
+        assert not found.keys() & {"OPENAI_API_KEY", "OPENAI_API_TYPE", "REQUESTS_CA_BUNDLE"}
+        assert not found.items() & {*OTHERS.items(), *((name, trap.server.url) for name in ADDRESSES)}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,40 @@
+"""A stream whose compiled request is sent here and whose reply is read here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from providers.worker import failures, handover
+from providers.worker.exchange import exchange
+from providers.worker.handover import Subject
+from providers.worker.stream import Stream
+
+if TYPE_CHECKING:
+    from providers.worker.exchange import Clients
+    from providers.worker.outbox import Outbox
+    from providers.worker.startup import Inbox
+
+
+class HttpStream(Stream):
+    def __init__(self, stream_id: int, outbox: Outbox, inbox: Inbox, clients: Clients) -> None:
+        super().__init__(stream_id, Subject("The model"), outbox)
+        self._inbox = inbox
+        self._clients = clients
+
+    async def _work(self) -> None:
+        compiled = await handover.receive(await self._inbox.socket_of(self.stream_id))
+        subject = self.subject = compiled.subject
+        self.trace.expect(streaming=subject.streaming)
+        self._watch_silence()
+        ca_file = subject.server.ca_file
+        try:
+            client = await self._clients.get(ca_file)
+        except (OSError, ValueError) as error:
+            raise failures.no_certificates(ca_file, str(error)) from error
+        parser = compiled.protocol.parser(self._summary)
+        await exchange(client, compiled.request, parser, self._emit, streaming=subject.streaming)
+        if not self.shown:
+            raise failures.empty_answer(subject.model, subject.api_base, subject.provider)
+        self._emit(parser.rest())
+        if not parser.is_complete:
+            raise failures.cut_short(subject.model)
