@@ -17,6 +17,7 @@ from msgspec.structs import asdict, replace
 
 from core.base.values import or_else
 from core.model.provider import (
+    AttemptStarted,
     Catalog,
     FailureKind,
     ModelError,
@@ -100,6 +101,7 @@ class DirectProvider:
         )
 
     async def _ask(self, asked: ModelRequest, token: CancelToken, monitor: AttemptMonitor) -> Finished:
+        monitor.emit(AttemptStarted(asked.server.first_byte_timeout, asked.server.idle_timeout))
         monitor.begin(self.target.name)
         try:
             finished = await self._inner.stream(asked, token, monitor)
