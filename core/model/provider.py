@@ -69,12 +69,13 @@ AS_IT_IS = Parameters()
 
 class ModelChoice(Value):
     """Which model answers, and at which address. `model` is litellm's name, or that of a model or a route of
-    the user's own settings. `api_base` is None for the usual address."""
+    the user's own settings. `api_base` is None for the usual address, `key_name` for the usual key."""
 
     model: str
     api_base: str | None = None
     system: str | None = None
     parameters: Parameters = AS_IT_IS
+    key_name: str | None = None
 
 
 class ModelRequest(Record, forbid_unknown_fields=True):

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from core.frontends.doctor.loop_lag import LoopLag
     from core.frontends.doctor.report import Check, Redaction
     from core.frontends.doctor.terminal import TerminalFacts
+    from core.model.directory import ServerModels
     from core.model.provider import (
         Emit,
         Finished,
@@ -194,6 +195,15 @@ class Routed:
 
     async def offers(self) -> tuple[Offer, ...]:
         return await (await self._ready()).offers()
+
+    async def server_models(self, now: ModelChoice) -> ServerModels:
+        return await (await self._ready()).server_models(now)
+
+    async def choose(self, name: str, now: ModelChoice) -> ModelChoice:
+        return await (await self._ready()).choose(name, now)
+
+    async def hosts(self, choice: ModelChoice) -> tuple[str, ...]:
+        return await (await self._ready()).hosts(choice)
 
     async def _ready(self) -> Router:
         router = self._router
