@@ -275,6 +275,7 @@ def terminal_facts() -> TerminalFacts:
 def standing_checks(parts: Parts, facts: TerminalFacts) -> tuple[Check, ...]:
     """The checks that need no session."""
     from core.frontends.doctor import checks as checks
+    from core.frontends.doctor.network import certificates_check, proxies_check
     from core.frontends.doctor.terminal import terminal_checks
     from tui.keys.bindings import follow_keymap
 
@@ -290,6 +291,10 @@ def standing_checks(parts: Parts, facts: TerminalFacts) -> tuple[Check, ...]:
         ),
         checks.keys_check(key_names(parts.settings.key_names()), os.environ),
         checks.keyring_check(partial(_keys_kept, parts.settings)),
+        proxies_check(os.environ),
+        certificates_check(
+            os.environ, {name: server.ca_file for name, server in loaded.config.providers.items()}
+        ),
         checks.model_check(_asked_model(parts, loaded), parts.router().describe),
         checks.model_process_check(lambda: parts.process.pid, lambda: parts.process.restarts),
         checks.containment_check(parts.settings.containment),
