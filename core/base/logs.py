@@ -42,6 +42,8 @@ def collect() -> None:
     root = logging.getLogger()
     root.handlers[:] = [_Collector()]
     root.setLevel(logging.INFO)
+    # It would tell the address of each request, which may have a password in it.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 def state_folder() -> Path:

@@ -21,6 +21,7 @@ from core.cancel import Cancelled, CancelReason, Cause
 from core.context.window import shortened, text_tokens, without_reminder
 from core.model.messages import AssistantMessage, Text, ToolCall, ToolResults, UserMessage
 from core.model.provider import (
+    AttemptStarted,
     BackedOff,
     BackingOff,
     Closed,
@@ -191,6 +192,7 @@ class _Answer:
     calls: bool = False
 
     def take(self, delta: Delta) -> None:
+        self.author.operation.silence.take(delta)
         match delta:
             case Closed():
                 self.author.closed = delta
@@ -205,7 +207,7 @@ class _Answer:
                 self.author.attempt_failed = True
             case ToolCallDelta():
                 self.calls = True
-            case ReasoningDelta() | PhaseChanged() | ParametersDropped():
+            case ReasoningDelta() | PhaseChanged() | AttemptStarted() | ParametersDropped():
                 # The phase of the whole is the compaction, and the conversation's own request reports dropped
                 # parameters.
                 pass

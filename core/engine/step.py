@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, assert_never
 from core.engine.dispatch import Calls
 from core.model.messages import AssistantMessage, ToolResults
 from core.model.provider import (
+    AttemptStarted,
     BackedOff,
     BackingOff,
     Closed,
@@ -79,6 +80,7 @@ class RunningStep:
         if isinstance(delta, Closed):
             self.closed = delta
             return
+        self.operation.silence.take(delta)
         if isinstance(delta, PhaseChanged):
             self.operation.phase = delta.phase
             return
@@ -102,6 +104,8 @@ class RunningStep:
             case BackingOff():
                 self.attempt_failed = True
                 self._services.backoffs.begin(turn_id, self.operation.call_id, delta, emit)
+            case AttemptStarted():
+                pass
             case BackedOff():
                 self._end_backoff()
             case FailedOver(failed, model, why):

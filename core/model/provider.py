@@ -69,12 +69,13 @@ AS_IT_IS = Parameters()
 
 class ModelChoice(Value):
     """Which model answers, and at which address. `model` is litellm's name, or that of a model or a route of
-    the user's own settings. `api_base` is None for the usual address."""
+    the user's own settings. `api_base` is None for the usual address, `key_name` for the usual key."""
 
     model: str
     api_base: str | None = None
     system: str | None = None
     parameters: Parameters = AS_IT_IS
+    key_name: str | None = None
 
 
 class ModelRequest(Record, forbid_unknown_fields=True):
@@ -170,6 +171,14 @@ class Wait:
             callback()
 
 
+class AttemptStarted(Value):
+    """A request is sent, the first one or a further attempt. It is given up when nothing has come for
+    `first_byte_timeout` seconds at its beginning, or for `idle_timeout` seconds later."""
+
+    first_byte_timeout: float
+    idle_timeout: float
+
+
 class BackingOff(Value):
     """The provider waits before it tries again. `attempt` is the number of the next one, from 2, of at most
     `attempts`; `failed` is the model that failed and `why` the reason as text. The wait is over when
@@ -204,7 +213,16 @@ class ParametersDropped(Record, tag="dropped"):
 ContentDelta = TextDelta | ReasoningDelta | ToolCallDelta
 """The parts of a reply."""
 
-Delta = ContentDelta | PhaseChanged | BackingOff | BackedOff | FailedOver | ParametersDropped | Closed
+Delta = (
+    ContentDelta
+    | PhaseChanged
+    | AttemptStarted
+    | BackingOff
+    | BackedOff
+    | FailedOver
+    | ParametersDropped
+    | Closed
+)
 """What a provider emits while a request is under way."""
 
 Emit = Callable[[Delta], None]

@@ -19,6 +19,7 @@ from core.base.errors import CaesuraError
 from core.base.values import Value
 from core.cancel import Cancelled, CancelReason, CancelToken, Cause
 from core.model.provider import (
+    AttemptStarted,
     BackedOff,
     BackingOff,
     Closed,
@@ -218,7 +219,7 @@ class _Answer:
                 self.operation.phase = Phase.BACK_OFF
             case ToolCallDelta():
                 self.calls = True
-            case Closed() | BackedOff() | FailedOver() | ParametersDropped():
+            case Closed() | AttemptStarted() | BackedOff() | FailedOver() | ParametersDropped():
                 pass  # no front end shows the requests of a job
             case _:
                 assert_never(delta)

@@ -11,6 +11,7 @@ from core.base.values import Value
 if TYPE_CHECKING:
     from core.cancel import CancelReason
     from core.model.provider import Phase
+    from core.operations.silence import Silence
 
 
 class OperationError(CaesuraError):
@@ -101,7 +102,8 @@ class OperationView(Value):
 
     `title` is the tool, the model or the server, `detail` its argument on one line. `opened_at` and
     `deadline_at` are `time.monotonic()` in seconds. `processes` counts the live ones. `unconfirmed` names who
-    was asked to stop and has not confirmed the end, `late` is what came from there since.
+    was asked to stop and has not confirmed the end, `late` is what came from there since. `silence` is that
+    of its request.
     """
 
     session_id: str
@@ -118,3 +120,4 @@ class OperationView(Value):
     forced: bool = False
     unconfirmed: tuple[str, ...] = ()
     late: str = ""
+    silence: Silence | None = None

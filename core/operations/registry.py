@@ -30,6 +30,7 @@ from core.operations.operation import (
     StopRecord,
 )
 from core.operations.progress import Progress
+from core.operations.silence import SilenceMonitor
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -63,6 +64,7 @@ class Operation:
         self.phase = opened.phase
         self.detail = opened.detail
         self.progress: Final = Progress()
+        self.silence: Final = SilenceMonitor()
         self.deadline_at: float | None = None
         self.recorded = False
         self._timer: asyncio.TimerHandle | None = None
@@ -91,6 +93,7 @@ class Operation:
             forced=self.token.forced,
             unconfirmed=self.progress.unconfirmed,
             late=self.progress.late,
+            silence=self.silence.now,
         )
 
     def limit(self, seconds: float) -> None:

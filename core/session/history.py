@@ -133,6 +133,7 @@ class History:
             choice.api_base,
             tools=tools,
             parameters=choice.parameters,
+            key_name=choice.key_name,
         )
 
     @property

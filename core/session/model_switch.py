@@ -69,7 +69,8 @@ class ModelSelection:
         chosen, self._next = self._next, None
         if chosen is None:
             return
-        is_other = chosen.model != self._record.choice.model
+        before = self._record.choice
+        is_other = (chosen.model, chosen.api_base) != (before.model, before.api_base)
         self._record.choice = chosen
         if is_other:
             self._record.info = ModelInfo(chosen.model)

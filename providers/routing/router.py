@@ -17,6 +17,7 @@ from msgspec.structs import asdict, replace
 
 from core.base.values import or_else
 from core.model.provider import (
+    AttemptStarted,
     Catalog,
     FailureKind,
     ModelError,
@@ -28,17 +29,21 @@ from core.model.provider import (
     ParametersDropped,
 )
 from core.model.server_options import USUAL
+from providers.keys.finder import KeyFinder
+from providers.routing import servers
 from providers.routing.attempts import monitor_attempts
 from providers.routing.failover import Failover, any_of
 from providers.routing.retry import Member, Retry, Timing
 from providers.routing.routes import Target, check_route, target_of
+from providers.routing.server_models import ask_servers
 from providers.routing.slots import ConcurrencyLimit, Limit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from core.cancel import CancelToken
-    from core.model.provider import Emit, Finished, ModelRequest
+    from core.model.directory import ServerModels
+    from core.model.provider import Emit, Finished, ModelChoice, ModelRequest
     from core.model.settings import ModelSettings, Route
     from providers.routing.attempts import AttemptMonitor
 
@@ -100,6 +105,7 @@ class DirectProvider:
         )
 
     async def _ask(self, asked: ModelRequest, token: CancelToken, monitor: AttemptMonitor) -> Finished:
+        monitor.emit(AttemptStarted(asked.server.first_byte_timeout, asked.server.idle_timeout))
         monitor.begin(self.target.name)
         try:
             finished = await self._inner.stream(asked, token, monitor)
@@ -136,7 +142,7 @@ class DirectProvider:
 
 
 class Router:
-    """A `ModelProvider` and `Catalog` (`core.model.provider`) that knows the settings' names of models.
+    """A `ModelProvider` and `core.model.directory.ModelDirectory` that knows the settings' names of models.
 
     `settings` is called for every request. Turns and cool-downs are kept as long as the settings stay the
     same. One instance serves any number of event loops at once.
@@ -151,6 +157,7 @@ class Router:
         self._inner = inner
         self._settings = settings
         self._timing = timing or Timing()
+        self._keys = KeyFinder()
         self._lock = threading.Lock()
         self._tree: _Tree | None = None
 
@@ -191,6 +198,17 @@ class Router:
             for (_, kind), info in zip(names, infos, strict=True)
         ]
         return (*own, *listed)
+
+    async def server_models(self, now: ModelChoice) -> ServerModels:
+        """Implements `core.model.directory.ModelDirectory`, like `choose` and `hosts`."""
+        settings = (await self._current()).settings
+        return await ask_servers(servers.own_servers(now, settings, self._keys.endpoint), self._keys)
+
+    async def choose(self, name: str, now: ModelChoice) -> ModelChoice:
+        return servers.choose(name, now, (await self._current()).settings)
+
+    async def hosts(self, choice: ModelChoice) -> tuple[str, ...]:
+        return servers.hosts(choice, (await self._current()).settings, self._keys.endpoint)
 
     async def _current(self) -> _Tree:
         settings = await self._settings()

@@ -10,10 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
-import json
 import logging
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from core.base.threads import run_in_thread
@@ -21,6 +20,7 @@ from core.base.values import Value
 from core.model.setup import EnvironmentKey, KeyHome, LocalServer, StoredKey
 from providers.keys.finder import KeySource, is_loopback
 from providers.keys.names import key_variables
+from providers.reading.model_list import model_names, read_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,11 +36,6 @@ CONNECT_WITHIN_S = 0.5
 ANSWER_WITHIN_S = 2.0
 LOOK_WITHIN_S = 5.0
 """Limit of the whole search, in seconds: each place has its own, but imports on a slow machine take time."""
-BODY_LIMIT = 1 << 20
-"""Bytes of a list of models; a longer one is not genuine."""
-MODELS_LIMIT = 200
-NAME_LIMIT = 200
-"""Characters of a model's name."""
 
 _OLLAMA_PORT = 11434
 _GENERIC = "hosted_vllm"
@@ -175,45 +170,12 @@ async def _look_at(client: httpx.AsyncClient, place: Place, on_found: Callable[[
 
     try:
         async with asyncio.timeout(ANSWER_WITHIN_S):
-            body = await _body(client, place.origin + place.listing)
-            models = await run_in_thread(lambda: _models(body), name="read a list of models")
+            body = await read_body(client, place.origin + place.listing)
+            models = await run_in_thread(lambda: model_names(body), name="read a list of models")
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError, RecursionError) as error:
         log.debug("nothing at %s: %s", place.origin, type(error).__name__)
         return
     on_found(LocalServer(place.name, place.title, place.protocol, place.origin + place.path, models))
-
-
-async def _body(client: httpx.AsyncClient, url: str) -> bytes:
-    """The complete answer. Raises `ValueError` for an error status or an answer that is too long."""
-    body = bytearray()
-    async with client.stream("GET", url) as response:
-        if response.status_code != 200:
-            raise ValueError("no list")
-        async for piece in response.aiter_raw():
-            body += piece
-            if len(body) > BODY_LIMIT:
-                raise ValueError("too long")
-    return bytes(body)
-
-
-def _models(body: bytes) -> tuple[str, ...]:
-    """The names in a list of models, Ollama's or OpenAI's. Raises `ValueError` for anything else."""
-    answer: Any = json.loads(body)
-    if not isinstance(answer, dict):
-        raise ValueError("no object")
-    listed, field = (answer.get("data"), "id") if "data" in answer else (answer.get("models"), "name")
-    if not isinstance(listed, list):
-        raise ValueError("no list of models")
-    names = (entry.get(field) for entry in listed if isinstance(entry, dict))
-    usable = dict.fromkeys(name for name in names if isinstance(name, str) and _can_talk(name))
-    return tuple(usable)[:MODELS_LIMIT]
-
-
-def _can_talk(name: str) -> bool:
-    """Whether this may name a model that holds a conversation. A name goes back to its server unchanged, so
-    one that cannot be displayed unchanged, or is ambiguous, is rejected."""
-    plain = name.isascii() and name.isprintable() and not any(character.isspace() for character in name)
-    return 0 < len(name) <= NAME_LIMIT and plain and "embed" not in name.lower()
 
 
 def _origin_here(text: str) -> str | None:

@@ -20,7 +20,17 @@ from tui.terminal.query import reports_keys_in_full
 
 TITLES = (
     *("Terminal", "Characters", "Keyboard", "Commands", "Configuration", "Keys", "Keyring", "Model"),
-    *("Model process", "Log", "Sessions", "Session file", "Disk", "Stops", "Versions"),
+    *(
+        "Proxies",
+        "Certificates",
+        "Model process",
+        "Log",
+        "Sessions",
+        "Session file",
+        "Disk",
+        "Stops",
+        "Versions",
+    ),
 )
 
 
@@ -58,6 +68,18 @@ def test_all_is_looked_at_and_stops_are_measured_without_a_request_or_a_secret(t
     assert "no keyring" in words["Keyring"]
     for hidden in (API_KEY, str(tmp_path), socket.gethostname()):
         assert len(hidden) < 3 or hidden not in done.stdout
+
+
+@pytest.mark.promise("P9")
+def test_proxies_and_certificates_are_told_without_a_password(tmp_path: Path) -> None:
+    config = tmp_path / ".config" / "caesura" / "config.toml"
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text('[providers.team]\napi_base = "https://llm.example.com"\nca_file = "/nowhere/ca.pem"\n')
+    done = doctor(tmp_path, HTTPS_PROXY="http://ada:pa55word@proxy.example.com:3128", XDG_CONFIG_HOME=None)
+    assert "HTTPS_PROXY is http://…@proxy.example.com:3128" in done.stdout
+    assert "Certificates: ca_file of team: /nowhere/ca.pem is not there" in done.stdout
+    assert "pa55word" not in done.stdout + done.stderr
+    assert done.returncode == 1
 
 
 @pytest.mark.parametrize("arguments", [["doctor"], ["--version"]])

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from core.frontends.doctor.loop_lag import LoopLag
     from core.frontends.doctor.report import Check, Redaction
     from core.frontends.doctor.terminal import TerminalFacts
+    from core.model.directory import ServerModels
     from core.model.provider import (
         Emit,
         Finished,
@@ -195,6 +196,15 @@ class Routed:
     async def offers(self) -> tuple[Offer, ...]:
         return await (await self._ready()).offers()
 
+    async def server_models(self, now: ModelChoice) -> ServerModels:
+        return await (await self._ready()).server_models(now)
+
+    async def choose(self, name: str, now: ModelChoice) -> ModelChoice:
+        return await (await self._ready()).choose(name, now)
+
+    async def hosts(self, choice: ModelChoice) -> tuple[str, ...]:
+        return await (await self._ready()).hosts(choice)
+
     async def _ready(self) -> Router:
         router = self._router
         return router if router is not None else await run_in_thread(self._make, name="import of routes")
@@ -265,6 +275,7 @@ def terminal_facts() -> TerminalFacts:
 def standing_checks(parts: Parts, facts: TerminalFacts) -> tuple[Check, ...]:
     """The checks that need no session."""
     from core.frontends.doctor import checks as checks
+    from core.frontends.doctor.network import certificates_check, proxies_check
     from core.frontends.doctor.terminal import terminal_checks
     from tui.keys.bindings import follow_keymap
 
@@ -280,6 +291,10 @@ def standing_checks(parts: Parts, facts: TerminalFacts) -> tuple[Check, ...]:
         ),
         checks.keys_check(key_names(parts.settings.key_names()), os.environ),
         checks.keyring_check(partial(_keys_kept, parts.settings)),
+        proxies_check(os.environ),
+        certificates_check(
+            os.environ, {name: server.ca_file for name, server in loaded.config.providers.items()}
+        ),
         checks.model_check(_asked_model(parts, loaded), parts.router().describe),
         checks.model_process_check(lambda: parts.process.pid, lambda: parts.process.restarts),
         checks.containment_check(parts.settings.containment),

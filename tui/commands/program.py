@@ -17,7 +17,8 @@ DEFAULT = "default"
 def model(target: CommandTarget, name: str) -> None:
     """Choose the model that answers from the next prompt on.
 
-    /model opens the list; /model openai/gpt-5.1 takes that one, whether the catalogue knows it or not.
+    /model opens the list; /model gpt-5.1 takes that one, whether a catalogue knows it or not. It stays at the
+    server in use; another provider's name goes before the model's, as in openai/gpt-5.1.
     """
     if name:
         target.use_model(name)

@@ -62,7 +62,7 @@ class PaneBody(Container):
 
     def on_model_list_picked(self, message: ModelList.Picked) -> None:
         message.stop()
-        self._commands.pick_model(message.name, message.effort)
+        self._commands.pick_model(message.name, message.effort, from_catalog=message.from_catalog)
 
     def on_model_list_favourite_toggled(self, message: ModelList.FavouriteToggled) -> None:
         message.stop()

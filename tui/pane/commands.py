@@ -136,13 +136,16 @@ class PaneCommands:
         if any(character.isspace() or not character.isprintable() for character in name):
             raise CaesuraError(f"‘{name}’ is no name of a model: it has no blanks. /model lists them.")
         models = self._models()
-        if not models.pick(name, models.effort):
-            self.notify(f"{name} answers already.")
+        self.do_first(self._use_model(name, models.effort))
 
-    def pick_model(self, name: str, effort: Effort | None) -> None:
+    def pick_model(self, name: str, effort: Effort | None, *, from_catalog: bool) -> None:
         """Use a model that was chosen in the list."""
-        self._models().pick(name, effort)
+        self.do_first(self._use_model(name, effort, from_catalog=from_catalog))
         self._widgets.lists.close()
+
+    async def _use_model(self, name: str, effort: Effort | None, *, from_catalog: bool = False) -> None:
+        if told := await self._models().pick(name, effort, from_catalog=from_catalog):
+            self.notify(told)
 
     def set_favourite(self, name: str, *, on: bool) -> None:
         self.do_later(self._preferences.set_favourite(name, on=on))

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from core.base.errors import CaesuraError
 from core.base.threads import run_in_thread
 from core.model.provider import Effort, ModelChoice, Offer
+from core.operations.events import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from core.config.settings import Settings
     from core.frontends.doctor.loop_lag import LoopLag
     from core.frontends.doctor.report import Check, Redaction
-    from core.model.provider import Catalog
+    from core.model.directory import ModelDirectory, ServerModels
     from core.session.session import Session
 
 
@@ -34,7 +35,7 @@ class Preferences:
     def __init__(
         self,
         settings: Settings,
-        catalog: Catalog,
+        directory: ModelDirectory,
         choice: ModelChoice,
         *,
         is_chosen: bool = False,
@@ -46,8 +47,9 @@ class Preferences:
         self._is_chosen = is_chosen
         self.checks = checks
         self.redaction = redaction
-        self._catalog = catalog
+        self.directory = directory
         self._offers: tuple[Offer, ...] = ()
+        self._served: tuple[Offer, ...] = ()
         self.favourites: tuple[str, ...] = ()
         self.files = ""
         """The files that the settings come from, one per line, as of the last read."""
@@ -64,13 +66,19 @@ class Preferences:
 
     async def offers(self) -> tuple[Offer, ...]:
         """All models that can be chosen."""
-        self._offers = await self._catalog.offers()
+        self._offers = await self.directory.offers()
         return self._offers
+
+    async def server_models(self, now: ModelChoice) -> ServerModels:
+        """The models that the server of `now` and those of the settings list."""
+        found = await self.directory.server_models(now)
+        self._served = found.offers
+        return found
 
     @property
     def model_names(self) -> tuple[str, ...]:
         """The names of the models known so far, favorites first. Does not wait."""
-        names = (*self.favourites, *(offer.info.model for offer in self._offers))
+        names = (*self.favourites, *(offer.info.model for offer in (*self._served, *self._offers)))
         return tuple(dict.fromkeys(names))
 
     async def read(self) -> None:
@@ -147,14 +155,27 @@ class SessionModels:
     async def offers(self) -> tuple[Offer, ...]:
         return await self._preferences.offers()
 
-    def pick(self, name: str, effort: Effort | None) -> bool:
-        """Use this model from the next prompt on, and for new sessions; false if it is already in use."""
-        now = self._session.model.choice
-        # The address belongs to the model it was given for.
-        api_base = now.api_base if name == now.model else None
-        choice = ModelChoice(name, api_base, parameters=replace(now.parameters, effort=effort))
-        if replace(choice, system=now.system) == now:
-            return False
-        self._session.model.use(choice)
-        self._preferences.choice = choice
-        return True
+    async def server_models(self) -> ServerModels:
+        return await self._preferences.server_models(self._session.model.choice)
+
+    async def pick(self, name: str, effort: Effort | None, *, from_catalog: bool = False) -> str:
+        """Use this model from the next prompt on, and for new sessions.
+
+        A name stays at the server in use as far as it can, except one of the catalog, which means its
+        provider's own. Returns a sentence if it is in use already, or if requests go to another host from
+        then on; else "".
+        """
+        now, directory = self._session.model.choice, self._preferences.directory
+        is_elsewhere = from_catalog and name != now.model
+        chosen = ModelChoice(name) if is_elsewhere else await directory.choose(name, now)
+        chosen = replace(chosen, parameters=replace(now.parameters, effort=effort), system=now.system)
+        if chosen == now:
+            return f"{name} answers already."
+        before, after = await directory.hosts(now), await directory.hosts(chosen)
+        self._session.model.use(chosen)
+        self._preferences.choice = replace(chosen, system=None)
+        if set(after) <= set(before):
+            return ""
+        since = "From now on" if self._session.status is Status.IDLE else "From the next turn on"
+        instead = f" instead of {' and '.join(before)}" if before else ""
+        return f"{since} requests go to {' and '.join(after)}{instead}."

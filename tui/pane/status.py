@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from core.operations.events import Status
 from core.operations.operation import OperationKind
+from core.operations.silence import latest
 from tui.keys.bindings import key_name
 from tui.pane.status_line import BackOffView, StatusView
 
 if TYPE_CHECKING:
+    from core.operations.silence import Silence
     from core.session.session import Session
     from tui.keys.state import EscAction
 
@@ -37,7 +39,15 @@ def status_view(session: Session, esc: EscAction, note: str | None, *, drafting:
         # Show nothing if nothing is known; /sessions shows the details.
         cost=str(session.record.spending) if session.record.spending.known else "",
         back_off=_back_off(session),
+        is_hint=bool(note),
     )
+
+
+def silence_of(session: Session) -> Silence | None:
+    """How long the session has received nothing of what it waits for."""
+    waited_for = (OperationKind.STREAM, OperationKind.COMPACTION)
+    alive = (view for view in session.operations.snapshot() if view.kind in waited_for)
+    return latest([view.silence for view in alive if view.silence is not None])
 
 
 def _model(session: Session) -> str:

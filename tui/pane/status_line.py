@@ -18,6 +18,7 @@ from textual.widget import Widget
 from core.base.sanitize import printable
 from core.base.values import Value
 from core.operations.events import Status
+from core.operations.silence import Silence
 from tui.base.format import format_elapsed, format_tokens
 from tui.keys.state import EscAction
 
@@ -31,6 +32,9 @@ _REFRESH_S = 0.1
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _GAP = 2
 _SEPARATOR = " · "
+_FIRST_WORD_S = 5
+_MORE_WORDS_S = 10
+"""Seconds of silence, at the beginning of a reply and later, from which the row tells it."""
 _MIN_CUT = 6
 """Cells below which a shortened model or note is useless and left out."""
 
@@ -59,7 +63,8 @@ class StatusView(Value):
     `context_used` and `context_window` are tokens, None if unknown. `started_at` is when the turn began, in
     seconds of the `StatusLine`'s clock. `note` is a short temporary text, such as "press Ctrl+C again to
     quit" or "2 queued"; only the state, the Esc action and the mode are more important. `mode` says in a word
-    what needs no approval, `cost` what the session has cost. A `back_off` takes the place of the note.
+    what needs no approval, `cost` what the session has cost. A `back_off` takes the place of the note; a long
+    `silence` goes before it, except before a hint.
     """
 
     state: Status
@@ -72,6 +77,8 @@ class StatusView(Value):
     mode: str = ""
     cost: str = ""
     back_off: BackOffView | None = None
+    silence: Silence | None = None
+    is_hint: bool = False
 
 
 class StatusText(Value):
@@ -150,7 +157,28 @@ def _fit_note(text: StatusText, view: StatusView, *, now: float, width: int) -> 
     room = width - text.cells - len(_SEPARATOR)
     if view.back_off is not None:
         return replace(text, note=view.back_off.fitted(now, room))
-    return replace(text, note=_cut(_one_line(view.note or ""), room))
+    note = _cut(_one_line(view.note or ""), room)
+    if view.state is Status.RUNNING and not (view.is_hint and note):
+        silence = _fit_silence(view.silence, now, room)
+        both = _SEPARATOR.join(part for part in (silence, _one_line(view.note or "")) if part)
+        note = both if cell_len(both) <= room else silence or note
+    return replace(text, note=note)
+
+
+def _fit_silence(silence: Silence | None, now: float, room: int) -> str:
+    """How long nothing has come, and when the request is given up; nothing of a short silence."""
+    match silence:
+        case Silence(since, limit, is_begun=False) if now - since >= _FIRST_WORD_S:
+            what = "waiting for the first word"
+        case Silence(since, limit, is_begun=True) if now - since >= _MORE_WORDS_S:
+            what = "nothing received for"
+        case _:
+            return ""
+    seconds = int(now - since)
+    waits = f"{what} {seconds} s"
+    # A server that only shows that it is alive may be silent for longer.
+    full = f"{waits}, gives up at {limit:g} s" if seconds <= limit else waits
+    return next((words for words in (full, waits, f"silent {seconds} s") if cell_len(words) <= room), "")
 
 
 def _fit_model(text: StatusText, model: str, width: int) -> StatusText:
@@ -174,7 +202,8 @@ def _one_line(words: str) -> str:
 
 
 class StatusLine(Widget):
-    """The status row of a pane. It only repaints itself, ten times a second while busy."""
+    """The status row of a pane. It only repaints itself, ten times a second while busy. `silence` is asked
+    each time."""
 
     DEFAULT_CSS = """
     StatusLine {
@@ -185,9 +214,16 @@ class StatusLine(Widget):
     """
     ALLOW_SELECT = False
 
-    def __init__(self, view: StatusView, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        view: StatusView,
+        *,
+        silence: Callable[[], Silence | None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__()
         self.view = view
+        self._silence = silence
         self._clock = clock
 
     def show(self, view: StatusView) -> None:
@@ -208,7 +244,9 @@ class StatusLine(Widget):
     def render(self) -> RenderResult:
         width = self.size.width
         margin = 1 if width >= 40 else 0
-        text = fit_status(self.view, now=self._clock(), width=width - 2 * margin)
+        # Each piece of a reply ends a silence, and none of them has the view made anew.
+        view = replace(self.view, silence=self._silence() if self.view.state is Status.RUNNING else None)
+        text = fit_status(view, now=self._clock(), width=width - 2 * margin)
         return _painted(text, self.view, width=width, margin=margin)
 
 

@@ -10,7 +10,7 @@ from tui.keys.bindings import key_name, key_names
 from tui.keys.state import EscAction, Place
 from tui.lists.overlays import Overlays
 from tui.lists.running.running_panel import RunningPanel
-from tui.pane.status import status_view
+from tui.pane.status import silence_of, status_view
 from tui.pane.status_line import StatusLine
 from tui.questions.dialogs import Dialogs
 from tui.transcript.plain import NoticeKind
@@ -45,7 +45,9 @@ class PaneWidgets:
         self.panel = RunningPanel(session, self.dialogs.ask_reason, clock=clock)
         self.lists = Overlays(self.prompt, self.notify, clock=clock)
         self.queue = QueueList(session.queue, self.prompt, hint, clock=clock)
-        self.status_line = StatusLine(status_view(session, EscAction.NOTHING, None), clock=clock)
+        self.status_line = StatusLine(
+            status_view(session, EscAction.NOTHING, None), silence=lambda: silence_of(session), clock=clock
+        )
 
     def notify(self, text: str, kind: NoticeKind = NoticeKind.INFO) -> None:
         """Add a sentence to the transcript."""

@@ -32,6 +32,7 @@ from core.model.messages import (
     sendable,
 )
 from core.model.provider import (
+    AttemptStarted,
     Closing,
     FailureKind,
     Finished,
@@ -214,6 +215,11 @@ async def test_its_operation_is_listed_and_tells_how_far_it_is() -> None:
     assert (view.kind, view.phase, view.detail) == (OperationKind.COMPACTION, Phase.COMPACTION, "5 steps")
     assert view.state is OperationState.RUNNING
     assert "600 characters" in SessionOperations(talk.registry, "session").tail(view.call_id, 1)
+    (emit,) = talk.provider.emits
+    emit(AttemptStarted(600.0, 60.0))
+    (view,) = talk.registry.snapshot("session")
+    assert view.silence is not None
+    assert (view.silence.limit_s, view.silence.is_begun) == (600.0, False)
     talk.token.cancel(ESCAPE)
     with pytest.raises(Cancelled):
         await task

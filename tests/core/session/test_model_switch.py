@@ -29,6 +29,15 @@ async def test_an_idle_session_asks_the_other_model_next() -> None:
     assert any(isinstance(event, ModelDescribed) for event in talk.events)
 
 
+async def test_the_same_name_at_another_address_is_another_model() -> None:
+    talk = Conversation(say("one"))
+    talk.session.model.use(ModelChoice(MODEL, "http://127.0.0.1:1", key_name="OWN_KEY"))
+    await talk.until(lambda: any(isinstance(event, ModelDescribed) for event in talk.events))
+    await talk.turn()
+    (request,) = talk.provider.requests
+    assert (request.api_base, request.key_name) == ("http://127.0.0.1:1", "OWN_KEY")
+
+
 async def test_a_running_turn_ends_with_the_model_it_has_begun_with() -> None:
     talk = Conversation((TextDelta("part"), Hold()), say("two"))
     await talk.begin("ask")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from core.model.provider import (
+    AttemptStarted,
     BackedOff,
     BackingOff,
     Closed,
@@ -21,7 +22,7 @@ from core.model.provider import (
     Phase,
     PhaseChanged,
 )
-from core.model.settings import ModelSettings, NamedModel, RetryPolicy, Route
+from core.model.settings import ModelSettings, NamedModel, RetryPolicy, Route, ServerAddress
 from providers.routing.attempts import AllFailed
 from tests.providers.harness import STREAMED, Situation, request
 from tests.providers.routing.routed import ESCAPE, Hourglass, Listened, router
@@ -38,7 +39,7 @@ from tests.servers.script import (
     Stall,
     in_turn,
 )
-from tests.support.waiting import until
+from tests.support.waiting import GENEROUS_S, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,7 +71,7 @@ class Servers:
 
     def __init__(self, stack: ExitStack, process: ModelProcess, protocol: WireProtocol = OPENAI) -> None:
         self._stack = stack
-        self._process = process
+        self.process = process
         self._protocol = protocol
         self.hourglass = Hourglass()
         self.by_name: dict[str, Server] = {}
@@ -86,7 +87,7 @@ class Servers:
     def router(self, route: Route | None = None, *, retry: RetryPolicy | None = None) -> Router:
         routes = {"route": route} if route is not None else {}
         settings = ModelSettings(models=self.models, routes=routes, retry=retry or RetryPolicy())
-        return router(self._process, settings, self.hourglass)
+        return router(self.process, settings, self.hourglass)
 
     async def reached(self, situation: Situation, asked: Listened, server: Server, number: int) -> None:
         """Wait until the request of this number is where it is to be stopped."""
@@ -142,6 +143,21 @@ async def test_what_passes_is_asked_again(spoken: Servers) -> None:
         ]
         assert len(asked.of(BackedOff)) == 2
     assert len(spoken.hourglass.waits) == 2 * len(PASSES)
+
+
+async def test_each_attempt_says_how_long_its_server_may_be_silent(servers: Servers) -> None:
+    busy, free = servers.add("busy", LIMITED), servers.add("free")
+    addresses = {
+        "one": ServerAddress(api_base=busy.url, first_byte_timeout=GENEROUS_S, idle_timeout=GENEROUS_S + 1),
+        "two": ServerAddress(api_base=free.url, first_byte_timeout=GENEROUS_S + 2, idle_timeout=GENEROUS_S),
+    }
+    members = Route(fallback=("one/m", "two/m"))
+    asked = Listened(router(servers.process, ModelSettings(addresses, routes={"route": members})), "route")
+    await asked.finished()
+    assert asked.of(AttemptStarted) == [
+        AttemptStarted(GENEROUS_S, GENEROUS_S + 1),
+        AttemptStarted(GENEROUS_S + 2, GENEROUS_S),
+    ]
 
 
 @pytest.mark.promise("R3")

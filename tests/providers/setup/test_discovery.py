@@ -21,7 +21,8 @@ from providers.keys.default_models import DEFAULT_MODELS
 from providers.keys.finder import KeySource
 from providers.keys.names import all_key_variables
 from providers.keys.store import KeyEntry
-from providers.setup.discovery import BODY_LIMIT, MODELS_LIMIT, USUAL_PLACES, Discovery, Place, places
+from providers.reading.model_list import BODY_LIMIT, MODELS_LIMIT
+from providers.setup.discovery import USUAL_PLACES, Discovery, Place, places
 from tests.providers.tls import TlsFront
 from tests.servers.base import ThreadedServer
 from tests.servers.ollama import OllamaServer

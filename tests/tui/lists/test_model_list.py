@@ -15,6 +15,7 @@ from rich.cells import cell_len
 
 from core.base.errors import CaesuraError
 from core.base.sanitize import printable
+from core.model.directory import ServerModels
 from core.model.provider import Effort, ModelInfo, Offer, OfferKind
 from tests.support.snapshots import looks_right, pictures
 from tests.tui.lists.stage import ListApp, ListStage
@@ -93,6 +94,12 @@ class PlayedModels:
     kept: tuple[Offer, ...] = OFFERS
     failure: CaesuraError | None = None
     gate: asyncio.Event = field(default_factory=asyncio.Event)
+    served: ServerModels = field(default_factory=ServerModels)
+    server_gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def server_models(self) -> ServerModels:
+        await self.server_gate.wait()
+        return self.served
 
     async def offers(self) -> tuple[Offer, ...]:
         await self.gate.wait()
@@ -121,6 +128,10 @@ class ModelStage(ListStage):
     @property
     def picked(self) -> list[tuple[str, Effort | None]]:
         return [(one.name, one.effort) for one in self.app.posted if isinstance(one, ModelList.Picked)]
+
+    @property
+    def from_catalog(self) -> list[bool]:
+        return [one.from_catalog for one in self.app.posted if isinstance(one, ModelList.Picked)]
 
     @property
     def toggled(self) -> list[tuple[str, bool]]:
@@ -163,9 +174,9 @@ def found(query: str, offers: tuple[Offer, ...] = OFFERS) -> list[str]:
 
 def test_the_persons_own_come_first_and_providers_with_a_key_before_others() -> None:
     assert found("") == [
+        "team/gpt-5.1",
         "fast",
         "careful",
-        "team/gpt-5.1",
         "anthropic/claude-haiku-3",
         "anthropic/claude-sonnet-4-5",
         "openai/gpt-5.1",
@@ -418,6 +429,60 @@ async def test_a_click_selects_and_a_second_picks(stage: ModelStage) -> None:
 
 
 # -- models that come later, or not at all --
+
+
+def served(*names: str) -> tuple[Offer, ...]:
+    return tuple(Offer(ModelInfo(name), OfferKind.SERVER, usable=True) for name in names)
+
+
+async def test_what_servers_list_comes_later_stands_first_and_moves_no_selection(
+    stage: ModelStage,
+) -> None:
+    stage.models.served = ServerModels(served("local/two", "openai/gpt-5.1"), ("team lists no models: why.",))
+    await stage.press("down")
+    selected, before, chosen = stage.models_list.rows.selected, stage.models_list.rows.keys, stage.chosen
+    assert "local/two" not in before
+    stage.models.server_gate.set()
+    await stage.until(lambda: "local/two" in stage.models_list.rows.keys)
+    await stage.until(lambda: "team lists no models: why." in stage.text)
+    assert stage.models_list.rows.selected == selected
+    assert stage.chosen == chosen
+    favourites = ("openai/gpt-5.1", "ollama_chat/my-own")
+    assert stage.models_list.rows.keys[:3] == (*favourites, "local/two")
+    await stage.press("enter")
+    assert stage.picked == [(selected, None)]
+    assert stage.from_catalog == [True]
+
+
+async def test_a_name_that_is_typed_stays_selected_when_a_server_lists_it(stage: ModelStage) -> None:
+    stage.models.served = ServerModels(served("local/two", "local/two-b"))
+    await stage.press(*"local/two")
+    assert stage.models_list.rows.selected == USE_AS_IT_IS
+    stage.models.server_gate.set()
+    await stage.until(lambda: "local/two-b" in stage.models_list.rows.keys)
+    assert stage.models_list.rows.selected == "local/two"
+    await stage.press("enter")
+    assert (stage.picked, stage.from_catalog) == ([("local/two", None)], [False])
+
+
+@pytest.mark.parametrize(
+    ("current", "name", "from_catalog"),
+    [
+        ("local/one", "local/one", False),
+        ("local/one", "openai/gpt-5.1", True),
+        ("local/one", "ollama_chat/my-own", False),
+        ("local/one", "fast", False),
+        ("local/one", "team/gpt-5.1", False),
+    ],
+)
+async def test_only_what_the_catalog_lists_means_the_provider_itself(
+    current: str, name: str, from_catalog: bool
+) -> None:
+    async with listed(models=PlayedModels(current=current)) as stage:
+        await stage.open()
+        assert stage.models_list.rows.selected == current
+        await stage.press(*name, "enter")
+        assert (stage.picked[0][0], stage.from_catalog) == (name, [from_catalog])
 
 
 async def test_what_is_typed_before_the_models_come_is_kept() -> None:

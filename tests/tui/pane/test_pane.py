@@ -6,8 +6,9 @@ import pytest
 
 from core.cancel import CancelReason, Cause
 from core.model.messages import AssistantMessage, ToolResults
+from core.model.provider import AttemptStarted
 from core.operations.events import Status
-from tests.tui.stage import Stage, Stubborn, staged
+from tests.tui.stage import ELAPSED_S, Stage, Stubborn, staged
 from tui.composer.prompt import Prompt
 from tui.keys.bindings import KeymapError, apply_keymap
 from tui.keys.stop_keys import AFTERSHOCK_S, KEY_REPEAT_S, QUIT_WITHIN_S
@@ -39,6 +40,29 @@ async def test_the_status_line_says_what_runs_and_what_esc_does_at_every_moment(
     await stage.press("escape")
     await stage.until_said("the model process did not answer and was killed")
     assert stage.status == "idle Esc unused ask · openai/demo"
+
+
+@pytest.mark.promise("E1")
+async def test_the_status_line_tells_how_long_nothing_has_come(stage: Stage) -> None:
+    def silent_for(seconds: float) -> None:
+        (stream,) = stage.session.operations.snapshot()
+        assert stream.silence is not None
+        assert stage.session.started_at is not None
+        stage.later = stream.silence.since + seconds - stage.session.started_at - ELAPSED_S
+
+    await running(stage)
+    stage.model.give(AttemptStarted(600.0, 60.0))
+    await stage.until(lambda: stage.session.operations.snapshot()[0].silence)
+    # Nobody asks for a repaint; the row does it by itself.
+    silent_for(42.5)
+    await stage.until(lambda: "waiting for the first word 42 s, gives up at 600 s" in stage.status)
+    await stage.say("half of it")
+    await stage.until(lambda: "waiting" not in stage.status)
+    silent_for(25.5)
+    await stage.until(lambda: "nothing received for 25 s, gives up at 60 s" in stage.status)
+    await stage.press("escape")
+    await stage.until_said("Stopped by Esc")
+    assert stage.status.startswith("idle Esc unused")
 
 
 @pytest.mark.promise("U4")

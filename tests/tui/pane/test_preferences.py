@@ -17,6 +17,7 @@ from tui.pane.preferences import Preferences
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from core.model.directory import ServerModels
     from core.model.provider import ModelInfo, Offer
 
 MINE, THEIRS, PICKED = (ModelChoice(name) for name in ("mine", "theirs", "picked"))
@@ -29,6 +30,15 @@ class Nothing:
         return ()
 
     async def describe(self, model: str) -> ModelInfo:
+        raise NotImplementedError
+
+    async def server_models(self, now: ModelChoice) -> ServerModels:
+        raise NotImplementedError
+
+    async def choose(self, name: str, now: ModelChoice) -> ModelChoice:
+        raise NotImplementedError
+
+    async def hosts(self, choice: ModelChoice) -> tuple[str, ...]:
         raise NotImplementedError
 
 

@@ -7,11 +7,13 @@ import asyncio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from rich.cells import cell_len
 from textual.app import App, ComposeResult
 
 from core.base.sanitize import printable
 from core.operations.events import Status
+from core.operations.silence import Silence
 from core.permissions.policy import Mode
 from tui.base.format import format_elapsed, format_tokens
 from tui.keys.state import EscAction
@@ -35,6 +37,8 @@ views = st.builds(
     note=st.none() | st.text(max_size=60),
     cost=st.sampled_from(["", "at least $1,234.50"]),
     back_off=st.none() | st.builds(BackOffView, st.text(max_size=60), st.floats(0, 1e6), st.just("F5")),
+    silence=st.none() | st.builds(Silence, st.floats(-1e6, 1e6), st.floats(0.1, 1e6), st.booleans()),
+    is_hint=st.booleans(),
     # While something runs Esc is for that.
 ).filter(lambda view: view.esc is not EscAction.REWIND or view.state is Status.IDLE)
 
@@ -70,6 +74,42 @@ def test_a_countdown_is_whole_or_not_there(width: int, note: str) -> None:
     view = StatusView(Status.RUNNING, EscAction.STOP, MODEL, mode=Mode.ASK, note="x", back_off=waits)
     text = fit_status(view, now=112.5, width=width)
     assert (text.note, text.esc) == (note, "Esc stops")
+
+
+FIRST_WORD = Silence(100.0, 600.0, is_begun=False)
+LATER = Silence(100.0, 60.0, is_begun=True)
+
+
+@pytest.mark.promise("E1")
+@pytest.mark.parametrize(
+    ("silence", "now", "width", "note"),
+    [
+        (FIRST_WORD, 104.9, 120, "2 queued"),
+        (FIRST_WORD, 105.0, 120, "waiting for the first word 5 s, gives up at 600 s · 2 queued"),
+        (FIRST_WORD, 142.0, 78, "waiting for the first word 42 s, gives up at 600 s"),
+        (FIRST_WORD, 142.0, 62, "waiting for the first word 42 s"),
+        (FIRST_WORD, 142.0, 40, "silent 42 s"),
+        (FIRST_WORD, 142.0, 33, "2 queu…"),
+        # The server has shown that it is alive, with what is no part of the reply.
+        (FIRST_WORD, 701.0, 78, "waiting for the first word 601 s · 2 queued"),
+        (LATER, 109.9, 120, "2 queued"),
+        (LATER, 125.0, 120, "nothing received for 25 s, gives up at 60 s · 2 queued"),
+    ],
+)
+def test_a_long_silence_is_told_with_what_ends_it(
+    silence: Silence, now: float, width: int, note: str
+) -> None:
+    runs = StatusView(Status.RUNNING, EscAction.STOP, MODEL, mode=Mode.ASK, started_at=99.0)
+    view = replace(runs, note="2 queued", silence=silence)
+    text = fit_status(view, now=now, width=width)
+    assert (text.note, text.esc) == (note, "Esc stops")
+
+
+def test_a_hint_goes_before_a_silence() -> None:
+    hint = StatusView(
+        Status.RUNNING, EscAction.STOP, MODEL, note="gone; /undrop", silence=LATER, is_hint=True
+    )
+    assert fit_status(hint, now=125.0, width=120).note == "gone; /undrop"
 
 
 def test_the_model_is_shortened_first_then_the_rest_goes_by_importance() -> None:

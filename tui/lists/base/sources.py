@@ -12,6 +12,7 @@ from core.base.values import Value
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from core.model.directory import ServerModels
     from core.model.provider import Effort, Offer
     from core.operations.events import Outcome
     from core.storage.records import SearchMatch, SessionInfo
@@ -125,4 +126,8 @@ class ModelSource(Protocol):
 
     async def offers(self) -> tuple[Offer, ...]:
         """All models that can be chosen. May raise `CaesuraError`, whose text is shown as it is."""
+        ...
+
+    async def server_models(self) -> ServerModels:
+        """The models that servers list: they may take seconds."""
         ...

@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from core.base.errors import CaesuraError
-from core.model.provider import Effort
+from core.model.provider import Effort, OfferKind
 from tui.base.key_hints import KeyHint
 from tui.base.row import HintRow
 from tui.lists.base.list_overlay import SearchOverlay
@@ -63,13 +63,14 @@ class ModelList(SearchOverlay):
     """
 
     class Picked(Message):
-        """Use this model. `effort` None leaves it to the provider. The owner closes the list or calls
-        `fail`."""
+        """Use this model. `effort` None leaves it to the provider. `from_catalog` means the provider's own
+        and not one of the same name at the server in use. The owner closes the list or calls `fail`."""
 
-        def __init__(self, name: str, effort: Effort | None) -> None:
+        def __init__(self, name: str, effort: Effort | None, *, from_catalog: bool) -> None:
             super().__init__()
             self.name = name
             self.effort = effort
+            self.from_catalog = from_catalog
 
     class FavouriteToggled(Message):
         """This model became a favourite, or is none any more: to be saved."""
@@ -89,6 +90,8 @@ class ModelList(SearchOverlay):
         """The favourites at the top. A model marked meanwhile stays where it is, under the cursor."""
         self._entries: list[Entry] | None = None
         self._by_name: dict[str, Entry] = {}
+        self._listed: frozenset[str] = frozenset()
+        """The names that were read: the others are only known to be used or liked."""
         self._has_toggled = False
         self._facts_height = 0
         self._columns = Static("", classes="model-list--columns")
@@ -136,7 +139,12 @@ class ModelList(SearchOverlay):
         name = self._name_to_use
         if name and not self._chosen:
             self._chosen = True
-            self.post_message(self.Picked(name, self._effort if self._can_set_effort else None))
+            entry = self._selected
+            from_catalog = (
+                entry is not None and entry.offer.kind is OfferKind.CATALOG and name in self._listed
+            )
+            effort = self._effort if self._can_set_effort else None
+            self.post_message(self.Picked(name, effort, from_catalog=from_catalog))
 
     def _toggle_favourite(self) -> None:
         if not (name := self._name_to_use):
@@ -153,11 +161,26 @@ class ModelList(SearchOverlay):
     # -- the models --
 
     async def _read(self) -> None:
-        offers: tuple[Offer, ...] = ()
-        try:
-            offers = await self._source.offers()
-        except CaesuraError as error:
-            self.fail(str(error))
+        """Read the catalog, then what servers list, which are asked meanwhile."""
+        async with asyncio.TaskGroup() as group:
+            asked = group.create_task(self._source.server_models(), name="models of servers")
+            offers: tuple[Offer, ...] = ()
+            try:
+                offers = await self._source.offers()
+            except CaesuraError as error:
+                self.fail(str(error))
+            await self._take(offers)
+            self.take_query()
+            self._arrange(select=None if self._query else self._current)
+        found = asked.result()
+        if found.offers:
+            await self._take((*found.offers, *offers))
+            self.take_query()
+            self._arrange(keep=True)
+        if found.problems:
+            self.show_note(" ".join(found.problems))
+
+    async def _take(self, offers: tuple[Offer, ...]) -> None:
         entries: list[Entry] = []
         for start in range(0, len(offers), SLICE):
             entries += map(make_entry, offers[start : start + SLICE])
@@ -166,14 +189,13 @@ class ModelList(SearchOverlay):
             # The source may have read them only now.
             self._favourites = dict.fromkeys(self._source.favourites)
             self._at_top = tuple(self._favourites)
-        names = {entry.key for entry in entries}
+        names = frozenset(entry.key for entry in entries)
         entries += unknown_entries(names, (*self._favourites, self._current))
         await asyncio.sleep(0)
-        self._entries = ordered(entries)
-        self._by_name = {entry.key: entry for entry in self._entries}
+        arranged = ordered(entries)
         await asyncio.sleep(0)
-        self.take_query()
-        self._arrange(select=None if self._query else self._current)
+        by_name = {entry.key: entry for entry in arranged}
+        self._entries, self._by_name, self._listed = arranged, by_name, names
 
     def query_changed(self) -> None:
         self._at_top = tuple(self._favourites)
@@ -198,8 +220,9 @@ class ModelList(SearchOverlay):
 
     # -- showing --
 
-    def _arrange(self, *, select: str | None = None) -> None:
-        """Show what has all words. Select the model of that name, else `select`, else the first."""
+    def _arrange(self, *, select: str | None = None, keep: bool = False) -> None:
+        """Show what has all words. Select the model of that name, else `select`, else the first; with `keep`
+        the selection stays."""
         query = parse_query(self._query)
         entries = self._entries or []
         found = [entry for entry in entries if query.has(entry)] if self._query else entries
@@ -210,8 +233,12 @@ class ModelList(SearchOverlay):
         if self._entries is not None and self._query and not is_known and " " not in self._query:
             rows.append(use_row(self._query))
         first = next((row.key for row in rows if row.key), None)
-        self.rows.show(rows, select=self._query if is_known else select or first)
-        if self.rows.selected == first:
+        if keep and self.rows.selected != USE_AS_IT_IS:
+            select = self.rows.selected
+        elif is_known:
+            select = self._query
+        self.rows.show(rows, select=select or first)
+        if self.rows.selected == first and not keep:
             # With the head above it.
             self.rows.scroll_to(y=0, animate=False)
         count = "" if self._entries is None else f"{len(entries):,}"

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 FAVOURITES: Final = "Favourites"
 
 _OWN: Final = {
+    OfferKind.SERVER: "Servers of your own",
     OfferKind.ROUTE: "Routes",
     OfferKind.NAMED: "Models of your own",
-    OfferKind.SERVER: "Servers of your own",
 }
 _WITHOUT_PROVIDER: Final = "other models"
 _WINDOW: Final = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)([km])")

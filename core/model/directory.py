@@ -1,0 +1,33 @@
+"""Which models there are at which servers, for a person who chooses one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from core.base.values import Value
+from core.model.provider import Catalog
+
+if TYPE_CHECKING:
+    from core.model.provider import ModelChoice, Offer
+
+
+class ServerModels(Value):
+    """The models that servers of the person's own list, those of the one in use first. `problems` has a
+    sentence for each server that gave no list."""
+
+    offers: tuple[Offer, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+class ModelDirectory(Catalog, Protocol):
+    """A catalog that knows servers too."""
+
+    async def server_models(self, now: ModelChoice) -> ServerModels:
+        """Ask the server of `now` and those of the settings. Never raises; bounded in time."""
+
+    async def choose(self, name: str, now: ModelChoice) -> ModelChoice:
+        """What `name` means for a person who uses `now`: a model or a route of the settings, else a model of
+        the server in use, unless the name has the prefix of another one."""
+
+    async def hosts(self, choice: ModelChoice) -> tuple[str, ...]:
+        """Where requests go to, in words."""

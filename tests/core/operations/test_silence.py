@@ -1,0 +1,71 @@
+"""How long a request has received nothing, as far as its deltas tell."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from core.model.provider import (
+    AttemptStarted,
+    BackingOff,
+    Delta,
+    FailedOver,
+    Phase,
+    PhaseChanged,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    Wait,
+)
+from core.operations import silence
+from core.operations.silence import Silence, SilenceMonitor, latest
+
+STARTED = AttemptStarted(600.0, 60.0)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, which stands."""
+    now = [100.0]
+    monkeypatch.setattr(silence, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    return now
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [TextDelta(""), ReasoningDelta("hm"), ToolCallDelta(0, "{"), PhaseChanged(Phase.STREAMING)],
+    ids=lambda delta: type(delta).__name__,
+)
+def test_what_comes_from_the_server_ends_a_silence_and_begins_another(
+    clock: list[float], delta: Delta
+) -> None:
+    monitor = SilenceMonitor()
+    monitor.take(delta)
+    assert monitor.now is None, "nothing is known of how long it may be silent"
+    monitor.take(STARTED)
+    clock[0] = 110.0
+    monitor.take(PhaseChanged(Phase.WAITING_FOR_HEADERS))
+    assert monitor.now == Silence(100.0, 600.0, is_begun=False)
+    monitor.take(delta)
+    assert monitor.now == Silence(110.0, 60.0, is_begun=True)
+    clock[0] = 120.0
+    monitor.take(delta)
+    assert monitor.now == Silence(120.0, 60.0, is_begun=True)
+
+
+def test_a_back_off_is_no_silence_and_the_next_attempt_begins_one(clock: list[float]) -> None:
+    monitor = SilenceMonitor()
+    monitor.take(STARTED)
+    monitor.take(BackingOff(Wait(1_000), 2, 3, "one", "rate limited"))
+    assert monitor.now is None
+    clock[0] = 130.0
+    monitor.take(FailedOver("one", "two", "rate limited"))
+    monitor.take(AttemptStarted(30.0, 20.0))
+    assert monitor.now == Silence(130.0, 30.0, is_begun=False)
+
+
+def test_of_several_requests_the_one_counts_that_heard_something_last() -> None:
+    assert latest([]) is None
+    early, late = Silence(1.0, 600.0, is_begun=False), Silence(2.0, 600.0, is_begun=True)
+    assert latest([late, early]) == latest([early, late]) == late
