@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from core.cancel import Cancelled, CancelToken
 from core.model.messages import FinishReason
 from core.model.provider import (
+    AttemptStarted,
     BackedOff,
     BackingOff,
     Closed,
@@ -263,6 +264,7 @@ class Actual:
         self.choices: dict[Some, Failover] = {}
         self.provider = self.build(node).provider
         self.log: list[str] = []
+        self.started = 0
         self.stop_at: int | None = None
         self.asked: Listened | None = None
 
@@ -284,7 +286,7 @@ class Actual:
                 assert_never(node)
 
     async def request(self, stop_at: int | None) -> str:
-        self.log, self.stop_at = [], stop_at
+        self.log, self.stop_at, self.started = [], stop_at, 0
         self.asked = Listened(self.provider, "any", on_delta=self.hear)
         match await self.asked.outcome():
             case Finished(answered_by=name):
@@ -297,6 +299,9 @@ class Actual:
     def hear(self, delta: Delta) -> None:
         match delta:
             case Closed():
+                return
+            case AttemptStarted():
+                self.started += 1
                 return
             case TextDelta():
                 said = "text"
@@ -317,6 +322,7 @@ class Actual:
 
     async def play(self, request: ModelRequest, token: CancelToken, emit: Emit) -> Finished:
         self.log.append(f"ask {request.model}")
+        assert self.started == sum(said.startswith("ask ") for said in self.log)
         try:
             with token.bind():
                 if len(self.log) == self.stop_at:
