@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ANOTHER = "choose another model with /model or --model."
-OVERLOADED = f"OpenAI is overloaded at the moment: send the prompt again in a minute, or {ANOTHER}"
+OVERLOADED = f" is overloaded at the moment: send the prompt again in a minute, or {ANOTHER}"
 BACK = "Your prompt is back below."
 KEPT = "What had arrived is kept"
 

@@ -120,6 +120,8 @@ PREFIXES = {
 
 Order = TextDelta | ReasoningDelta | ToolCallDelta | Exception | Finished
 
+FAILURES = (FailureKind.OVERLOADED, FailureKind.CONTEXT_TOO_LONG)
+
 
 class DrivenModel(ScriptedProvider):
     """Does what it is told to in `orders`, else waits for its token. Refuses what a real one would."""
@@ -427,8 +429,9 @@ class NothingLostMachine(RuleBasedStateMachine):
         text = "".join(message.text for message in new[-1].messages if isinstance(message, UserMessage))
         for end in ReplyEnd:
             for above in (True, False):
-                if note := note_for_model(end, "overloaded" if end is ReplyEnd.FAILED else "", above=above):
-                    assert text.count(note) == model.notes.count((end, above)), note
+                words = [kind.value for kind in FAILURES] if end is ReplyEnd.FAILED else [""]
+                if notes := [note for each in words if (note := note_for_model(end, each, above=above))]:
+                    assert sum(map(text.count, notes)) == model.notes.count((end, above)), notes
 
     def order(self, order: Order) -> None:
         self.life.provider.orders.put_nowait(order)
@@ -735,7 +738,7 @@ class NothingLostMachine(RuleBasedStateMachine):
         self.settle()
 
     @precondition(lambda self: self.model.doing is Doing.STREAMING)
-    @rule(kind=st.sampled_from([FailureKind.OVERLOADED, FailureKind.CONTEXT_TOO_LONG, None]))
+    @rule(kind=st.sampled_from([*FAILURES, None]))
     def fail(self, kind: FailureKind | None) -> None:
         error = (
             LookupError("bug") if kind is None else ModelError(kind, "The request is too long: shorten it.")
