@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from tests.servers.base import ThreadedServer
 from tests.servers.openai import OpenAIServer
-from tests.servers.script import Script
+from tests.servers.script import Script, Silence
 from tests.support.program import API_KEY, PROGRAM, environment
-from tests.support.waiting import GENEROUS_S
+from tests.support.waiting import GENEROUS_S, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,10 +56,17 @@ def test_the_model_of_a_project_answers_from_the_first_prompt_on_once_it_is_trus
         assert not touched.exists()
 
         assert caesura(tmp_path, "config", "trust").returncode == 0
-        after = caesura(tmp_path, "run", "hello", OPENAI_BASE_URL=mine.url)
+        # The reply takes until the server of the project's file has been started.
+        theirs.script = Script(text=TEXT, fault=Silence())
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(caesura, tmp_path, "run", "hello", OPENAI_BASE_URL=mine.url)
+            exchange = theirs.wait_request()
+            wait_until(touched.exists, what="the server of the project is started")
+            theirs.release(exchange)
+            after = running.result()
+        theirs.script = Script(text=TEXT)
         assert after.stdout.strip() == TEXT[0]
         assert "trust" not in after.stderr
-        assert touched.exists()
         [exchange] = theirs.exchanges
         assert exchange.request.model == "theirs"
         # The person's usual key is not for a server that a file names.

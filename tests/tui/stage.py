@@ -351,6 +351,8 @@ class Stage(AppStage[CaesuraApp]):
             await self.pilot.pause()
         if aged:
             self.later += 1
+            # Its own timer may have run out before this clock has moved.
+            self.pane.dialogs.approval.refresh()
 
     async def type_at_once(self, text: str) -> None:
         """Letters, and `\\t` and `\\n`, that all came in one read of the terminal."""

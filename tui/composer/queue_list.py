@@ -231,7 +231,7 @@ class QueueList(Widget):
         self._drafts = {queue_id: text for queue_id, text in self._drafts.items() if queue_id in known}
         self._lingers = self._lingers and self.closes
         self.display = bool(rows) or self._lingers or self._editor is not None
-        if not self.display and self.screen.focused is self._rows:
+        if not self.display and self.is_attached and self.screen.focused is self._rows:
             self._focus(self._return_to)
         self._show_state()
 

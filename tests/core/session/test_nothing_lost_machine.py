@@ -429,7 +429,7 @@ class NothingLostMachine(RuleBasedStateMachine):
         text = "".join(message.text for message in new[-1].messages if isinstance(message, UserMessage))
         for end in ReplyEnd:
             for above in (True, False):
-                words = [kind.value for kind in FAILURES] if end is ReplyEnd.FAILED else [""]
+                words = ["", *(kind.value for kind in FAILURES)] if end is ReplyEnd.FAILED else [""]
                 if notes := [note for each in words if (note := note_for_model(end, each, above=above))]:
                     assert sum(map(text.count, notes)) == model.notes.count((end, above)), notes
 
