@@ -19,7 +19,14 @@ from core.cancel import shielded
 from core.model.provider import Closing, Emit
 from providers.client.outgoing import OutgoingBuffer
 from providers.client.spawn import Child, Launch, Role, start_child
-from providers.client.stream import StreamHandle, emit_closed, not_started, process_died, receive
+from providers.client.stream import (
+    StreamHandle,
+    emit_closed,
+    normal_end,
+    not_started,
+    process_died,
+    receive,
+)
 from providers.wire import (
     Cancel,
     Described,
@@ -37,6 +44,8 @@ from providers.wire import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from core.cancel import CancelToken
 
 log = logging.getLogger(__name__)
@@ -75,7 +84,7 @@ class Link(ABC):
         self._child_is_ready = False
         self._ready_by = 0.0
         self._wanted = True
-        self._closing = False
+        self.is_ended = False
         self._thread = threading.Thread(target=self._run, name=self.role, daemon=True)
         self.restarts = 0
 
@@ -109,14 +118,9 @@ class Link(ABC):
         """Start the child, so that it is warm when the first prompt comes."""
         self._thread.start()
 
-    @property
-    def is_ended(self) -> bool:
-        """Whether it serves nothing any more."""
-        return self._closing
-
     def end(self) -> None:
         """End the child and everything it has open, without waiting. May be called from any thread."""
-        self._closing = True
+        self.is_ended = True
         self._outgoing.wake()
 
     def close(self) -> None:
@@ -127,7 +131,7 @@ class Link(ABC):
 
     def kill(self) -> None:
         """Kill the child at once, from any thread, without waiting. For a program that is about to end."""
-        self._closing = True
+        self.is_ended = True
         if (child := self._child) is not None:
             child.kill()
 
@@ -155,22 +159,14 @@ class Link(ABC):
                     emit_closed(stream, emit)
         # Deltas that came after the stop were not emitted, so even a normal end is none here (P3).
         token.check()
-        match end:
-            case End() | HandedOver():
-                return end
-            case Failed():
-                raise end.error()
-            case Stopped():
-                raise process_died(stream).error()
-            case _:
-                assert_never(end)
+        return normal_end(stream, end)
 
     def _open(self, stream: StreamHandle) -> None:
         """Pass a request to the thread, which can write a long conversation without blocking the loop."""
         with self._lock:
             if stream.end is not None:
                 return
-            if self._closing:
+            if self.is_ended:
                 stream.finish(process_died(stream))
                 return
             self._streams[stream.stream_id] = stream
@@ -190,7 +186,7 @@ class Link(ABC):
                     self._ready_by = now
             else:
                 stream.stop_by = now + CONFIRM_WITHIN_S
-                self._send(Cancel(stream.stream_id))
+                self._outgoing.send(dump(Cancel(stream.stream_id)))
         self._outgoing.wake()
 
     def _force(self, stream: StreamHandle) -> None:
@@ -203,21 +199,15 @@ class Link(ABC):
     def send(self, message: ToChild) -> None:
         """Send a message that opens no stream, now or to the next child. May be called from any thread."""
         with self._lock:
-            self._send(message)
+            self._outgoing.send(dump(message))
         self._outgoing.wake()
-
-    def _send(self, message: ToChild) -> None:
-        """Send a message. Needs the lock."""
-        self._outgoing.send(dump(message))
-
-    # -- the thread's side --
 
     def _run(self) -> None:
         try:
             self._serve()
         except Exception:
             log.exception("the thread of the %s failed", self.role)
-        self._closing = True
+        self.is_ended = True
         self._reap("closed")
         for stream in self._take_streams():
             self._settle(stream, Closing.NEVER_OPENED)
@@ -231,7 +221,7 @@ class Link(ABC):
 
     def _serve(self) -> None:
         partial = b""
-        while not self._closing:
+        while not self.is_ended:
             if self._child is None and self._wanted:
                 partial = b""
                 self._start_child()
@@ -239,7 +229,7 @@ class Link(ABC):
             if self._child is not None and self._child.outbox in readable:
                 data = os.read(self._child.outbox, _READ_BYTES)
                 *lines, partial = (partial + data).split(b"\n")
-                if not data or not self._handle(lines):
+                if not data or not all(map(self._handle, lines)):
                     self._reap("ended by itself" if not data else "does not make sense")
             if self._child_is_ready:
                 self._open_waiting()
@@ -270,25 +260,22 @@ class Link(ABC):
             deadlines = [stream.stop_by for stream in self._streams.values() if stream.stop_by is not None]
             if self._child is not None and not self._child_is_ready:
                 deadlines.append(self._ready_by)
-        now = time.monotonic()
-        limit_ms = max(0.0, (min(deadlines) - now) * 1000 + 1) if deadlines else None
-        ready = {fd for fd, _ in poll.poll(limit_ms)}
+        ready = {fd for fd, _ in poll.poll(_milliseconds_until(deadlines))}
         if self._outgoing.wake_fd in ready:
             self._outgoing.take_wakes()
         with self._lock:
             self._outgoing.write()
         return ready
 
-    def _handle(self, lines: list[bytes]) -> bool:
-        """Receive messages of the child. False when one cannot be read: then the child is not trusted."""
-        for line in lines:
-            try:
-                message = load_to_parent(line)
-            except ValueError:
-                # Without the line: it may be text of the conversation.
-                log.error("a message of the %s cannot be read", self.role)
-                return False
-            self._receive(message)
+    def _handle(self, line: bytes) -> bool:
+        """Receive a message of the child. False for one that cannot be read: then it is not trusted."""
+        try:
+            message = load_to_parent(line)
+        except ValueError:
+            # Without the line: it may be text of the conversation.
+            log.error("a message of the %s cannot be read", self.role)
+            return False
+        self._receive(message)
         return True
 
     def _receive(self, message: ToParent) -> None:
@@ -350,10 +337,10 @@ class Link(ABC):
             self._child = None
             self._outgoing.disconnect()
             # A child that never got ready is not replaced at once; the next request tries again.
-            self._wanted = self._child_is_ready and not self._closing
+            self._wanted = self._child_is_ready and not self.is_ended
             self._child_is_ready = False
-            self.restarts += not self._closing
-            self._closing = self._closing or not self.restarts_itself
+            self.restarts += not self.is_ended
+            self.is_ended = self.is_ended or not self.restarts_itself
             streams = self._take_streams()
         child.close()
         log.info("the %s %d %s", self.role, child.pid, how)
@@ -367,9 +354,14 @@ class Link(ABC):
         with self._lock:
             if stream.stop_by is not None:
                 stream.finish(Stopped(stream.stream_id, closing, time.monotonic()))
-            elif stream.shown or stream.restarted or self._closing:
+            elif stream.shown or stream.restarted or self.is_ended:
                 stream.finish(process_died(stream))
             else:
                 stream.restarted = True
                 stream.sent = False
                 self._open(stream)
+
+
+def _milliseconds_until(deadlines: Collection[float]) -> float | None:
+    """How long to wait for the first of them; None if there is none."""
+    return max(0.0, (min(deadlines) - time.monotonic()) * 1000 + 1) if deadlines else None

@@ -51,7 +51,7 @@ class Compiler(Link):
         with self._lock:
             self._typed_keys[name] = value
             if self._child is not None:
-                self._send(UseKey(name, value))
+                self._outgoing.send(dump(UseKey(name, value)))
         self.queries.forget_offers()
 
     def take_compiled(self, stream_id: int) -> socket.socket | None:

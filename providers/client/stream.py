@@ -117,6 +117,19 @@ def emit_closed(stream: StreamHandle, emit: Emit) -> None:
             assert_never(stream.end)
 
 
+def normal_end(stream: StreamHandle, end: Ending) -> End | HandedOver:
+    """The end of a stream that was not stopped. Raises `ModelError` if it failed."""
+    match end:
+        case End() | HandedOver():
+            return end
+        case Failed():
+            raise end.error()
+        case Stopped():
+            raise process_died(stream).error()
+        case _:
+            assert_never(end)
+
+
 def result_of(end: End) -> Finished:
     return Finished(end.reason, end.usage, end.model, words=end.words)
 
