@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from core.base.own_python import python_command
 from core.base.values import Value
+from providers.sealing import without_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,13 +87,17 @@ class Child(Value):
 
 
 class Launch:
-    """How children are started: all with the environment that there is now. Their standard error goes to the
-    file that `log_file` names, which is called in the thread that starts one; None drops it."""
+    """How children are started: all with the environment that there is now, a stream process with nothing of
+    it that may be a key. Their standard error goes to the file that `log_file` names, which is called in the
+    thread that starts one; None drops it."""
 
     def __init__(self, log_file: Callable[[], Path] | None) -> None:
         self.log_file = log_file
         self.code = CODE
-        self.environment = dict(os.environ)
+        self.environment = {
+            Role.COMPILER: dict(os.environ),
+            Role.STREAMER: without_keys(os.environ),
+        }
 
 
 def start_child(role: Role, launch: Launch) -> Child:
@@ -128,7 +133,7 @@ def _popen(role: Role, lifeline: int, peer: int, launch: Launch) -> subprocess.P
             stdout=subprocess.PIPE,
             stderr=errors,
             bufsize=0,
-            env=launch.environment,
+            env=launch.environment[role],
             pass_fds=(lifeline, peer),
             start_new_session=True,
         )

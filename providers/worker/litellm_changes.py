@@ -22,7 +22,7 @@ from providers.worker.sockets import current_trace
 
 def load() -> Any:
     """Import litellm, change it and return the module. Takes some three seconds."""
-    # Otherwise it reads `.env`. `providers.worker.sealing` has what else it must not find.
+    # Otherwise it reads `.env`. `providers.sealing` has what else it must not find.
     os.environ["LITELLM_MODE"] = "PRODUCTION"
     # Without this it fetches a price list at every start.
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"

@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from core.base.values import Value
+from providers.sealing import seal
 from providers.worker.outbox import Outbox
-from providers.worker.sealing import seal
 from providers.worker.sockets import TracedLoop
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from tests.e2e.tools import Panel, call, calls, last_results, shell, write_confi
 from tests.servers.base import ThreadedServer
 from tests.servers.openai import OpenAIServer
 from tests.servers.script import Script
-from tests.support.live_processes import descendants
+from tests.support.live_processes import descendants, model_processes
 from tests.support.program import Caesura, running, talk_to
 from tests.support.stubborn_processes import MARK, PAUSE, READY, STUBBORN_TREES, StubbornTree, living
 from tests.support.waiting import wait_until
@@ -97,7 +97,6 @@ class Owner:
         self.trees = trees
         self.panel = Panel(app)
         wait_until(lambda: len(descendants(app.terminal.pid)) == 2, what="there are model processes")
-        self._own = set(descendants(app.terminal.pid))
         self._seen: set[tuple[int, str]] = set()
 
     def third(self, number: int) -> list[OwnedTree]:
@@ -120,7 +119,8 @@ class Owner:
     def _wait_up(self, trees: Sequence[OwnedTree]) -> None:
         for each in trees:
             wait_until(lambda each=each: each.up, what=f"{each.tree.name} is up", step=LOOK_S)  # type: ignore[misc]
-        pids = set(descendants(self.app.terminal.pid)) - self._own
+        # Stream processes come and go with the sub-agents.
+        pids = set(descendants(self.app.terminal.pid)) - set(model_processes(self.app.terminal.pid))
         for each in trees:
             pids |= living(each.mark).keys()
         self._seen = {(pid, started) for pid in pids if (started := _started(pid))}

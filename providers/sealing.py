@@ -12,6 +12,10 @@ Not covered: files below the home folder that a provider's own sign-in reads (`~
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SYSTEM = (
     "HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "TERM", "TEMP", "TMP", "TMPDIR", "TZ", "USER",
@@ -35,7 +39,18 @@ PREFIXES = (
 """Providers that sign in by themselves (`OWN_CREDENTIALS`), keyrings, and what is ours."""
 PATHS = (*CERTIFICATES, "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "GOOGLE_APPLICATION_CREDENTIALS")
 
+_FOR_SOCKETS = frozenset((*SYSTEM, *PROXIES, *map(str.lower, PROXIES), *CERTIFICATES))
 _LISTED = frozenset((*SYSTEM, *PROXIES, *map(str.lower, PROXIES), *CERTIFICATES, *KEYRINGS, *ACCOUNTS))
+
+
+def without_keys(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a process needs of an environment that sends requests and reads replies: nothing that may be a
+    key."""
+    return {name: value for name, value in environment.items() if _is_harmless(name)}
+
+
+def _is_harmless(name: str) -> bool:
+    return name in _FOR_SOCKETS or name.startswith(("CAESURA_", "LC_", "XDG_"))
 
 
 def seal() -> dict[str, str]:
