@@ -59,6 +59,8 @@ READY_WITHIN_S = 90.0
 SLOW_START_S = 15.0
 """A stop of a request that has waited this long for a start also ends the start. The next begins anew."""
 
+AGAIN_AFTER_S = 0.05
+"""When a stream is opened that the child could not take at first."""
 _READ_BYTES = 1 << 18
 
 
@@ -97,8 +99,9 @@ class Link(ABC):
         """What opens a stream. Called without the lock."""
 
     @abstractmethod
-    def _pass_socket(self, stream: StreamHandle, child: Child) -> None:
-        """Give the child the socket of a stream that is about to be opened. Called with the lock."""
+    def _pass_socket(self, stream: StreamHandle, child: Child) -> bool:
+        """Give the child the socket of a stream that is about to be opened. Called with the lock, so it must
+        not wait: false if the child cannot take it now."""
 
     @abstractmethod
     def _answered(self, answer: Described | Listed) -> None:
@@ -243,9 +246,8 @@ class Link(ABC):
         for stream in waiting:
             line = self._opening(stream)
             with self._lock:
-                if stream.end is None:
+                if stream.end is None and self._pass_socket(stream, self._child):
                     stream.sent = True
-                    self._pass_socket(stream, self._child)
                     self._outgoing.send(line)
 
     def _wait_ready(self) -> set[int]:
@@ -260,6 +262,8 @@ class Link(ABC):
             deadlines = [stream.stop_by for stream in self._streams.values() if stream.stop_by is not None]
             if self._child is not None and not self._child_is_ready:
                 deadlines.append(self._ready_by)
+            elif any(not stream.sent for stream in self._streams.values()):
+                deadlines.append(time.monotonic() + AGAIN_AFTER_S)
         ready = {fd for fd, _ in poll.poll(_milliseconds_until(deadlines))}
         if self._outgoing.wake_fd in ready:
             self._outgoing.take_wakes()

@@ -68,14 +68,14 @@ class Compiler(Link):
     def _opening(self, stream: StreamHandle) -> bytes:
         return dump(Open(stream.stream_id, stream.request))
 
-    def _pass_socket(self, stream: StreamHandle, child: Child) -> None:
+    def _pass_socket(self, stream: StreamHandle, child: Child) -> bool:
         # A new pair each time: an earlier compiler may have written half of the request.
         if (half := self.take_compiled(stream.stream_id)) is not None:
             half.close()
         ours, theirs = socket.socketpair()
         self._compiled[stream.stream_id] = ours
         with theirs:
-            child.pass_socket(stream.stream_id, theirs)
+            return child.pass_socket(stream.stream_id, theirs)
 
     def _answered(self, answer: Described | Listed) -> None:
         self.queries.answer(answer)
@@ -113,9 +113,9 @@ class Streamer(Link):
     def _opening(self, stream: StreamHandle) -> bytes:
         return dump(Start(stream.stream_id))
 
-    def _pass_socket(self, stream: StreamHandle, child: Child) -> None:
-        if (compiled := self._compiled.get(stream.stream_id)) is not None:
-            child.pass_socket(stream.stream_id, compiled)
+    def _pass_socket(self, stream: StreamHandle, child: Child) -> bool:
+        compiled = self._compiled.get(stream.stream_id)
+        return compiled is not None and child.pass_socket(stream.stream_id, compiled)
 
     def _answered(self, answer: Described | Listed) -> None:
         raise AssertionError("a stream process is asked nothing")

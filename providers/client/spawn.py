@@ -56,10 +56,16 @@ class Child(Value):
     def pid(self) -> int:
         return self.process.pid
 
-    def pass_socket(self, stream_id: int, passed: socket.socket) -> None:
-        """Give the child a socket that belongs to a stream. A child that is gone does not get it."""
-        with contextlib.suppress(OSError):
+    def pass_socket(self, stream_id: int, passed: socket.socket) -> bool:
+        """Give the child a socket that belongs to a stream. False if it has not read earlier ones yet, of
+        which the kernel keeps a bounded number; a child that is gone gets none."""
+        try:
             socket.send_fds(self.peer, [str(stream_id).encode()], [passed.fileno()])
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        return True
 
     def kill(self) -> None:
         """Send SIGKILL and return at once, from any thread."""
@@ -116,6 +122,7 @@ def start_child(role: Role, launch: Launch) -> Child:
     assert process.stdin is not None
     assert process.stdout is not None
     os.set_blocking(process.stdin.fileno(), False)
+    peer.setblocking(False)
     return Child(process, process.stdin.fileno(), process.stdout.fileno(), lifeline, peer)
 
 

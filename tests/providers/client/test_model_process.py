@@ -181,6 +181,19 @@ async def test_a_library_that_hangs_in_a_c_call_is_killed(
     assert await works(mortal)
 
 
+@pytest.mark.promise("P4", "U5")
+async def test_no_stop_waits_for_a_compiler_that_takes_nothing(mortal: ModelProcess) -> None:
+    os.kill(pid_of(mortal), signal.SIGSTOP)
+    many = [Asked(mortal, request(OPENAI, "http://127.0.0.1:1")) for _ in range(30)]
+    compiler = mortal._compiler
+    await until(lambda: len(compiler._streams) == len(many))
+    await until(lambda: sum(stream.sent for stream in compiler._streams.values()) > 5)
+    ways = {closed.how for closed in await asyncio.gather(*(asked.stop() for asked in many))}
+    # Those that it was told of, and those that it could not be told of.
+    assert ways == {Closing.KILLED, Closing.NEVER_OPENED}
+    assert await works(mortal)
+
+
 @pytest.mark.promise("P4", "P1")
 async def test_a_library_that_reads_in_a_thread_is_killed(mortal: ModelProcess) -> None:
     """Nothing can cancel a thread. litellm asks some providers in one; NLP Cloud's protocol is easily had."""
