@@ -7,8 +7,8 @@ keeps up or not.
 
 Each run is a program of its own; a first flood warms it up and is not counted.
 
-Figures (Python 3.11.7, 2 processors, 24 GB, Linux, 1 December 2026, load average 3.4), 3 runs; in brackets the
-version that read replies with litellm, within the same minutes, 2 runs:
+Figures (Python 3.11.7, 2 processors, 24 GB, Linux, 1 December 2026, load average 3.4), 3 runs; in brackets
+the version that read replies with litellm, within the same minutes, 2 runs:
 
     first byte to last text shown    median 0.31 s (1.88)
     processor time per chunk         median 0.09 ms (0.75)
