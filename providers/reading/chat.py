@@ -213,6 +213,7 @@ class ChatParser(Parser):
         is_no_function = call.get("type") not in (None, "", "function") and call.get("function") is None
         if is_no_function or text_of(call_id).startswith(OF_THE_PROVIDER):
             self._foreign.add(key)
+            self.has_foreign_calls = True
         elif call_id is not None:
             self._foreign.discard(key)
         if key not in self._foreign:

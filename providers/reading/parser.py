@@ -66,7 +66,8 @@ class Parser(ABC):
     """Turns the events of one reply into deltas, and its end into `summary`.
 
     `is_done`: the protocol's own end mark has come, and nothing that belongs to the reply follows.
-    `has_reason`: the reason to end has come; usage and the end mark may follow.
+    `has_reason`: the reason to end has come; usage and the end mark may follow. `has_foreign_calls`: calls
+    that the provider runs itself were passed over.
     """
 
     REASONS: ClassVar[Mapping[str, FinishReason]]
@@ -76,6 +77,7 @@ class Parser(ABC):
         self.calls = Calls()
         self.is_done = False
         self.has_reason = False
+        self.has_foreign_calls = False
         # Title and address of each source, by what tells it apart.
         self._sources: dict[Hashable, tuple[str, str]] = {}
 
@@ -140,8 +142,10 @@ class Parser(ABC):
         """The reply ends for `reason`, in the protocol's own word for it."""
         self.has_reason = True
         known = self.REASONS.get(reason, FinishReason.OTHER)
-        if known in (FinishReason.STOP, FinishReason.TOOL_CALLS):
-            known = FinishReason.TOOL_CALLS if self.calls else FinishReason.STOP
+        if known is FinishReason.STOP and self.calls:
+            known = FinishReason.TOOL_CALLS
+        elif known is FinishReason.TOOL_CALLS and self.has_foreign_calls and not self.calls:
+            known = FinishReason.STOP
         self.summary.finish = known
         self.summary.words = words or self.summary.words or (reason if known is FinishReason.OTHER else "")
 

@@ -201,6 +201,7 @@ def _chat() -> Iterable[Odd]:
         calls=(("write", {"text": "[DONE] data: [DONE]"}),),
         finish=CALLS,
     )
+    yield odd("calls that are announced and do not come", say("a") + CALLS_END, text="a", finish=CALLS)
     two = (CALL, ("read", {"path": "b"}))
     yield odd(
         "no numbers",
