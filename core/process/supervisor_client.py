@@ -27,7 +27,7 @@ from core.base.threads import start_in_thread
 from core.base.values import Value
 from core.cancel import shielded
 from core.process.containment import Containment, namespace_prefix
-from core.process.process_table import Process, descendants, everyone, marked
+from core.process.process_table import Process, descendants, everyone, look_up, marked
 from core.process.supervisor import Order
 
 if TYPE_CHECKING:
@@ -312,14 +312,23 @@ def launch(command: Command, mark: str, control: socket.socket, output: int) -> 
 
 
 def end_by_force(root: int, mark: str) -> tuple[Process, ...]:
-    """Kill `root`, its tree and everything with the mark; return what lives on. Blocks: for a thread."""
+    """Kill `root`, its tree and everything with the mark; return what lives on. Blocks: for a thread.
+
+    A process that is about to exit has no environment and perhaps another parent already, so one that was
+    found is looked up by its pid until it has ended.
+    """
     deadline = time.monotonic() + FORCE_WITHIN_S
+    alive: dict[tuple[int, int], Process] = {}
     while True:
-        found = [*descendants(root), *marked(f"{MARK}={mark}")]
+        found = (*descendants(root), *marked(f"{MARK}={mark}"), *alive.values())
         for pid in {root, *(process.pid for process in found)}:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
-        alive = {process.pid: process for process in found if process.alive}
+        known = {process.key for process in found}
+        now = (look_up(pid) for pid in {process.pid for process in found})
+        alive = {
+            process.key: process for process in now if process and process.alive and process.key in known
+        }
         if not alive or time.monotonic() > deadline:
             return tuple(alive.values())
         time.sleep(0.005)

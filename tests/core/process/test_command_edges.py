@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import itertools
 import os
 import resource
 import shutil
@@ -253,6 +254,29 @@ async def test_a_supervisor_that_is_silent_is_not_waited_for(
     assert (end.confirmed, end.alive) == (False, ())
     assert run.living == {}
     assert_ended(pids)
+
+
+@pytest.mark.promise("X1")
+def test_a_process_that_takes_time_to_exit_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it exits it has no environment, and the mark is not found any more."""
+    process = subprocess.Popen(["sleep", "300"])
+    found = look_up(process.pid)
+    listings = iter([[found]])
+    kill, tries = os.kill, itertools.count()
+
+    def kill_at_the_third_try(pid: int, sent: int) -> None:
+        if pid == process.pid and next(tries) >= 2:
+            kill(pid, sent)
+
+    monkeypatch.setattr(supervisor_client, "marked", lambda _: next(listings, []))
+    monkeypatch.setattr(supervisor_client, "descendants", lambda _: [])
+    monkeypatch.setattr(os, "kill", kill_at_the_third_try)
+    try:
+        assert supervisor_client.end_by_force(process.pid, "") == ()
+        assert_ended({process.pid})
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.promise("X1")
