@@ -51,6 +51,11 @@ class CatalogQueries:
         self._offers: tuple[Offer, ...] | None = None
         self._keys = 0
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a query has no answer yet."""
+        return bool(self._open)
+
     async def describe(self, model: str) -> ModelInfo:
         with self._new_query() as query, contextlib.suppress(TimeoutError):
             self._send(Describe(query.query_id, model))

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING, assert_never
 
 from core.model.provider import FailureKind, Finished, ModelError
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
 
 SPARE = 1
 """How many stream processes are kept for the next turn, with their connections."""
+
+
+IDLE_S = 300.0
+"""How long the compiler is kept when nobody needs it: it has most of the memory of all processes."""
 
 
 class Compiler(Link):
@@ -58,9 +64,20 @@ class Compiler(Link):
         """The socket from which the compiled request of a stream is read, to be closed by the caller."""
         return self._compiled.pop(stream_id, None)
 
+    def prepare(self) -> None:
+        """Be ready for a request that may come soon. May be called from any thread, and often."""
+        with self._lock:
+            self._used_at = time.monotonic()
+            if not self.is_resting:
+                return
+            self._wanted = True
+        self._outgoing.wake()
+
     def _ask(self, question: Describe | ListModels) -> None:
-        self._wanted = True
-        self.send(question)
+        with self._lock:
+            self._used_at = time.monotonic()
+            self._wanted = True
+            self.send(question)
 
     def _first_lines(self) -> bytes:
         return b"".join(dump(UseKey(name, value)) for name, value in self._typed_keys.items())
@@ -82,6 +99,10 @@ class Compiler(Link):
 
     def _child_is_gone(self) -> None:
         self.queries.give_up()
+
+    def _unneeded_at(self) -> float:
+        in_use = self._streams or self.queries.waiting
+        return math.inf if in_use else self._used_at + IDLE_S
 
 
 class Streamer(Link):
@@ -148,6 +169,11 @@ class ModelProcess:
         return self._compiler.pid
 
     @property
+    def is_resting(self) -> bool:
+        """Whether the compiler was ended because nobody needed it."""
+        return self._compiler.is_resting
+
+    @property
     def busy_pids(self) -> tuple[int, ...]:
         """The process ids of the stream processes that serve a stream."""
         with self._lock:
@@ -170,6 +196,13 @@ class ModelProcess:
         """Start a process of each kind, so that they are warm when the first prompt comes."""
         self._compiler.start()
         self._keep_spare()
+
+    def prepare(self) -> None:
+        """Start what has ended because it was not needed: a person types, so a request may come soon.
+
+        Returns at once. May be called from any thread, and often.
+        """
+        self._compiler.prepare()
 
     def close(self) -> None:
         """End all processes and what they have open. Waits for that, for a bounded time."""

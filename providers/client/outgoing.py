@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 
 _WRITE_BYTES = 1 << 18
@@ -22,16 +23,16 @@ class OutgoingBuffer:
         # Sockets and not pipes: a thread that wakes too late finds a closed socket, where a pipe's number
         # may belong to another file by then.
         self._wake_read, self._wake_write = socket.socketpair()
+        self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
 
-    def __bool__(self) -> bool:
-        """Whether anything waits for room in the pipe."""
-        return bool(self._waiting)
-
-    @property
-    def wake_fd(self) -> int:
-        """Readable after a `wake`."""
-        return self._wake_read.fileno()
+    def poll(self) -> select.poll:
+        """What is ready after a `wake`, and when there is room in the pipe for what waits."""
+        poll = select.poll()
+        poll.register(self._wake_read, select.POLLIN)
+        if self._waiting and self._inbox is not None:
+            poll.register(self._inbox, select.POLLOUT)
+        return poll
 
     def connect(self, inbox: int, first: bytes) -> None:
         """Write to this pipe from now on: `first`, then what was sent before there was one."""
@@ -66,8 +67,9 @@ class OutgoingBuffer:
             self._wake_write.send(b"\0")
 
     def take_wakes(self) -> None:
-        """Make `wake_fd` unreadable again."""
-        self._wake_read.recv(_READ_BYTES)
+        """Forget all `wake`s so far."""
+        with contextlib.suppress(BlockingIOError):
+            self._wake_read.recv(_READ_BYTES)
 
     def close(self) -> None:
         self._wake_read.close()

@@ -88,6 +88,7 @@ class CaesuraApp(App[int]):
         keymap: Mapping[str, str] | None = None,
         after_first_frame: Callable[[], object] = lambda: None,
         welcome: Callable[[], str] | None = None,
+        on_typing: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.interrupt_gate = InterruptGate()
@@ -103,7 +104,7 @@ class CaesuraApp(App[int]):
         self._welcome = welcome
         self._clock = clock
         self.loop_lag = LoopLag()
-        self._services = PaneServices(sessions, preferences, self.themes, self.loop_lag)
+        self._services = PaneServices(sessions, preferences, self.themes, self.loop_lag, on_typing)
         self._panes: list[Pane] = []
         self._start_screen: FirstStart | None = None
         self._early_notes: list[str] = []

@@ -296,7 +296,9 @@ def standing_checks(parts: Parts, facts: TerminalFacts) -> tuple[Check, ...]:
             os.environ, {name: server.ca_file for name, server in loaded.config.providers.items()}
         ),
         checks.model_check(_asked_model(parts, loaded), parts.router().describe),
-        checks.model_process_check(lambda: parts.process.pid, lambda: parts.process.restarts),
+        checks.model_process_check(
+            lambda: parts.process.pid, lambda: parts.process.restarts, lambda: parts.process.is_resting
+        ),
         checks.containment_check(parts.settings.containment),
         checks.session_file_check(database),
         checks.folder_check("Sessions", data_folder),

@@ -30,12 +30,14 @@ if TYPE_CHECKING:
 
 class PaneServices(NamedTuple):
     """What the program gives each pane: the stored `sessions`, settings and models as `preferences`, None
-    where there are none, and what was measured of the event loop as `lag`."""
+    where there are none, and what was measured of the event loop as `lag`. `on_typing` is called for each
+    change of a prompt."""
 
     sessions: Sessions | None
     preferences: Preferences | None
     themes: ThemeChoice
     lag: LoopLag
+    on_typing: Callable[[], object]
 
 
 class CommandHost(Protocol):

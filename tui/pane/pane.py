@@ -127,6 +127,7 @@ class Pane(Widget):
         super().__init__()
         self.session = session
         self._gate = gate
+        self._services = services
         self._opening = opening
         self.stop_keys = StopKeys(session, clock)
         self.stops = CallStops(session, self.add_notice, clock)
@@ -258,6 +259,7 @@ class Pane(Widget):
 
     def on_text_area_changed(self, message: TextArea.Changed) -> None:
         message.stop()
+        self._services.on_typing()
         self._state.draft_changed()
 
     def on_completion_changed(self) -> None:

@@ -197,8 +197,12 @@ async def model_check(model: str, describe: Callable[[str], Awaitable[ModelInfo]
 
 
 @blocking_check("Model process")
-def model_process_check(pid: Callable[[], int | None], restarts: Callable[[], int]) -> Finding:
-    """Whether the model process is alive."""
+def model_process_check(
+    pid: Callable[[], int | None], restarts: Callable[[], int], rests: Callable[[], bool]
+) -> Finding:
+    """Whether the model process is alive. It `rests` when it was ended because nobody needed it."""
+    if rests():
+        return Finding("Model process", State.GOOD, "ended, as nobody needed it: typing starts it")
     number, count = pid(), restarts()
     again = f", started anew {count} times" if count > 1 else ", started anew once" if count else ""
     found = None if number is None else look_up(number)

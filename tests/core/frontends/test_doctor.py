@@ -317,11 +317,14 @@ async def test_a_model_that_is_known_one_that_is_not_and_none() -> None:
 
 
 async def test_a_model_process_that_lives_and_one_that_does_not() -> None:
-    alive = await found(model_process_check(os.getpid, lambda: 2))
+    alive = await found(model_process_check(os.getpid, lambda: 2, lambda: False))
     assert alive.state is State.GOOD
     assert "started anew 2 times" in alive.words
-    assert (await found(model_process_check(lambda: None, lambda: 0))).state is State.WARNING
-    assert (await found(model_process_check(lambda: 2**22 - 1, lambda: 0))).state is State.WARNING
+    assert (await found(model_process_check(lambda: None, lambda: 0, lambda: False))).state is State.WARNING
+    assert (await found(model_process_check(lambda: None, lambda: 0, lambda: True))).state is State.GOOD
+    assert (
+        await found(model_process_check(lambda: 2**22 - 1, lambda: 0, lambda: False))
+    ).state is State.WARNING
 
 
 # -- how late the loop is --
