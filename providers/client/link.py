@@ -176,6 +176,7 @@ class Link(ChildThread):
             case End() | Failed() | Stopped() | HandedOver():
                 with self._lock:
                     ended = self._streams.pop(message.stream_id, None)
+                    self._used_at = time.monotonic()
                 if ended is not None:
                     ended.finish(message)
             case Described() | Listed():

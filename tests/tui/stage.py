@@ -242,8 +242,15 @@ class Stage(AppStage[CaesuraApp]):
         self.registry = Registry()
         self.now = time.monotonic()
         self.later = 0.0
+        self.active = 0
         super().__init__(
-            CaesuraApp(self._make_session, theme_name=theme_name, keymap=keys, clock=self._clock)
+            CaesuraApp(
+                self._make_session,
+                theme_name=theme_name,
+                keymap=keys,
+                clock=self._clock,
+                on_activity=self._count_activity,
+            )
         )
         self.session: Session
 
@@ -253,6 +260,9 @@ class Stage(AppStage[CaesuraApp]):
         # As in the program, where the session is made before the app, and its tasks know none.
         self.session = Context().run(Session, self.model, self.registry, ModelChoice(MODEL), tools)
         return self.session
+
+    def _count_activity(self) -> None:
+        self.active += 1
 
     def _clock(self) -> float:
         started = self.session.started_at

@@ -88,7 +88,7 @@ class CaesuraApp(App[int]):
         keymap: Mapping[str, str] | None = None,
         after_first_frame: Callable[[], object] = lambda: None,
         welcome: Callable[[], str] | None = None,
-        on_typing: Callable[[], object] = lambda: None,
+        on_activity: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.interrupt_gate = InterruptGate()
@@ -104,7 +104,7 @@ class CaesuraApp(App[int]):
         self._welcome = welcome
         self._clock = clock
         self.loop_lag = LoopLag()
-        self._services = PaneServices(sessions, preferences, self.themes, self.loop_lag, on_typing)
+        self._services = PaneServices(sessions, preferences, self.themes, self.loop_lag, on_activity)
         self._panes: list[Pane] = []
         self._start_screen: FirstStart | None = None
         self._early_notes: list[str] = []
@@ -185,6 +185,9 @@ class CaesuraApp(App[int]):
         self._chores.begin(prepare_session(session, self._preferences))
 
     # -- stopping --
+
+    def on_app_focus(self) -> None:
+        self._services.on_activity()
 
     def on_interrupted(self, _: Interrupted) -> None:
         if self._panes:

@@ -277,7 +277,7 @@ async def _show(parts: Parts, options: argparse.Namespace, stack: ExitStack) -> 
         keymap=parts.look.keys,
         after_first_frame=open_logs,
         welcome=demo_welcome if options.demo else None,
-        on_typing=parts.process.prepare,
+        on_activity=parts.process.prepare,
     )
     try:
         return await run_app(app, parts.process.kill)

@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 class PaneServices(NamedTuple):
     """What the program gives each pane: the stored `sessions`, settings and models as `preferences`, None
-    where there are none, and what was measured of the event loop as `lag`. `on_typing` is called for each
-    change of a prompt."""
+    where there are none, and what was measured of the event loop as `lag`. `on_activity` is called
+    for each sign of a person: a changed prompt, a terminal that gets the focus."""
 
     sessions: Sessions | None
     preferences: Preferences | None
     themes: ThemeChoice
     lag: LoopLag
-    on_typing: Callable[[], object]
+    on_activity: Callable[[], object]
 
 
 class CommandHost(Protocol):

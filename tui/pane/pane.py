@@ -259,7 +259,7 @@ class Pane(Widget):
 
     def on_text_area_changed(self, message: TextArea.Changed) -> None:
         message.stop()
-        self._services.on_typing()
+        self._services.on_activity()
         self._state.draft_changed()
 
     def on_completion_changed(self) -> None:

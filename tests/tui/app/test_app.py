@@ -8,6 +8,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
+from textual import events
 
 from core.cancel import CancelReason, Cause
 from core.model.provider import Phase
@@ -201,3 +202,15 @@ async def test_what_fails_in_the_background_is_logged_and_the_screen_stays(
         await stage.until(lambda: "a task in the background failed" in caplog.text)
         await stage.ask("hello")
         await stage.say("it works")
+
+
+# -- what makes the model process ready --
+
+
+async def test_a_letter_and_the_focus_of_the_terminal_announce_a_person(stage: Stage) -> None:
+    """What had ended, because nobody needed it, is started again before the prompt is sent."""
+    before = stage.active
+    await stage.press("a")
+    await stage.until(lambda: stage.active == before + 1)
+    stage.app.post_message(events.AppFocus())
+    await stage.until(lambda: stage.active == before + 2)
