@@ -21,6 +21,7 @@ from core.operations.events import Event, TurnEnded
 from tui.app.chores import Chores, close_replaced, import_early, prepare_session
 from tui.app.quitting import QuitControl
 from tui.app.screen import MainScreen
+from tui.base.timers import call_after
 from tui.commands.opening import Opening
 from tui.keys.bindings import KeyScope, bindings, key_name, use_keymap
 from tui.pane.commands import PaneServices
@@ -147,7 +148,7 @@ class CaesuraApp(App[int]):
             self.pane.prompt.focus()
         if self._stored is not None:
             self._stored.listen(self._notify)
-        self.call_after_refresh(self.set_timer, FIRST_KEYS_S, self._start_chores)
+        self.call_after_refresh(call_after, self, FIRST_KEYS_S, self._start_chores)
 
     @property
     def pane(self) -> Pane:

@@ -15,6 +15,7 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static, TextArea
 
+from tui.base.timers import call_after
 from tui.composer.queue import QueueActions
 from tui.composer.queue_list import QueueList
 from tui.keys.bindings import KeyBinding, KeyScope, bindings, key_name
@@ -181,7 +182,7 @@ class Pane(Widget):
     def on_mount(self) -> None:
         self._feed.start(self._opening)
         self._state.refresh()
-        self.call_after_refresh(self.set_timer, FIRST_KEYS_S, self._add_completion)
+        self.call_after_refresh(call_after, self, FIRST_KEYS_S, self._add_completion)
 
     def _add_completion(self) -> None:
         """Add what completes a command while it is typed. The first keys do without it."""

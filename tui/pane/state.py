@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.operations.events import Status
+from tui.base.timers import call_after
 from tui.keys.state import EscAction, KeyState, Place, esc_action
 from tui.pane.status import status_view
 from tui.terminal.interrupt import BOTH_KEYS, InterruptKey
@@ -82,7 +83,7 @@ class PaneState:
 
     def refresh_in(self, seconds: float) -> None:
         """Refresh again when something that depends on time has passed."""
-        self.pane.set_timer(seconds, self.refresh)
+        call_after(self.pane, seconds, self.refresh)
 
     def draft_changed(self) -> None:
         """Refresh when the composer gets its first letter or loses its last: others change nothing shown."""
@@ -94,7 +95,7 @@ class PaneState:
         """Show a short text in the status line for some seconds."""
         self.drop_hint()
         self._hint = text
-        self._hint_timer = self.pane.set_timer(seconds, self.drop_hint)
+        self._hint_timer = call_after(self.pane, seconds, self.drop_hint)
         self.refresh()
 
     def drop_hint(self) -> None:

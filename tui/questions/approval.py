@@ -21,6 +21,7 @@ from textual.widget import Widget
 
 from core.operations.events import Answer, AnswerKind
 from tui.base.printable import one_line
+from tui.base.timers import call_after
 from tui.composer.reason import DenyReason
 from tui.keys.bindings import KeyScope, bindings, key_name
 from tui.questions.question_rows import QuestionRow, Tint, question_rows
@@ -157,7 +158,7 @@ class Approval(Widget, can_focus=True):
             self._top = 0
             self._laid_out = 0
             self.display = question is not None
-            self.set_timer(GRACE_S, self.refresh)
+            call_after(self, GRACE_S, self.refresh)
             self.refresh(layout=True)
         self._entitle()
 

@@ -14,6 +14,7 @@ from textual.message import Message
 from textual.widget import Widget
 
 from core.operations.events import Answer, AnswerKind
+from tui.base.timers import call_after
 from tui.composer.reason import DenyReason, ReasonFor, StopReason
 from tui.questions.approval import GRACE_S, Approval
 
@@ -94,7 +95,7 @@ class Dialogs(Widget):
     def offer_focus(self) -> None:
         """Focus the question in a moment, unless the person is writing by then or is elsewhere."""
         if self.question is not None:
-            self.set_timer(GRACE_S, partial(self._take_focus, self.question))
+            call_after(self, GRACE_S, partial(self._take_focus, self.question))
 
     def _take_focus(self, question: Question) -> None:
         nobody_writes = self.screen.focused in (None, self._prompt) and self._prompt.is_empty

@@ -53,6 +53,7 @@ from tui.app.first_start.steps import (
 from tui.app.first_start.view import FirstStartView
 from tui.app.first_start.work import FirstStartWork
 from tui.base.row import inline
+from tui.base.timers import call_after
 from tui.keys.stop_keys import AFTERSHOCK_S, QUIT_WITHIN_S
 
 if TYPE_CHECKING:
@@ -237,7 +238,7 @@ class FirstStart(Widget, can_focus=True):
             self.post_message(self.QuitRequested())
         self._first_ctrl_c = now
         self._view.say("Ctrl+C again quits")
-        self.set_timer(QUIT_WITHIN_S, self._show_search)
+        call_after(self, QUIT_WITHIN_S, self._show_search)
 
     # -- choosing --
 
