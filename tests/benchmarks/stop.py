@@ -4,6 +4,9 @@ From the moment the byte of Esc is written to the terminal until the server read
 for both ways a terminal can send Esc, in a slow stream, in a stall and before the headers. The second figure
 is what the user sees: until the status line says that nothing runs any more.
 
+All of it is done twice: with the machine to itself, and beside two processes that take all the processor time
+they get. They are to change the median by less than half.
+
 The press comes at a random moment of the phase. A connection that is not closed within five seconds counts
 as left open, and there must be none.
 
@@ -19,7 +22,11 @@ a cell:
 
 from __future__ import annotations
 
+import contextlib
 import random
+import statistics
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from enum import Enum
@@ -44,11 +51,15 @@ from tests.benchmarks.measure import (
 from tests.servers.record import Moment
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.support.terminal import Terminal
 
 LEFT_OPEN_AFTER_S = 5.0
 SEED = 2
+NEIGHBOURS = 2
 GOALS = (Goal(Measure.MEDIAN, 5), Goal(Measure.P95, 15))
+NEIGHBOURS_GOAL = (Goal(Measure.MEDIAN, 1.5),)
 
 
 class Phase(Enum):
@@ -115,16 +126,43 @@ def figures_of(cells: list[Cell]) -> list[Figure]:
     ]
 
 
-def main() -> None:
-    options = read_options("stop", __doc__, runs=204)
-    show_machine()
-    chance = random.Random(SEED)
+@contextlib.contextmanager
+def hungry_neighbours(number: int) -> Iterator[None]:
+    """Processes beside the program that never wait."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(number):
+            process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+        yield
+
+
+def measure(options: Options, chance: random.Random) -> list[Cell]:
     cells = [Cell(kitty, phase, []) for phase in Phase for kitty in (False, True)]
     runs = -(-options.runs // len(cells))
     for cell in cells:
         progress(f"{runs} stops: {cell.name}")
         measure_cell(options, cell, runs, chance)
-    show(figures_of(cells))
+    return cells
+
+
+def median(cells: list[Cell]) -> float:
+    """In ms."""
+    return statistics.median(stop.closed for cell in cells for stop in cell.stops if stop.closed is not None)
+
+
+def main() -> None:
+    options = read_options("stop", __doc__, runs=204)
+    chance = random.Random(SEED)
+    show_machine()
+    alone = measure(options, chance)
+    show(figures_of(alone))
+    progress(f"the same beside {NEIGHBOURS} hungry neighbours")
+    with hungry_neighbours(NEIGHBOURS):
+        beside = measure(options, chance)
+    show(figures_of(beside))
+    show([Figure("median beside to alone", Unit.RATIO, [median(beside) / median(alone)], NEIGHBOURS_GOAL)])
+    cells = (*alone, *beside)
     left = sum(stop.closed is None for cell in cells for stop in cell.stops)
     print(f"left open: {left} of {sum(len(cell.stops) for cell in cells)}")
     show_machine()
