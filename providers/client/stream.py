@@ -138,7 +138,7 @@ def process_died(stream: StreamHandle) -> Failed:
     """The end of a stream whose model process ended."""
     subject = f"The process that talks to {stream.request.model} ended"
     if stream.shown:
-        message = f"{subject} in the middle of the reply: /continue resumes."
+        message = f"{subject} in the middle of the reply: send the prompt again."
     else:
         message = (
             f"{subject} before it could answer, twice: look into worker.log in the state folder, then send "

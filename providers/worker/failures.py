@@ -81,7 +81,6 @@ RETRY_DELAY = re.compile(r"""(?:retryDelay[\\"']*:\s*[\\"']*|(?:retry|try again)
 _Verdict = tuple[FailureKind, str]
 
 SEND_AGAIN = "send the prompt again"
-TRY_AGAIN = "send the prompt again, or go on with /continue"
 ANOTHER = "choose another model with /model or --model"
 
 
@@ -234,12 +233,12 @@ def no_certificates(ca_file: str, why: str) -> ModelError:
 
 def cut_short(model: str) -> ModelError:
     """The failure of a stream that ended without its end mark."""
-    return ModelError(FailureKind.BROKEN_STREAM, f"The reply of {model} broke off: {TRY_AGAIN}.")
+    return ModelError(FailureKind.BROKEN_STREAM, f"The reply of {model} broke off: {SEND_AGAIN}.")
 
 
 def unreadable(model: str, detail: str = "") -> ModelError:
     """The failure of a stream that violated its protocol."""
-    message = f"The reply of {model} contains what cannot be read: {TRY_AGAIN}."
+    message = f"The reply of {model} contains what cannot be read: {SEND_AGAIN}."
     return ModelError(FailureKind.BROKEN_STREAM, message, detail=scrub(detail)[:DETAIL_LIMIT])
 
 
