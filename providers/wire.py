@@ -117,6 +117,7 @@ class End(_WireMessage, tag="end"):
     usage: Usage | None
     model: str
     words: str
+    is_whole: bool
 
 
 class Failed(_WireMessage, tag="failed"):

@@ -233,7 +233,8 @@ class Finished(Value):
 
     `model` is what the server calls itself; `answered_by` is the name under which it was requested, if it
     differs from the request's. `words` are the provider's own about the end: the text of a refusal, the name
-    of what blocked it, a reason that we do not know.
+    of what blocked it, a reason that we do not know. `is_whole`: it was one document, though it may have been
+    asked for in pieces.
     """
 
     reason: FinishReason
@@ -241,6 +242,7 @@ class Finished(Value):
     model: str
     answered_by: str = ""
     words: str = ""
+    is_whole: bool = False
 
 
 class FailureKind(StrEnum):
@@ -251,6 +253,7 @@ class FailureKind(StrEnum):
     UNKNOWN_MODEL = "unknown model"
     UNREACHABLE = "unreachable"
     NAME_NOT_FOUND = "name not found"
+    WEB_PAGE = "web page"
     RATE_LIMITED = "rate limited"
     OVERLOADED = "overloaded"
     SERVER_ERROR = "server error"

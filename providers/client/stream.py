@@ -131,7 +131,7 @@ def normal_end(stream: StreamHandle, end: Ending) -> End | HandedOver:
 
 
 def result_of(end: End) -> Finished:
-    return Finished(end.reason, end.usage, end.model, words=end.words)
+    return Finished(end.reason, end.usage, end.model, words=end.words, is_whole=end.is_whole)
 
 
 def process_died(stream: StreamHandle) -> Failed:

@@ -146,7 +146,7 @@ class Stream(ABC):
         if summary.finish is None:
             raise failures.cut_short(self.subject.model)
         model = summary.model or self.subject.model
-        return End(self.stream_id, summary.finish, summary.usage, model, summary.words)
+        return End(self.stream_id, summary.finish, summary.usage, model, summary.words, summary.is_whole)
 
     def _explain(self, error: Exception) -> ModelError:
         """`_classify`, or an unknown failure if it raises: every stream needs an end."""

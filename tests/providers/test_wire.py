@@ -231,7 +231,7 @@ EXAMPLES: list[ToChild | ToParent] = [
     StreamDelta(1, ToolCallDelta(0, SECRET, SECRET, SECRET)),
     StreamDelta(1, PhaseChanged(Phase.CONNECTING)),
     StreamDelta(1, ParametersDropped(SECRET, (SECRET,))),
-    End(1, FinishReason.STOP, Usage(1, 2), SECRET, SECRET),
+    End(1, FinishReason.STOP, Usage(1, 2), SECRET, SECRET, True),
     Failed(1, FailureKind.NO_KEY, SECRET, SECRET, 401, 1.0),
     Stopped(1, Closing.CLOSED, 1.0),
     Described(1, ModelInfo(SECRET, 5)),
