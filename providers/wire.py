@@ -21,6 +21,7 @@ from core.model.provider import (
     Closing,
     ContentDelta,
     FailureKind,
+    KeptAlive,
     ModelError,
     ModelInfo,
     ModelRequest,
@@ -30,7 +31,7 @@ from core.model.provider import (
 
 T = TypeVar("T")
 
-ChildDelta: TypeAlias = ContentDelta | PhaseChanged | ParametersDropped
+ChildDelta: TypeAlias = ContentDelta | PhaseChanged | KeptAlive | ParametersDropped
 """The deltas that a model process sends."""
 
 

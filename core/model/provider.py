@@ -125,6 +125,11 @@ class PhaseChanged(Record, tag="phase"):
     phase: Phase
 
 
+class KeptAlive(Record, tag="alive"):
+    """Something came in the middle of a reply that is no piece of it, such as a ping: the server is alive.
+    Emitted once a second at most."""
+
+
 class Closing(StrEnum):
     """How the provider's connection of a stopped request ended.
 
@@ -172,8 +177,8 @@ class Wait:
 
 
 class AttemptStarted(Value):
-    """A request is sent, the first one or a further attempt. It is given up when nothing has come for
-    `first_byte_timeout` seconds at its beginning, or for `idle_timeout` seconds later."""
+    """A request is sent, the first one or a further attempt. It is given up when no word of the reply has
+    come for `first_byte_timeout` seconds, and later when nothing at all has for `idle_timeout` seconds."""
 
     first_byte_timeout: float
     idle_timeout: float
@@ -216,6 +221,7 @@ ContentDelta = TextDelta | ReasoningDelta | ToolCallDelta
 Delta = (
     ContentDelta
     | PhaseChanged
+    | KeptAlive
     | AttemptStarted
     | BackingOff
     | BackedOff

@@ -19,6 +19,7 @@ from core.model.provider import (
     Emit,
     FailureKind,
     Finished,
+    KeptAlive,
     ModelError,
     ModelRequest,
     ParametersDropped,
@@ -55,7 +56,7 @@ class StreamHandle:
         self._notified = False
 
     def deliver(self, delta: Delta) -> None:
-        self.shown = self.shown or not isinstance(delta, PhaseChanged | ParametersDropped)
+        self.shown = self.shown or not isinstance(delta, PhaseChanged | KeptAlive | ParametersDropped)
         self.arrived.append(delta)
         self._notify()
 
