@@ -13,8 +13,10 @@ The promises are T1 to T8 of tests/promises.md.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
+import signal
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -317,6 +319,29 @@ def shielded(seconds: float) -> anyio.CancelScope:
     if not (0 < seconds < math.inf):
         raise ValueError(f"a shielded clean-up needs a positive, finite bound in seconds, not {seconds!r}")
     return anyio.move_on_after(seconds, shield=True)
+
+
+@contextlib.contextmanager
+def stopped_by_signals(token: CancelToken) -> Iterator[None]:
+    """Let SIGINT, SIGTERM and SIGHUP cancel `token` while the block runs; a second one forces the stop (Q1).
+
+    For commands without a screen, in the event loop of the main thread. The source of the reason is the name
+    of the signal.
+    """
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def stop(number: signal.Signals) -> None:
+        if not token.cancel(CancelReason(Cause.SIGNAL, number.name)):
+            token.force()
+
+    for number in signals:
+        loop.add_signal_handler(number, stop, number)
+    try:
+        yield
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
 
 
 def _deliver(bound: list[tuple[anyio.CancelScope, asyncio.AbstractEventLoop]]) -> None:

@@ -21,6 +21,7 @@ from core.model.provider import (
     Closing,
     ContentDelta,
     FailureKind,
+    KeptAlive,
     ModelError,
     ModelInfo,
     ModelRequest,
@@ -30,7 +31,7 @@ from core.model.provider import (
 
 T = TypeVar("T")
 
-ChildDelta: TypeAlias = ContentDelta | PhaseChanged | ParametersDropped
+ChildDelta: TypeAlias = ContentDelta | PhaseChanged | KeptAlive | ParametersDropped
 """The deltas that a model process sends."""
 
 
@@ -117,6 +118,7 @@ class End(_WireMessage, tag="end"):
     usage: Usage | None
     model: str
     words: str
+    is_whole: bool
 
 
 class Failed(_WireMessage, tag="failed"):

@@ -29,6 +29,7 @@ from core.model.provider import (
     FailedOver,
     FailureKind,
     Finished,
+    KeptAlive,
     ModelError,
     ParametersDropped,
     Phase,
@@ -207,7 +208,7 @@ class _Answer:
                 self.author.attempt_failed = True
             case ToolCallDelta():
                 self.calls = True
-            case ReasoningDelta() | PhaseChanged() | AttemptStarted() | ParametersDropped():
+            case ReasoningDelta() | PhaseChanged() | KeptAlive() | AttemptStarted() | ParametersDropped():
                 # The phase of the whole is the compaction, and the conversation's own request reports dropped
                 # parameters.
                 pass

@@ -14,6 +14,7 @@ from core.model.provider import (
     Delta,
     FailedOver,
     Finished,
+    KeptAlive,
     ParametersDropped,
     Phase,
     PhaseChanged,
@@ -83,6 +84,8 @@ class RunningStep:
         self.operation.silence.take(delta)
         if isinstance(delta, PhaseChanged):
             self.operation.phase = delta.phase
+            return
+        if isinstance(delta, KeptAlive):
             return
         # Both: an operation can be stopped by itself, and a turn can be over without a stop.
         if self.operation.token.cancelled or self._turn.closed:

@@ -125,6 +125,11 @@ class PhaseChanged(Record, tag="phase"):
     phase: Phase
 
 
+class KeptAlive(Record, tag="alive"):
+    """Something came in the middle of a reply that is no piece of it, such as a ping: the server is alive.
+    Emitted once a second at most."""
+
+
 class Closing(StrEnum):
     """How the provider's connection of a stopped request ended.
 
@@ -172,8 +177,8 @@ class Wait:
 
 
 class AttemptStarted(Value):
-    """A request is sent, the first one or a further attempt. It is given up when nothing has come for
-    `first_byte_timeout` seconds at its beginning, or for `idle_timeout` seconds later."""
+    """A request is sent, the first one or a further attempt. It is given up when no word of the reply has
+    come for `first_byte_timeout` seconds, and later when nothing at all has for `idle_timeout` seconds."""
 
     first_byte_timeout: float
     idle_timeout: float
@@ -216,6 +221,7 @@ ContentDelta = TextDelta | ReasoningDelta | ToolCallDelta
 Delta = (
     ContentDelta
     | PhaseChanged
+    | KeptAlive
     | AttemptStarted
     | BackingOff
     | BackedOff
@@ -233,7 +239,8 @@ class Finished(Value):
 
     `model` is what the server calls itself; `answered_by` is the name under which it was requested, if it
     differs from the request's. `words` are the provider's own about the end: the text of a refusal, the name
-    of what blocked it, a reason that we do not know.
+    of what blocked it, a reason that we do not know. `is_whole`: it was one document, though it may have been
+    asked for in pieces.
     """
 
     reason: FinishReason
@@ -241,6 +248,7 @@ class Finished(Value):
     model: str
     answered_by: str = ""
     words: str = ""
+    is_whole: bool = False
 
 
 class FailureKind(StrEnum):
@@ -251,6 +259,7 @@ class FailureKind(StrEnum):
     UNKNOWN_MODEL = "unknown model"
     UNREACHABLE = "unreachable"
     NAME_NOT_FOUND = "name not found"
+    WEB_PAGE = "web page"
     RATE_LIMITED = "rate limited"
     OVERLOADED = "overloaded"
     SERVER_ERROR = "server error"

@@ -40,10 +40,15 @@ class ServerOptions(Record, kw_only=True, forbid_unknown_fields=True):
     """Options of a server. Prices are in dollars per million tokens, times in seconds."""
 
     first_byte_timeout: Annotated[
-        Seconds, Doc("How long it may take until the first word, in seconds.", example=1200)
+        Seconds,
+        Doc("How long it may take until the first word, in seconds, whatever else comes.", example=1200),
     ] = 600.0
     idle_timeout: Annotated[
-        Seconds, Doc("How long nothing may come in the middle of a reply, in seconds.", example=60)
+        Seconds,
+        Doc(
+            "How long nothing may come in the middle of a reply, in seconds; a sign of life counts.",
+            example=60,
+        ),
     ] = 600.0
     stream: Annotated[Switch, Doc("Whether its replies are asked for in pieces, or as a whole.")] = True
     stream_options: Annotated[

@@ -26,6 +26,7 @@ from core.model.provider import (
     Delta,
     FailedOver,
     Finished,
+    KeptAlive,
     ModelError,
     ParametersDropped,
     Phase,
@@ -219,7 +220,7 @@ class _Answer:
                 self.operation.phase = Phase.BACK_OFF
             case ToolCallDelta():
                 self.calls = True
-            case Closed() | AttemptStarted() | BackedOff() | FailedOver() | ParametersDropped():
+            case Closed() | KeptAlive() | AttemptStarted() | BackedOff() | FailedOver() | ParametersDropped():
                 pass  # no front end shows the requests of a job
             case _:
                 assert_never(delta)

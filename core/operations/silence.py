@@ -1,16 +1,22 @@
-"""How long a request has received nothing, and how long it may: then it is given up."""
+"""How long a request has received no word, and how long it may: then it is given up.
+
+A server that reads a long prompt, or whose model thinks unseen, may send pings, comments and empty pieces so
+that nobody hangs up. In the middle of a reply they do keep the request. Before its first word they do not: a
+gateway goes on pinging for a model that will never answer, and that limit is what ends such a request.
+"""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from core.base.values import Value
 from core.model.provider import (
     AttemptStarted,
     BackingOff,
-    Phase,
-    PhaseChanged,
+    KeptAlive,
     ReasoningDelta,
     TextDelta,
     ToolCallDelta,
@@ -21,14 +27,16 @@ if TYPE_CHECKING:
 
 
 class Silence(Value):
-    """Nothing has come since `since`, in `time.monotonic()` seconds; after `limit_s` the request is given up.
+    """No word has come since `since`, in `time.monotonic()` seconds; after `limit_s` the request is given up.
 
-    `is_begun` means that something of the reply came before.
+    `is_begun` means that something of the reply came before. Then the limit counts from `alive_at`, the last
+    sign of life, if one came after the last word.
     """
 
     since: float
     limit_s: float
     is_begun: bool
+    alive_at: float | None = None
 
 
 class SilenceMonitor:
@@ -44,9 +52,12 @@ class SilenceMonitor:
             case AttemptStarted(first_byte_timeout, idle_timeout):
                 self._idle_s = idle_timeout
                 self.now = Silence(time.monotonic(), first_byte_timeout, is_begun=False)
-            case PhaseChanged(Phase.STREAMING) | TextDelta() | ReasoningDelta() | ToolCallDelta():
+            case TextDelta() | ReasoningDelta() | ToolCallDelta():
                 if self.now is not None:
                     self.now = Silence(time.monotonic(), self._idle_s, is_begun=True)
+            case KeptAlive():
+                if self.now is not None and self.now.is_begun:
+                    self.now = replace(self.now, alive_at=time.monotonic())
             case BackingOff():
                 self.now = None
             case _:

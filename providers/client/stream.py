@@ -19,6 +19,7 @@ from core.model.provider import (
     Emit,
     FailureKind,
     Finished,
+    KeptAlive,
     ModelError,
     ModelRequest,
     ParametersDropped,
@@ -55,7 +56,7 @@ class StreamHandle:
         self._notified = False
 
     def deliver(self, delta: Delta) -> None:
-        self.shown = self.shown or not isinstance(delta, PhaseChanged | ParametersDropped)
+        self.shown = self.shown or not isinstance(delta, PhaseChanged | KeptAlive | ParametersDropped)
         self.arrived.append(delta)
         self._notify()
 
@@ -131,7 +132,7 @@ def normal_end(stream: StreamHandle, end: Ending) -> End | HandedOver:
 
 
 def result_of(end: End) -> Finished:
-    return Finished(end.reason, end.usage, end.model, words=end.words)
+    return Finished(end.reason, end.usage, end.model, words=end.words, is_whole=end.is_whole)
 
 
 def process_died(stream: StreamHandle) -> Failed:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 
 from core.base.errors import CaesuraError
 from core.base.output import write_output
-from core.cancel import Cancelled, CancelReason, CancelToken, Cause
+from core.cancel import Cancelled, CancelToken, stopped_by_signals
 from core.model.key_commands import KeyPlace, KeysCommand, ListKeys, RemoveKey, SetKey, TryKey
 from core.model.provider import ModelError
 from providers.catalog import provider_of, title_of
@@ -223,26 +223,12 @@ async def _try_all(
     trials: tuple[_Trial, ...], api_base: str | None, provider: ModelProvider, say: Callable[[str], None]
 ) -> int:
     token = CancelToken("test of keys")
-    stopped_by: list[signal.Signals] = []
-
-    def stop(number: signal.Signals) -> None:
-        stopped_by.append(number)
-        if not token.cancel(CancelReason(Cause.SIGNAL, number.name)):
-            token.force()
-
-    loop = asyncio.get_running_loop()
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    for number in signals:
-        loop.add_signal_handler(number, stop, number)
     try:
-        with token.bind():
+        with stopped_by_signals(token), token.bind():
             passed = [await _try(trial, api_base, provider, token, say) for trial in trials]
-    except Cancelled:
+    except Cancelled as stop:
         say("Stopped: the connection is closed, and nothing is known of the key.")
-        return 128 + stopped_by[0]
-    finally:
-        for number in signals:
-            loop.remove_signal_handler(number)
+        return 128 + signal.Signals[stop.reason.source]
     return OK if all(passed) else FAILED
 
 

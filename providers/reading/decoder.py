@@ -34,7 +34,7 @@ class Decoder:
     """
 
     __slots__ = (
-        "_after_cr", "_begun", "_data", "_document", "_has_bare_objects", "_is_stream", "_line", "_most",
+        "_after_cr", "_bare_objects", "_begun", "_data", "_document", "_is_stream", "_line", "_most",
         "_name", "_size",
     )  # fmt: skip
 
@@ -47,12 +47,17 @@ class Decoder:
         self._name = ""
         self._data: list[bytes] = []
         self._is_stream = False
-        self._has_bare_objects = False
+        self._bare_objects = 0
         self._document: list[bytes] | None = None
 
     @property
     def document(self) -> str | None:
         return None if self._document is None else b"\n".join(self._document).decode("utf-8", "replace")
+
+    @property
+    def is_document(self) -> bool:
+        """Whether what has come is one document: one object in a line of its own is one too."""
+        return self._document is not None or self._bare_objects == 1
 
     def feed(self, data: bytes) -> list[Event]:
         if self._size > self._most:
@@ -105,8 +110,9 @@ class Decoder:
         if self._document is not None:
             self._size += len(line)
             self._document.append(line)
-        elif self._has_bare_objects:
+        elif self._bare_objects:
             if line.strip():
+                self._bare_objects += 1
                 events.append(("", line.decode("utf-8", "replace")))
         elif not line:
             self._dispatch(events)
@@ -129,7 +135,7 @@ class Decoder:
                 self._is_stream = True
             case _ if line.lstrip()[:1] == b"{" and not self._data and _is_object(line):
                 # Ollama's format; and how some servers report an error in the middle of an event stream.
-                self._has_bare_objects = not self._is_stream
+                self._bare_objects = int(not self._is_stream)
                 events.append(("", line.decode("utf-8", "replace")))
             case _ if not self._is_stream and line.strip():
                 self._document = [line]

@@ -1,8 +1,10 @@
-"""A server's list of its models, Ollama's or OpenAI's. It is not trusted: bounded, dropped if it is none."""
+"""What a server tells of its models: their names, and how much they read. Nothing of it is trusted: an answer
+is bounded, and dropped if it is not what was asked for."""
 
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,6 +17,12 @@ NAME_LIMIT = 200
 """Characters of a model's name."""
 
 
+MOST_TOKENS = 10**12
+_WINDOW_FIELDS = ("max_model_len", "context_length", "context_window", "max_context_length")
+"""Names of a model's context window in lists: vLLM's, Ollama's of loaded models and OpenRouter's, Groq's,
+Mistral's."""
+
+
 class NoList(ValueError):
     """The server answered with an error. `status` is its status code."""
 
@@ -23,11 +31,12 @@ class NoList(ValueError):
         self.status = status
 
 
-async def read_body(client: httpx.AsyncClient, url: str) -> bytes:
-    """The complete answer. Raises `NoList` for an error status, `ValueError` for an answer that is too long,
-    and httpx's errors."""
+async def read_body(client: httpx.AsyncClient, url: str, question: object = None) -> bytes:
+    """The complete answer; a `question` is posted as JSON. Raises `NoList` for an error status, `ValueError`
+    for an answer that is too long, and httpx's errors."""
     body = bytearray()
-    async with client.stream("GET", url) as response:
+    method = "GET" if question is None else "POST"
+    async with client.stream(method, url, json=question) as response:
         if response.status_code != 200:
             raise NoList(response.status_code)
         async for piece in response.aiter_raw():
@@ -48,6 +57,34 @@ def model_names(body: bytes) -> tuple[str, ...]:
     names = (entry.get(field) for entry in listed if isinstance(entry, dict))
     usable = dict.fromkeys(name for name in names if isinstance(name, str) and _can_talk(name))
     return tuple(usable)[:MODELS_LIMIT]
+
+
+def context_window(body: bytes, model: str) -> int | None:
+    """How much `model` reads, in tokens, if this answer tells: a list of models, llama.cpp's `/props`, or
+    Ollama's `/api/ps` and `/api/show`. Raises `ValueError` or `RecursionError` for what is no JSON.
+
+    What a model was trained for is not read: Ollama and llama.cpp run it with less, and cut off the rest.
+    """
+    answer: Any = json.loads(body)
+    if not isinstance(answer, dict):
+        return None
+    if isinstance(settings := answer.get("default_generation_settings"), dict):
+        return _tokens(settings.get("n_ctx"))
+    if isinstance(written := answer.get("parameters"), str):
+        found = re.search(r"^num_ctx\s+(\d{1,12})", written, re.MULTILINE)
+        return _tokens(int(found[1])) if found else None
+    listed = answer.get("data") or answer.get("models")
+    for entry in listed if isinstance(listed, list) else ():
+        if isinstance(entry, dict) and (entry.get("id") or entry.get("name")) in (model, f"{model}:latest"):
+            told = (_tokens(entry.get(field)) for field in _WINDOW_FIELDS)
+            return next((tokens for tokens in told if tokens), None)
+    return None
+
+
+def _tokens(value: object) -> int | None:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_TOKENS:
+        return value
+    return None
 
 
 def _can_talk(name: str) -> bool:

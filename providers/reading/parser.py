@@ -54,12 +54,13 @@ class WebPage(Exception):
 @dataclass(slots=True)
 class Summary:
     """What is known of a reply so far, besides its deltas. `words` is why it ended, in the provider's own
-    words; empty if there are none that matter."""
+    words; empty if there are none that matter. `is_whole`: it came as one document."""
 
     finish: FinishReason | None = None
     usage: Usage | None = None
     model: str = ""
     words: str = ""
+    is_whole: bool = False
 
 
 class Parser(ABC):

@@ -115,6 +115,7 @@ TEMPORARY = frozenset(
         FailureKind.SERVER_ERROR,
         FailureKind.UNREACHABLE,
         FailureKind.NAME_NOT_FOUND,
+        FailureKind.WEB_PAGE,
         FailureKind.BROKEN_STREAM,
     }
 )

@@ -35,7 +35,7 @@ from providers.routing.attempts import monitor_attempts
 from providers.routing.failover import Failover, any_of
 from providers.routing.retry import Member, Retry, Timing
 from providers.routing.routes import Target, check_route, target_of
-from providers.routing.server_models import ask_servers
+from providers.routing.server_models import ask_servers, ask_window
 from providers.routing.slots import ConcurrencyLimit, Limit
 
 if TYPE_CHECKING:
@@ -203,6 +203,14 @@ class Router:
         """Implements `core.model.directory.ModelDirectory`, like `choose` and `hosts`."""
         settings = (await self._current()).settings
         return await ask_servers(servers.own_servers(now, settings, self._keys.endpoint), self._keys)
+
+    async def served_window(self, now: ModelChoice) -> int | None:
+        """How much the model of `now` reads, in tokens, as its own server tells it; None if it does not."""
+        settings = (await self._current()).settings
+        server = next(servers.own_servers(now, settings, self._keys.endpoint), None)
+        if server is None or not now.model.startswith(server.prefix):
+            return None
+        return await ask_window(server, now.model.removeprefix(server.prefix), self._keys)
 
     async def choose(self, name: str, now: ModelChoice) -> ModelChoice:
         return servers.choose(name, now, (await self._current()).settings)

@@ -4,6 +4,7 @@ time."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from core.base.threads import run_in_thread
 from core.model.directory import ServerModels
 from core.model.provider import ModelInfo, Offer, OfferKind
 from providers.keys.finder import Key, KeySource
-from providers.reading.model_list import NoList, model_names, read_body
+from providers.reading.model_list import NoList, context_window, model_names, read_body
 from providers.routing.servers import OLLAMA
 
 if TYPE_CHECKING:
@@ -89,6 +90,34 @@ async def _body(client: httpx.AsyncClient, server: OwnServer) -> bytes:
         if error.status != 404 or base.endswith("/v1"):
             raise
     return await read_body(client, f"{base}/v1/models")
+
+
+async def ask_window(server: OwnServer, model: str, keys: KeyFinder) -> int | None:
+    """How much a model of the server reads, in tokens; None if the server does not tell. Never raises for
+    what it does, and takes `ANSWER_WITHIN_S` at most. Ollama tells it of a model that it has loaded."""
+    base = server.api_base.rstrip("/")
+    root = base.removesuffix("/v1")
+    places: dict[str, object] = dict.fromkeys((f"{base}/models", f"{root}/v1/models", f"{root}/props"))
+    if server.protocol == OLLAMA:
+        places = {f"{root}/api/ps": None, f"{root}/api/show": {"model": model}}
+    with contextlib.suppress(TimeoutError, OSError):
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            client = await run_in_thread(lambda: _client(server, keys), name="a client for a question")
+            async with client:
+                for url, question in places.items():
+                    if tokens := await _window_at(client, url, question, model):
+                        return tokens
+    return None
+
+
+async def _window_at(client: httpx.AsyncClient, url: str, question: object, model: str) -> int | None:
+    import httpx
+
+    try:
+        body = await read_body(client, url, question)
+        return await run_in_thread(lambda: context_window(body, model), name="read a context window")
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError):
+        return None
 
 
 def _client(server: OwnServer, keys: KeyFinder) -> httpx.AsyncClient:

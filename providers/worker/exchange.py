@@ -99,7 +99,9 @@ async def exchange(
     try:
         if not response.is_success:
             await _refuse(response)
-        await _read(response, parser, emit, Decoder(streaming=streaming))
+        decoder = Decoder(streaming=streaming)
+        await _read(response, parser, emit, decoder)
+        parser.summary.is_whole = decoder.is_document
     finally:
         await response.aclose()
 

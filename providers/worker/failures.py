@@ -349,7 +349,7 @@ def _by_connection(chain: tuple[BaseException, ...], words: str, request: _Reque
     if names & CONNECT_ERRORS:
         return FailureKind.UNREACHABLE, f"{where} cannot be reached: {check}."
     if "WebPage" in names:
-        return FailureKind.UNREACHABLE, f"{where} answered with a web page: {check}."
+        return FailureKind.WEB_PAGE, f"{where} answered with a web page: {check}."
     if "ServerDisconnectedError" in names or "without sending a response" in words:
         return FailureKind.BROKEN_STREAM, f"{where} hung up without an answer: {SEND_AGAIN}, or {check}."
     if names & GARBLED or UNREADABLE.search(words):

@@ -38,13 +38,17 @@ MOST_BYTES_PER_CHUNK = 8 * 1024 * 1024
 class SocketTrace:
     """The connections of one stream, and the phase of the newest of them.
 
-    `on_phase` is called with each phase before the first byte of a reply. `streaming` is false for a reply
+    `on_phase` is called with each phase before the first byte of a reply, `on_bytes` whenever some of it have
+    come. `streaming` is false for a reply
     that arrives as a whole. `opened` is true if the stream ever had a connection, `too_large` if it was cut
     for its size.
     """
 
-    def __init__(self, on_phase: Callable[[Phase], None], *, streaming: bool) -> None:
+    def __init__(
+        self, on_phase: Callable[[Phase], None], on_bytes: Callable[[], None], *, streaming: bool
+    ) -> None:
         self.on_phase = on_phase
+        self._on_bytes = on_bytes
         self._most_per_chunk = 0
         self.expect(streaming=streaming)
         self._bytes_of_reply = 0
@@ -91,6 +95,7 @@ class SocketTrace:
         self._bytes_of_chunk += size
         if self._bytes_of_reply > MOST_BYTES_PER_REPLY or self._bytes_of_chunk > self._most_per_chunk:
             self.too_large = True
+        self._on_bytes()
 
     def progress(self) -> None:
         """The library has produced a chunk from the received bytes."""

@@ -15,11 +15,13 @@ from msgspec.structs import replace
 
 from core.model.provider import (
     FailureKind,
+    KeptAlive,
     ModelError,
     ParametersDropped,
     Phase,
     PhaseChanged,
     ReasoningDelta,
+    TextDelta,
     ToolCallDelta,
 )
 from providers.reading.decoder import TooLong
@@ -39,7 +41,13 @@ if TYPE_CHECKING:
     from providers.worker.handover import Subject
     from providers.worker.outbox import Outbox
 
+SIGNS_OF_LIFE_S = 1.0
+"""How often it is told that something came without a word, and for how long no word has come by then."""
+
 log = logging.getLogger("caesura.worker")
+
+
+NO_WORDS = (TextDelta(""), ReasoningDelta(""))
 
 
 class Stream(ABC):
@@ -49,7 +57,9 @@ class Stream(ABC):
         self.stream_id = stream_id
         self.subject = subject
         self.trace = SocketTrace(
-            lambda phase: outbox.send_delta(stream_id, PhaseChanged(phase)), streaming=subject.streaming
+            lambda phase: outbox.send_delta(stream_id, PhaseChanged(phase)),
+            self._hear,
+            streaming=subject.streaming,
         )
         self.task: asyncio.Task[None] | None = None
         self.stopping: asyncio.Task[None] | None = None
@@ -57,7 +67,11 @@ class Stream(ABC):
         self._outbox = outbox
         self._summary = Summary()
         self._thinking = ThinkingFolder()
-        self._last_chunk_at = 0.0
+        self._has_words = False
+        # Times of the loop's clock: of the last word, of anything, and when a sign of life was told.
+        self._word_at = 0.0
+        self._heard_at = 0.0
+        self._told_at = 0.0
         self._timed_out = False
         # Closes a stream that is silent for too long. Cancelled at the end: the pending timer would keep the
         # request, with its whole conversation, for the ten minutes of the limit.
@@ -93,7 +107,7 @@ class Stream(ABC):
         return Failed.of(self.stream_id, error)
 
     def _emit(self, deltas: Iterable[ContentDelta]) -> None:
-        self._last_chunk_at = asyncio.get_running_loop().time()
+        self._hear()
         self.trace.progress()
         if not self.shown:
             self.shown = True
@@ -103,8 +117,18 @@ class Stream(ABC):
             self._outbox.send_delta(self.stream_id, PhaseChanged(Phase.STREAMING))
         self._send(self._thinking.fold(deltas) if self.subject.folds_thinking else deltas)
 
+    def _hear(self) -> None:
+        """Something has come: a piece of the reply, or only a ping or a comment."""
+        now = self._heard_at = asyncio.get_running_loop().time()
+        if self._has_words and now - max(self._word_at, self._told_at) >= SIGNS_OF_LIFE_S:
+            self._told_at = now
+            self._outbox.send_delta(self.stream_id, KeptAlive())
+
     def _send(self, deltas: Iterable[ContentDelta]) -> None:
         for delta in deltas:
+            if delta in NO_WORDS:
+                continue
+            self._has_words, self._word_at = True, self._heard_at
             if (
                 isinstance(delta, ToolCallDelta)
                 and delta.call_id
@@ -117,18 +141,19 @@ class Stream(ABC):
             self._outbox.send_delta(self.stream_id, delta)
 
     def _watch_silence(self) -> None:
-        """Close the connection of a stream that has been silent for its time limit.
+        """Close the connection of a stream that has been silent for its time limit: without a word at its
+        beginning, and later without anything (`core.operations.silence`).
 
         Some providers of litellm ignore the limit. The task is not cancelled for it: only a stop does that,
         and only once.
         """
         current_trace.set(self.trace)
         loop, server = asyncio.get_running_loop(), self.subject.server
-        self._last_chunk_at = loop.time()
+        started = loop.time()
 
         def look() -> None:
-            limit = server.idle_timeout if self.shown else server.first_byte_timeout
-            left = self._last_chunk_at + limit - loop.time()
+            limit = self._heard_at + server.idle_timeout
+            left = (limit if self._has_words else started + server.first_byte_timeout) - loop.time()
             if left > 0:
                 self._silence = loop.call_later(left, look)
             else:
@@ -146,7 +171,7 @@ class Stream(ABC):
         if summary.finish is None:
             raise failures.cut_short(self.subject.model)
         model = summary.model or self.subject.model
-        return End(self.stream_id, summary.finish, summary.usage, model, summary.words)
+        return End(self.stream_id, summary.finish, summary.usage, model, summary.words, summary.is_whole)
 
     def _explain(self, error: Exception) -> ModelError:
         """`_classify`, or an unknown failure if it raises: every stream needs an end."""

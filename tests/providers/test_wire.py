@@ -27,6 +27,7 @@ from core.model.provider import (
     Closing,
     Effort,
     FailureKind,
+    KeptAlive,
     ModelInfo,
     ModelRequest,
     Parameters,
@@ -116,6 +117,7 @@ _deltas = (
     | st.builds(ReasoningDelta, texts, _maybe_text)
     | st.builds(ToolCallDelta, _ids, texts, _maybe_text, _maybe_text)
     | st.builds(PhaseChanged, st.sampled_from(Phase))
+    | st.builds(KeptAlive)
     | st.builds(ParametersDropped, texts, st.lists(texts, max_size=3).map(tuple))
 )
 _known_models = st.builds(KnownModel, _infos, st.none() | st.booleans())
@@ -132,7 +134,7 @@ TO_PARENT: dict[type, st.SearchStrategy[Any]] = {
     Ready: st.builds(Ready),
     HandedOver: st.builds(HandedOver, _ids, texts),
     StreamDelta: st.builds(StreamDelta, _ids, _deltas),
-    End: st.builds(End, _ids, st.sampled_from(FinishReason), st.none() | usages, texts, texts),
+    End: st.builds(End, _ids, st.sampled_from(FinishReason), st.none() | usages, texts, texts, st.booleans()),
     Failed: st.builds(
         Failed,
         _ids,
@@ -231,7 +233,7 @@ EXAMPLES: list[ToChild | ToParent] = [
     StreamDelta(1, ToolCallDelta(0, SECRET, SECRET, SECRET)),
     StreamDelta(1, PhaseChanged(Phase.CONNECTING)),
     StreamDelta(1, ParametersDropped(SECRET, (SECRET,))),
-    End(1, FinishReason.STOP, Usage(1, 2), SECRET, SECRET),
+    End(1, FinishReason.STOP, Usage(1, 2), SECRET, SECRET, True),
     Failed(1, FailureKind.NO_KEY, SECRET, SECRET, 401, 1.0),
     Stopped(1, Closing.CLOSED, 1.0),
     Described(1, ModelInfo(SECRET, 5)),

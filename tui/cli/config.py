@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import argparse
     from pathlib import Path
 
     from core.config.schema import Config
@@ -28,7 +28,20 @@ def add_config_actions(parser: argparse.ArgumentParser) -> None:
     add("unset", "take one value out of your own file").add_argument("key", metavar="KEY")
     add("path", "print where your own file is")
     add("edit", "open your own file in $VISUAL or $EDITOR, and check it afterwards")
-    add("check", "check every place that settings come from")
+    check = add("check", "check every place that settings come from, or with --server what a server takes")
+    check.add_argument(
+        "--server",
+        metavar="NAME",
+        help="ask the server of [providers.NAME] with a few small requests, and print the settings that it "
+        "needs; the exit code is 0 if it needs none, else 1",
+    )
+    # A missing option must not overwrite the one before `config`, as a default of None would.
+    check.add_argument(
+        "--model",
+        metavar="MODEL",
+        default=argparse.SUPPRESS,
+        help="the model to ask the server for: else one of the settings, or the first that it lists",
+    )
     add("trust", "let the .caesura.toml of this folder set whatever it wants").add_argument(
         "--remove", action="store_true", help="no longer"
     )

@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     from core.config.schema import Config
     from core.config.settings import Settings
     from core.frontends.headless import Output
+    from core.frontends.server_check.command import MakeAsker
     from core.model.provider import ModelChoice, ModelProvider
+    from core.model.settings import ModelSettings
     from core.model.setup import Chosen
     from core.session.archive import Sessions
     from core.session.session import Session
@@ -157,10 +159,34 @@ def _run_sessions(options: argparse.Namespace) -> int:
 
 
 def _run_config(options: argparse.Namespace) -> int:
+    if options.action == "check" and options.server is not None:
+        return _run_server_check(options)
     from core.frontends.config import run_config
     from tui.cli.config import config_command
 
     return run_config(config_command(options), config_path(), current_folder(), _check_config)
+
+
+def _run_server_check(options: argparse.Namespace) -> int:
+    from core.frontends.server_check.command import run_server_check
+
+    loaded = settings_in(current_folder(), options).load()
+    return run_server_check(options.server, options.model, loaded, _server_asker)
+
+
+@contextlib.contextmanager
+def _server_asker() -> Iterator[MakeAsker]:
+    """Makes what asks a server with altered settings; its process ends with the block."""
+    from providers.routing.router import Router
+
+    def make(models: ModelSettings) -> Router:
+        async def settings() -> ModelSettings:
+            return models
+
+        return Router(process, settings)
+
+    with contextlib.closing(start_model_process()) as process:
+        yield make
 
 
 def _check_config(config: Config) -> None:

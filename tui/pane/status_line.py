@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from textual.app import RenderResult
 
-
 _REFRESH_S = 0.1
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _GAP = 2
@@ -166,19 +165,26 @@ def _fit_note(text: StatusText, view: StatusView, *, now: float, width: int) -> 
 
 
 def _fit_silence(silence: Silence | None, now: float, room: int) -> str:
-    """How long nothing has come, and when the request is given up; nothing of a short silence."""
-    match silence:
-        case Silence(since, limit, is_begun=False) if now - since >= _FIRST_WORD_S:
-            what = "waiting for the first word"
-        case Silence(since, limit, is_begun=True) if now - since >= _MORE_WORDS_S:
-            what = "nothing received for"
-        case _:
-            return ""
-    seconds = int(now - since)
-    waits = f"{what} {seconds} s"
-    # A server that only shows that it is alive may be silent for longer.
-    full = f"{waits}, gives up at {limit:g} s" if seconds <= limit else waits
-    return next((words for words in (full, waits, f"silent {seconds} s") if cell_len(words) <= room), "")
+    """How long no word has come, and when the request is given up; nothing of a short silence."""
+    if not isinstance(silence, Silence):
+        return ""
+    no_word_s = now - silence.since
+    quiet_s = no_word_s if silence.alive_at is None else now - silence.alive_at
+    if not silence.is_begun:
+        what, seconds, least = "waiting for the first word", no_word_s, _FIRST_WORD_S
+    elif quiet_s >= _MORE_WORDS_S:
+        what, seconds, least = "nothing received for", quiet_s, _MORE_WORDS_S
+    else:
+        what, seconds, least = "no word for", no_word_s, _MORE_WORDS_S
+    if seconds < least:
+        return ""
+    waits = f"{what} {int(seconds)} s"
+    if silence.is_begun and seconds > quiet_s:
+        full = f"{waits}, the server is alive"
+    else:
+        full = f"{waits}, gives up at {silence.limit_s:g} s" if int(seconds) <= silence.limit_s else waits
+    shortest = f"silent {int(seconds)} s"
+    return next((words for words in (full, waits, shortest) if cell_len(words) <= room), "")
 
 
 def _fit_model(text: StatusText, model: str, width: int) -> StatusText:

@@ -11,6 +11,7 @@ from core.model.provider import (
     BackingOff,
     Delta,
     FailedOver,
+    KeptAlive,
     Phase,
     PhaseChanged,
     ReasoningDelta,
@@ -34,24 +35,34 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.mark.parametrize(
     "delta",
-    [TextDelta(""), ReasoningDelta("hm"), ToolCallDelta(0, "{"), PhaseChanged(Phase.STREAMING)],
+    [TextDelta("yes"), ReasoningDelta("hm"), ToolCallDelta(0, "{")],
     ids=lambda delta: type(delta).__name__,
 )
-def test_what_comes_from_the_server_ends_a_silence_and_begins_another(
-    clock: list[float], delta: Delta
-) -> None:
+def test_a_word_ends_a_silence_and_begins_another(clock: list[float], delta: Delta) -> None:
     monitor = SilenceMonitor()
     monitor.take(delta)
     assert monitor.now is None, "nothing is known of how long it may be silent"
     monitor.take(STARTED)
     clock[0] = 110.0
-    monitor.take(PhaseChanged(Phase.WAITING_FOR_HEADERS))
+    for no_word in (PhaseChanged(Phase.WAITING_FOR_HEADERS), PhaseChanged(Phase.STREAMING), KeptAlive()):
+        monitor.take(no_word)
     assert monitor.now == Silence(100.0, 600.0, is_begun=False)
     monitor.take(delta)
     assert monitor.now == Silence(110.0, 60.0, is_begun=True)
     clock[0] = 120.0
     monitor.take(delta)
     assert monitor.now == Silence(120.0, 60.0, is_begun=True)
+
+
+def test_a_sign_of_life_is_no_word_and_the_limit_counts_from_it(clock: list[float]) -> None:
+    monitor = SilenceMonitor()
+    monitor.take(STARTED)
+    monitor.take(TextDelta("half of it"))
+    clock[0] = 110.0
+    monitor.take(KeptAlive())
+    assert monitor.now == Silence(100.0, 60.0, is_begun=True, alive_at=110.0)
+    monitor.take(TextDelta("the rest"))
+    assert monitor.now == Silence(110.0, 60.0, is_begun=True)
 
 
 def test_a_back_off_is_no_silence_and_the_next_attempt_begins_one(clock: list[float]) -> None:

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from core.model.messages import UserMessage
-from core.model.provider import FailureKind, Finished, ModelError, ModelRequest, ReasoningDelta
+from core.model.provider import (
+    FailureKind,
+    Finished,
+    KeptAlive,
+    ModelError,
+    ModelRequest,
+    ReasoningDelta,
+)
 from core.model.server_options import Reader
 from core.model.settings import ModelSettings, NamedModel, ServerAddress
 from tests.providers.client.test_tools import TOOLS
@@ -15,15 +22,19 @@ from tests.providers.harness import Asked, request
 from tests.providers.routing.routed import router
 from tests.providers.tls import TlsFront
 from tests.servers.base import ThreadedServer
+from tests.servers.frames import Frame, ndjson, sse
 from tests.servers.openai import OpenAIServer
 from tests.servers.registry import PROTOCOLS, WireProtocol
 from tests.servers.script import Script, Silence, Stall
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from providers.client.model_process import ModelProcess
     from tests.servers.base import Server
+    from tests.servers.record import Request
 
 OPENAI = PROTOCOLS["openai"]
 
@@ -111,6 +122,73 @@ async def test_each_silence_has_its_limit(
         assert isinstance(failure, ModelError)
         assert failure.kind is FailureKind.TIMED_OUT
         server.wait_for(lambda: server.exchanges[0].closed_by_peer)
+
+
+def pinging(protocol: WireProtocol, ping: bytes, *, after: int) -> Server:
+    """A server that sends pings after so many pieces of its reply, until `release` of the exchange."""
+    usual: type[Server] = protocol.server
+
+    class Pinging(usual):  # type: ignore[misc, valid-type]
+        def stream(self, script: Script, request: Request) -> Iterator[Frame]:
+            frames = super().stream(script, request)
+            sent = 0
+            while sent < after:
+                yield (frame := next(frames))
+                sent += frame.is_delta
+            while not self.exchanges[-1].released.is_set():
+                # Counted as a piece, so that the pace of the script holds for it too.
+                yield Frame(ping, is_delta=True)
+            yield from frames
+
+    return Pinging(Script(delay=0.01))
+
+
+def pings(protocol: WireProtocol) -> list[bytes]:
+    """What servers of this protocol send while they have nothing to say."""
+    comment = b": OPENROUTER PROCESSING\n\n"
+    match protocol.name:
+        case "ollama":
+            empty = {"model": "llama3.1", "message": {"role": "assistant", "content": ""}, "done": False}
+            return [ndjson(empty)]
+        case "anthropic":
+            empty = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": ""}}
+            own = [sse(empty)] if protocol.reader is Reader.OWN else []
+            return [comment, b'event: ping\ndata: {"type": "ping"}\n\n', *own]
+        case "openai":
+            return [comment, sse({"choices": [{"index": 0, "delta": {"content": ""}}]})]
+        case "gemini" if protocol.reader is Reader.LITELLM:
+            return []  # litellm takes a comment for half of a chunk
+        case _:
+            return [comment]
+
+
+@pytest.mark.promise("P6")
+async def test_pings_are_no_word_and_the_first_one_has_its_limit(
+    model: ModelProcess, either_reader: WireProtocol
+) -> None:
+    for ping in pings(either_reader):
+        with ThreadedServer(pinging(either_reader, ping, after=0)) as server:
+            asked = asking(model, either_reader, server.url, first_byte_timeout=0.5, fold_thinking=False)
+            failure = await asked.failure()
+            assert failure.kind is FailureKind.TIMED_OUT
+            assert not asked.shown
+            assert asked.of(KeptAlive) == []
+            server.wait_for(lambda: server.exchanges[0].closed_by_peer)
+
+
+@pytest.mark.promise("P6", "P7")
+async def test_pings_keep_a_reply_that_has_begun_and_are_told(
+    model: ModelProcess, either_reader: WireProtocol
+) -> None:
+    for ping in pings(either_reader):
+        with ThreadedServer(pinging(either_reader, ping, after=2)) as server:
+            # A sign of life is told after a second, so by then the limit is over.
+            asked = asking(model, either_reader, server.url, idle_timeout=0.5)
+            await until(lambda asked=asked: asked.of(KeptAlive) or asked.ended)
+            assert not asked.ended
+            server.release(server.exchanges[0])
+            assert isinstance(await asked.outcome(), Finished)
+            assert asked.text == "Hello, world."
 
 
 @pytest.mark.promise("P9")

@@ -49,6 +49,7 @@ TEMPORARY = {
     FailureKind.SERVER_ERROR,
     FailureKind.UNREACHABLE,
     FailureKind.NAME_NOT_FOUND,
+    FailureKind.WEB_PAGE,
     FailureKind.BROKEN_STREAM,
 }
 OF_THE_MEMBER = TEMPORARY | {

@@ -93,7 +93,7 @@ async def test_a_stop_is_heard_in_the_middle_of_many_floods(model: ModelProcess)
 @pytest.mark.promise("P1")
 def test_nothing_is_closed_while_a_socket_of_it_is_still_connecting() -> None:
     """A library that lets its attempt to connect go on after the cancel gets no proof of its stop."""
-    trace = SocketTrace(lambda phase: None, streaming=True)
+    trace = SocketTrace(lambda phase: None, lambda: None, streaming=True)
     with socket.socket() as connecting:
         trace.connect(connecting)
         before = trace.closed
@@ -108,7 +108,7 @@ def test_what_a_thread_has_prepared_is_dropped_when_a_stop_comes_first() -> None
     async def never() -> None:
         raise AssertionError
 
-    trace = SocketTrace(lambda phase: None, streaming=True)
+    trace = SocketTrace(lambda phase: None, lambda: None, streaming=True)
     made = trace.in_thread(never)()
     assert trace.closed
     trace.settle()

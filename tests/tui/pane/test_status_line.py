@@ -78,6 +78,7 @@ def test_a_countdown_is_whole_or_not_there(width: int, note: str) -> None:
 
 FIRST_WORD = Silence(100.0, 600.0, is_begun=False)
 LATER = Silence(100.0, 60.0, is_begun=True)
+ALIVE = replace(LATER, alive_at=165.0)
 
 
 @pytest.mark.promise("E1")
@@ -90,10 +91,15 @@ LATER = Silence(100.0, 60.0, is_begun=True)
         (FIRST_WORD, 142.0, 62, "waiting for the first word 42 s"),
         (FIRST_WORD, 142.0, 40, "silent 42 s"),
         (FIRST_WORD, 142.0, 33, "2 queu…"),
-        # The server has shown that it is alive, with what is no part of the reply.
+        # Its limit is over, and its end is seen in a moment.
         (FIRST_WORD, 701.0, 78, "waiting for the first word 601 s · 2 queued"),
         (LATER, 109.9, 120, "2 queued"),
         (LATER, 125.0, 120, "nothing received for 25 s, gives up at 60 s · 2 queued"),
+        # The server has shown that it is alive, with what is no part of the reply.
+        (ALIVE, 166.0, 120, "no word for 66 s, the server is alive · 2 queued"),
+        (ALIVE, 166.0, 52, "no word for 66 s"),
+        (ALIVE, 190.0, 120, "nothing received for 25 s, gives up at 60 s · 2 queued"),
+        (replace(LATER, alive_at=105.0), 109.9, 120, "2 queued"),
     ],
 )
 def test_a_long_silence_is_told_with_what_ends_it(

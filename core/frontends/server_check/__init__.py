@@ -1,0 +1,1 @@
+"""`caesura config check --server NAME`: ask a server what it takes, and propose its settings."""
