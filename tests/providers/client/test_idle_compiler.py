@@ -15,7 +15,7 @@ from tests.providers.harness import Asked, is_running, request, start
 from tests.servers.base import ThreadedServer
 from tests.servers.openai import OpenAIServer
 from tests.servers.registry import PROTOCOLS
-from tests.servers.script import Script, Stall
+from tests.servers.script import Script, Stall, in_turn
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ def process() -> Iterator[ModelProcess]:
 
 async def rest(process: ModelProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the idle time pass."""
-    process.prepare()
     await until(lambda: process._compiler._child_is_ready)
     pid = process.pid
     assert pid is not None
@@ -65,51 +64,40 @@ async def test_an_idle_compiler_ends_and_a_letter_starts_it(
     assert process.restarts == restarts
 
 
-async def test_a_request_and_a_question_start_it_too(
-    process: ModelProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await rest(process, monkeypatch)
-    with ThreadedServer(OpenAIServer()) as server:
-        asked = Asked(process, request(OPENAI, server.url))
-        assert isinstance(await asked.outcome(), Finished)
-        assert asked.text == "Hello, world."
-    await rest(process, monkeypatch)
-    assert (await process.describe("gpt-4o")).context_window
-
-
-async def test_a_typed_key_outlives_the_compiler(
+@pytest.mark.promise("P1")
+async def test_what_streams_beside_it_does_not_keep_it_and_a_request_starts_it_with_the_keys_that_were_typed(
     process: ModelProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process.use_key("SOME_TYPED_KEY", "typed-key-value")
-    await rest(process, monkeypatch)
-    with ThreadedServer(OpenAIServer()) as server:
-        asked = Asked(process, replace(request(OPENAI, server.url), key_name="SOME_TYPED_KEY"))
-        assert isinstance(await asked.outcome(), Finished)
-        assert server.exchanges[0].request.headers["authorization"] == "Bearer typed-key-value"
+    with ThreadedServer(OpenAIServer(in_turn(STALLED, Script()))) as server:
+        asked = Asked(process, request(OPENAI, server.url))
+        await until(lambda: asked.shown)
+        await rest(process, monkeypatch)
+        assert (await asked.stop()).how is Closing.CLOSED
+        await until(lambda: server.exchanges[0].closed_by_peer)
+        again = Asked(process, replace(request(OPENAI, server.url), key_name="SOME_TYPED_KEY"))
+        assert isinstance(await again.outcome(), Finished)
+        assert again.text == "Hello, world."
+        assert server.exchanges[1].request.headers["authorization"] == "Bearer typed-key-value"
 
 
 @pytest.mark.promise("P1")
-@pytest.mark.parametrize("reader", list(Reader))
-async def test_what_streams_in_it_keeps_it_and_what_streams_beside_it_does_not(
-    process: ModelProcess, reader: Reader, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_streams_in_it_keeps_it(process: ModelProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_litellm = dataclasses.replace(OPENAI, reader=Reader.LITELLM)
     with ThreadedServer(OpenAIServer(STALLED)) as server:
-        asked = Asked(process, request(dataclasses.replace(OPENAI, reader=reader), server.url))
+        asked = Asked(process, request(by_litellm, server.url))
         await until(lambda: asked.shown)
-        match reader:
-            case Reader.LITELLM:
-                monkeypatch.setattr("providers.client.model_process.IDLE_S", 0.0)
-                process._compiler._outgoing.wake()
-                assert (await process.describe("gpt-4o")).context_window
-                assert not process.is_resting
-            case Reader.OWN:
-                await rest(process, monkeypatch)
+        with monkeypatch.context() as patch:
+            patch.setattr("providers.client.model_process.IDLE_S", 0.0)
+            process._compiler._outgoing.wake()
+            assert (await process.describe("gpt-4o")).context_window
+            assert not process.is_resting
         assert (await asked.stop()).how is Closing.CLOSED
         await until(lambda: server.exchanges[0].closed_by_peer)
 
 
 @pytest.mark.promise("P1")
-async def test_a_stop_while_it_starts_again_sends_nothing(
+async def test_a_stop_while_it_starts_again_sends_nothing_and_a_question_is_answered(
     process: ModelProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await rest(process, monkeypatch)
@@ -117,4 +105,5 @@ async def test_a_stop_while_it_starts_again_sends_nothing(
         asked = Asked(process, request(OPENAI, server.url))
         await until(lambda: process.pid is not None)
         assert (await asked.stop()).how is Closing.NEVER_OPENED
+        assert (await process.describe("gpt-4o")).context_window
         assert not server.exchanges
