@@ -1,4 +1,5 @@
-"""Questions to the model process about its catalogue. A thread passes the answers on, tasks wait for them.
+"""Questions to the model process: about its catalogue, and about what servers list. A thread passes the
+answers on, tasks wait for them.
 
 No query waits for a child that has ended, or for longer than `ANSWER_WITHIN_S`, and none raises: without an
 answer nothing is known. Nothing here knows of pipes.
@@ -10,17 +11,18 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+from core.model.directory import OwnServer, ServerModels
 from core.model.provider import ModelInfo, Offer, OfferKind
-from providers.wire import Describe, Described, Listed, ListModels
+from providers.wire import Cancel, Describe, Described, Listed, ListModels, ListServer, ServerListed
 
 if TYPE_CHECKING:
     import itertools
     from collections.abc import Callable, Iterator
 
+    from providers.wire import Answer, Query
+
 ANSWER_WITHIN_S = 20.0
 """The first answer waits for the child's import. A list of all models takes half a second more."""
-
-Answer = Described | Listed
 
 
 class CatalogQuery:
@@ -41,10 +43,11 @@ class CatalogQuery:
 class CatalogQueries:
     """Open queries. `send` sends one to the child.
 
-    Tasks of any event loop call `describe` and `offers`; the thread calls `answer` and `give_up`.
+    Tasks of any event loop call `describe`, `offers` and `models_of`; the thread calls `answer` and
+    `give_up`.
     """
 
-    def __init__(self, ids: itertools.count[int], send: Callable[[Describe | ListModels], None]) -> None:
+    def __init__(self, ids: itertools.count[int], send: Callable[[Query | Cancel], None]) -> None:
         self._ids = ids
         self._send = send
         self._open: dict[int, CatalogQuery] = {}
@@ -72,6 +75,23 @@ class CatalogQueries:
                     self._offers = offers
                 return offers or ()
         return self._offers or ()
+
+    async def models_of(self, server: OwnServer) -> ServerModels:
+        """What a server lists. The question is taken back when nobody waits for the answer any more."""
+        with contextlib.suppress(TimeoutError), self._new_query() as query:
+            self._send(ListServer(query.query_id, server))
+            try:
+                async with asyncio.timeout(ANSWER_WITHIN_S):
+                    answer = await query.answers.get()
+            except (TimeoutError, asyncio.CancelledError):
+                self._send(Cancel(query.query_id))
+                raise
+            if isinstance(answer, ServerListed):
+                infos = map(ModelInfo, answer.models)
+                offers = (Offer(info, OfferKind.SERVER, usable=True) for info in infos)
+                return ServerModels(tuple(offers), (answer.problem,) if answer.problem else ())
+        why = "the process that asks for them does not answer; open the list again"
+        return ServerModels(problems=(f"{server.title} lists no models: {why}.",))
 
     def forget_offers(self) -> None:
         """Ask again next time: there is another key, so other models may be usable."""

@@ -28,6 +28,7 @@ from providers.client.stream import (
     receive,
 )
 from providers.wire import (
+    Answer,
     Cancel,
     Described,
     End,
@@ -35,6 +36,7 @@ from providers.wire import (
     HandedOver,
     Listed,
     Ready,
+    ServerListed,
     Stopped,
     StreamDelta,
     ToChild,
@@ -104,7 +106,7 @@ class Link(ABC):
         not wait: false if the child cannot take it now."""
 
     @abstractmethod
-    def _answered(self, answer: Described | Listed) -> None:
+    def _answered(self, answer: Answer) -> None:
         """The child has answered a question."""
 
     @abstractmethod
@@ -292,7 +294,7 @@ class Link(ABC):
                     ended = self._streams.pop(message.stream_id, None)
                 if ended is not None:
                     ended.finish(message)
-            case Described() | Listed():
+            case Described() | Listed() | ServerListed():
                 self._answered(message)
             case Ready():
                 self._child_is_ready = True

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.model.directory import OwnServer
 from core.model.messages import (
     AssistantMessage,
     FinishReason,
@@ -50,8 +51,10 @@ from providers.wire import (
     KnownModel,
     Listed,
     ListModels,
+    ListServer,
     Open,
     Ready,
+    ServerListed,
     Start,
     Stopped,
     StreamDelta,
@@ -118,12 +121,14 @@ _deltas = (
     | st.builds(PhaseChanged, st.sampled_from(Phase))
     | st.builds(ParametersDropped, texts, st.lists(texts, max_size=3).map(tuple))
 )
+_servers = st.builds(OwnServer, texts, texts, texts, texts, _maybe_text, _options)
 _known_models = st.builds(KnownModel, _infos, st.none() | st.booleans())
 
 TO_CHILD: dict[type, st.SearchStrategy[Any]] = {
     Cancel: st.builds(Cancel, _ids),
     Describe: st.builds(Describe, _ids, texts),
     ListModels: st.builds(ListModels, _ids),
+    ListServer: st.builds(ListServer, _ids, _servers),
     UseKey: st.builds(UseKey, texts, texts),
     Start: st.builds(Start, _ids),
     KeyRefused: st.builds(KeyRefused, texts, _maybe_text),
@@ -145,6 +150,7 @@ TO_PARENT: dict[type, st.SearchStrategy[Any]] = {
     Stopped: st.builds(Stopped, _ids, st.sampled_from(Closing), _floats),
     Described: st.builds(Described, _ids, _infos),
     Listed: st.builds(Listed, _ids, st.lists(_known_models, max_size=3).map(tuple), st.booleans()),
+    ServerListed: st.builds(ServerListed, _ids, st.lists(texts, max_size=3).map(tuple), texts),
 }
 
 
