@@ -16,6 +16,7 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 
 from core.base.values import Record
+from core.model.directory import OwnServer
 from core.model.messages import FinishReason, Usage
 from core.model.provider import (
     Closing,
@@ -53,7 +54,7 @@ class Start(_WireMessage, tag="start"):
 
 
 class Cancel(_WireMessage, tag="cancel"):
-    """Parent: close the connection of this stream now."""
+    """Parent: close the connection of this stream, or of the question to a server, now."""
 
     stream_id: int
 
@@ -69,6 +70,21 @@ class ListModels(_WireMessage, tag="list"):
     """Parent: which models does the catalogue know?"""
 
     stream_id: int
+
+
+class ListServer(_WireMessage, tag="list server"):
+    """Parent: which models does this server list? `Cancel` takes it back."""
+
+    stream_id: int
+    server: OwnServer
+
+
+class AskWindow(_WireMessage, tag="ask window"):
+    """Parent: how much does this model of this server read? `Cancel` takes it back."""
+
+    stream_id: int
+    server: OwnServer
+    model: str
 
 
 class UseKey(_WireMessage, tag="key"):
@@ -171,8 +187,26 @@ class Listed(_WireMessage, tag="listed"):
     last: bool
 
 
-ToChild = Open | Start | Cancel | Describe | ListModels | UseKey | KeyRefused
-ToParent = Ready | HandedOver | StreamDelta | End | Failed | Stopped | Described | Listed
+class ServerListed(_WireMessage, tag="server listed"):
+    """Child: the models that a server lists, as a choice has them, or a sentence why there are none."""
+
+    stream_id: int
+    models: tuple[str, ...] = ()
+    problem: str = ""
+
+
+class WindowTold(_WireMessage, tag="window"):
+    """Child: how much a model reads, in tokens; None if its server does not tell."""
+
+    stream_id: int
+    tokens: int | None
+
+
+Query: TypeAlias = Describe | ListModels | ListServer | AskWindow
+Answer: TypeAlias = Described | Listed | ServerListed | WindowTold
+
+ToChild = Open | Start | Cancel | Query | UseKey | KeyRefused
+ToParent = Ready | HandedOver | StreamDelta | End | Failed | Stopped | Answer
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 """Escapes all but ASCII, so that half a surrogate pair is no error here; the reader of the text decides."""

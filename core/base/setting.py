@@ -160,6 +160,16 @@ def _parse_key_name(text: str) -> str:
     return text
 
 
+def _parse_header(text: str) -> str:
+    """The value of a header of HTTP, which libraries refuse only when it is sent."""
+    if not re.fullmatch(r"([!-~]([ -~\t]*[!-~])?)?", text):
+        raise ValueError(
+            "a header takes ASCII characters on one line, without spaces at its ends; write the value in the "
+            "encoding that its server expects, such as base64, or take the header out"
+        )
+    return text
+
+
 Count = Annotated[int, whole_number(1)]
 Times = Annotated[int, whole_number(0)]
 Seconds = Annotated[float, number()]
@@ -168,6 +178,7 @@ Share = Annotated[float, number(most=1)]
 Switch = Annotated[bool, SWITCH]
 Name = Annotated[str, text("a name", _parse_name)]
 Address = Annotated[str, text("an address such as https://llm.example.com/v1", _parse_address)]
+HeaderValue = Annotated[str, text("a line of ASCII characters", _parse_header)]
 KeyName = Annotated[
     str, text("the name of a variable, such as TEAM_LLM_KEY, never the key itself", _parse_key_name)
 ]

@@ -15,6 +15,7 @@ from core.base.setting import (
     Count,
     Doc,
     FromZero,
+    HeaderValue,
     Name,
     OneOf,
     ProjectMay,
@@ -139,7 +140,7 @@ class ServerSettings(Value):
         dict[str, str], Doc("Added to the environment of its process.", example="value", secret=True)
     ] = field(default_factory=dict)
     headers: Annotated[
-        dict[str, str], Doc("Sent along with each request to it.", example="value", secret=True)
+        dict[str, HeaderValue], Doc("Sent along with each request to it.", example="value", secret=True)
     ] = field(default_factory=dict)
     grace: Annotated[
         Seconds, Doc("How long it may take to answer after a stop, in seconds; else it is started anew.")

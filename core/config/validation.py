@@ -6,6 +6,7 @@ models and routes are the exception: without them the complaint could not be und
 
 from __future__ import annotations
 
+import re
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never, cast
 
@@ -116,6 +117,15 @@ def _check_names(config: Config) -> None:
     for name in config.providers:
         if not name or "/" in name:
             raise Fault(("providers", name), "the name of a provider has no / and is not empty.")
+    places = {("providers", name): server.headers for name, server in config.providers.items()}
+    mcp = {("mcp", "servers", name): server.headers for name, server in config.mcp.servers.items()}
+    for place, headers in (places | mcp).items():
+        for header in headers:
+            if not re.fullmatch(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+", header):
+                where = (*place, "headers", header)
+                raise Fault(
+                    where, f"{_name(where)}: the name of a header has no spaces, : or other than ASCII."
+                )
 
 
 def _check_routes(routes: Mapping[str, Route]) -> None:

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from core.base.values import Value
+from core.base.values import Record, Value
 from core.model.provider import Catalog
+from core.model.server_options import USUAL, ServerOptions
 
 if TYPE_CHECKING:
     from core.model.provider import ModelChoice, Offer
+
+
+class OwnServer(Record):
+    """A server whose list of models can be asked for. `title` names it to the person, and `prefix` goes
+    before the name of a model in a choice. `key_name` is as in `ModelRequest`."""
+
+    title: str
+    prefix: str
+    protocol: str
+    api_base: str
+    key_name: str | None = None
+    options: ServerOptions = USUAL
 
 
 class ServerModels(Value):
@@ -17,6 +30,17 @@ class ServerModels(Value):
 
     offers: tuple[Offer, ...] = ()
     problems: tuple[str, ...] = ()
+
+
+class ServerCatalog(Catalog, Protocol):
+    """A catalog that can ask a server for what it lists."""
+
+    async def models_of(self, server: OwnServer) -> ServerModels:
+        """Ask this one. Never raises; bounded in time."""
+
+    async def window_of(self, server: OwnServer, model: str) -> int | None:
+        """How much this model of the server reads, in tokens; None if the server does not tell. As
+        `models_of`."""
 
 
 class ModelDirectory(Catalog, Protocol):

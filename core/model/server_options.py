@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from msgspec import field
 
-from core.base.setting import Count, Doc, FromZero, Seconds, Switch, text
+from core.base.setting import Count, Doc, FromZero, HeaderValue, Seconds, Switch, text
 from core.base.values import Record
 
 
@@ -58,9 +58,9 @@ class ServerOptions(Record, kw_only=True, forbid_unknown_fields=True):
     fold_thinking: Annotated[
         Switch, Doc("Whether text between <think> and </think> at the beginning of a reply is reasoning.")
     ] = True
-    headers: Annotated[dict[str, str], Doc("Sent along with each request.", example="value", secret=True)] = (
-        field(default_factory=dict)
-    )
+    headers: Annotated[
+        dict[str, HeaderValue], Doc("Sent along with each request.", example="value", secret=True)
+    ] = field(default_factory=dict)
     body: Annotated[
         str,
         text("a JSON object, as text", _parse_body),

@@ -1,4 +1,5 @@
-"""Questions to the model process about its catalogue. A thread passes the answers on, tasks wait for them.
+"""Questions to the model process: about its catalogue, and about what servers list. A thread passes the
+answers on, tasks wait for them.
 
 No query waits for a child that has ended, or for longer than `ANSWER_WITHIN_S`, and none raises: without an
 answer nothing is known. Nothing here knows of pipes.
@@ -10,17 +11,28 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+from core.model.directory import OwnServer, ServerModels
 from core.model.provider import ModelInfo, Offer, OfferKind
-from providers.wire import Describe, Described, Listed, ListModels
+from providers.wire import (
+    AskWindow,
+    Cancel,
+    Describe,
+    Described,
+    Listed,
+    ListModels,
+    ListServer,
+    ServerListed,
+    WindowTold,
+)
 
 if TYPE_CHECKING:
     import itertools
     from collections.abc import Callable, Iterator
 
+    from providers.wire import Answer, Query
+
 ANSWER_WITHIN_S = 20.0
 """The first answer waits for the child's import. A list of all models takes half a second more."""
-
-Answer = Described | Listed
 
 
 class CatalogQuery:
@@ -39,13 +51,20 @@ class CatalogQuery:
 
 
 class CatalogQueries:
-    """Open queries. `send` sends one to the child.
+    """Open queries. `ask` sends one to the child, which it starts if there is none; `send` takes one back.
 
-    Tasks of any event loop call `describe` and `offers`; the thread calls `answer` and `give_up`.
+    Tasks of any event loop call `describe`, `offers`, `models_of` and `window_of`; the thread calls
+    `answer` and `give_up`.
     """
 
-    def __init__(self, ids: itertools.count[int], send: Callable[[Describe | ListModels], None]) -> None:
+    def __init__(
+        self,
+        ids: itertools.count[int],
+        ask: Callable[[Query], None],
+        send: Callable[[Cancel], None],
+    ) -> None:
         self._ids = ids
+        self._ask = ask
         self._send = send
         self._open: dict[int, CatalogQuery] = {}
         self._offers: tuple[Offer, ...] | None = None
@@ -58,7 +77,7 @@ class CatalogQueries:
 
     async def describe(self, model: str) -> ModelInfo:
         with self._new_query() as query, contextlib.suppress(TimeoutError):
-            self._send(Describe(query.query_id, model))
+            self._ask(Describe(query.query_id, model))
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 answer = await query.answers.get()
             if isinstance(answer, Described):
@@ -69,7 +88,7 @@ class CatalogQueries:
         """All models of the catalogue, which is asked once; none if it does not answer now."""
         if self._offers is None:
             with self._new_query() as query, contextlib.suppress(TimeoutError):
-                self._send(ListModels(query.query_id))
+                self._ask(ListModels(query.query_id))
                 keys = self._keys
                 async with asyncio.timeout(ANSWER_WITHIN_S):
                     offers = await _all_of(query)
@@ -77,6 +96,35 @@ class CatalogQueries:
                     self._offers = offers
                 return offers or ()
         return self._offers or ()
+
+    async def models_of(self, server: OwnServer) -> ServerModels:
+        """What a server lists. The question is taken back when nobody waits for the answer any more."""
+        with contextlib.suppress(TimeoutError), self._new_query() as query:
+            answer = await self._ask_server(query, ListServer(query.query_id, server))
+            if isinstance(answer, ServerListed):
+                infos = map(ModelInfo, answer.models)
+                offers = (Offer(info, OfferKind.SERVER, usable=True) for info in infos)
+                return ServerModels(tuple(offers), (answer.problem,) if answer.problem else ())
+        why = "the process that asks for them does not answer; open the list again"
+        return ServerModels(problems=(f"{server.title} lists no models: {why}.",))
+
+    async def window_of(self, server: OwnServer, model: str) -> int | None:
+        """How much a model of a server reads, in tokens, as the server tells it."""
+        with contextlib.suppress(TimeoutError), self._new_query() as query:
+            answer = await self._ask_server(query, AskWindow(query.query_id, server, model))
+            if isinstance(answer, WindowTold):
+                return answer.tokens
+        return None
+
+    async def _ask_server(self, query: CatalogQuery, question: ListServer | AskWindow) -> Answer | None:
+        """Raises `TimeoutError`."""
+        self._ask(question)
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                return await query.answers.get()
+        except (TimeoutError, asyncio.CancelledError):
+            self._send(Cancel(query.query_id))
+            raise
 
     def forget_offers(self) -> None:
         """Ask again next time: there is another key, so other models may be usable."""

@@ -23,6 +23,7 @@ from providers.client.stream import (
     receive,
 )
 from providers.wire import (
+    Answer,
     Cancel,
     Described,
     End,
@@ -30,8 +31,10 @@ from providers.wire import (
     HandedOver,
     Listed,
     Ready,
+    ServerListed,
     Stopped,
     StreamDelta,
+    WindowTold,
     dump,
 )
 
@@ -74,7 +77,7 @@ class Link(ChildThread):
         not wait: false if the child cannot take it now."""
 
     @abstractmethod
-    def _answered(self, answer: Described | Listed) -> None:
+    def _answered(self, answer: Answer) -> None:
         """The child has answered a question."""
 
     @abstractmethod
@@ -179,7 +182,7 @@ class Link(ChildThread):
                     self._used_at = time.monotonic()
                 if ended is not None:
                     ended.finish(message)
-            case Described() | Listed():
+            case Described() | Listed() | ServerListed() | WindowTold():
                 self._answered(message)
             case Ready():
                 self._child_is_ready = True

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from core.cancel import CancelToken
+    from core.model.directory import OwnServer, ServerModels
     from core.model.provider import Emit, ModelInfo, ModelRequest, Offer
     from providers.client.spawn import Child
-    from providers.wire import Describe, Described, Listed, ListModels
+    from providers.wire import Answer, Query
 
 SPARE = 1
 """How many stream processes are kept for the next turn, with their connections."""
@@ -51,7 +52,7 @@ class Compiler(Link):
         super().__init__(launch)
         self._typed_keys: dict[str, str] = {}
         self._compiled: dict[int, socket.socket] = {}
-        self.queries = CatalogQueries(ids, self._ask)
+        self.queries = CatalogQueries(ids, self._ask, self.send)
 
     def use_key(self, name: str, value: str) -> None:
         with self._lock:
@@ -73,7 +74,7 @@ class Compiler(Link):
             self._wanted = True
         self._outgoing.wake()
 
-    def _ask(self, question: Describe | ListModels) -> None:
+    def _ask(self, question: Query) -> None:
         with self._lock:
             self._used_at = time.monotonic()
             self._wanted = True
@@ -94,7 +95,7 @@ class Compiler(Link):
         with theirs:
             return child.pass_socket(stream.stream_id, theirs)
 
-    def _answered(self, answer: Described | Listed) -> None:
+    def _answered(self, answer: Answer) -> None:
         self.queries.answer(answer)
 
     def _child_is_gone(self) -> None:
@@ -138,7 +139,7 @@ class Streamer(Link):
         compiled = self._compiled.get(stream.stream_id)
         return compiled is not None and child.pass_socket(stream.stream_id, compiled)
 
-    def _answered(self, answer: Described | Listed) -> None:
+    def _answered(self, answer: Answer) -> None:
         raise AssertionError("a stream process is asked nothing")
 
     def _child_is_gone(self) -> None:
@@ -146,7 +147,8 @@ class Streamer(Link):
 
 
 class ModelProcess:
-    """A `ModelProvider` and `Catalog` (`core.model.provider`) whose libraries run in processes of their own.
+    """A `core.model.provider.ModelProvider` and `core.model.directory.ServerCatalog` whose libraries run in
+    processes of their own.
 
     `start` returns at once and may be called before there is an event loop; `close` ends all processes and
     threads. One instance serves any number of streams at once, from any number of event loops. Errors of the
@@ -293,6 +295,13 @@ class ModelProcess:
     async def offers(self) -> tuple[Offer, ...]:
         """Implements `core.model.provider.Catalog`."""
         return await self._compiler.queries.offers()
+
+    async def models_of(self, server: OwnServer) -> ServerModels:
+        """Implements `core.model.directory.ServerCatalog`, like `window_of`."""
+        return await self._compiler.queries.models_of(server)
+
+    async def window_of(self, server: OwnServer, model: str) -> int | None:
+        return await self._compiler.queries.window_of(server, model)
 
     def use_key(self, name: str, value: str) -> None:
         """Use `value` as the key called `name`, in this compiler and later ones. An empty value takes it

@@ -108,11 +108,8 @@ class KeyFinder:
         *,
         api_base: str | None = None,
         key_name: str | None = None,
-        ask_keyring: bool = True,
     ) -> Key | KeyProblem:
         """The key for `provider`, or why there is none. Blocks for up to the keyring's limit.
-
-        Without `ask_keyring`, the keyring is left out: it may ask the person for a password.
 
         With a `key_name` it is the key of that name and no other; an empty name means that the server wants
         no key. Without one, the user's own server (`api_base`) may want no key: if none is found, a
@@ -122,7 +119,7 @@ class KeyFinder:
         if key_name == "":
             return placeholder
         if key_name is not None:
-            return self._given((key_name,), (key_name,)) or self._kept((key_name,), ask_keyring)
+            return self._given((key_name,), (key_name,)) or self._kept((key_name,))
         names = key_variables(provider)
         entries = (*names, provider)
         if (given := self._given(names, entries)) is not None:
@@ -132,7 +129,7 @@ class KeyFinder:
         loopback = api_base is not None and is_loopback(api_base) and provider not in _KEYED_ON_LOOPBACK
         if provider in KEYLESS or loopback:
             return placeholder
-        kept = self._kept(entries, ask_keyring)
+        kept = self._kept(entries)
         is_own_server = api_base is not None and provider != "azure"
         return placeholder if isinstance(kept, KeyProblem) and is_own_server else kept
 
@@ -150,12 +147,12 @@ class KeyFinder:
                 return Key(value, KeySource.THIS_RUN)
         return None
 
-    def _kept(self, entries: tuple[str, ...], ask_keyring: bool) -> Key | KeyProblem:
+    def _kept(self, entries: tuple[str, ...]) -> Key | KeyProblem:
         if (found := self._found.get(entries)) is not None:
             return found
         problem = KeyProblem.MISSING
         try:
-            if ask_keyring and (value := self._keyring.read(entries)):
+            if value := self._keyring.read(entries):
                 self._found[entries] = Key(value, KeySource.KEYRING)
                 return self._found[entries]
         except KeyringUnusable as error:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec.structs import asdict, replace
 
 from core.base.values import or_else
+from core.model.directory import ServerCatalog, ServerModels
 from core.model.provider import (
     AttemptStarted,
-    Catalog,
     FailureKind,
     ModelError,
     ModelInfo,
@@ -35,19 +35,17 @@ from providers.routing.attempts import monitor_attempts
 from providers.routing.failover import Failover, any_of
 from providers.routing.retry import Member, Retry, Timing
 from providers.routing.routes import Target, check_route, target_of
-from providers.routing.server_models import ask_servers, ask_window
 from providers.routing.slots import ConcurrencyLimit, Limit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from core.cancel import CancelToken
-    from core.model.directory import ServerModels
     from core.model.provider import Emit, Finished, ModelChoice, ModelRequest
     from core.model.settings import ModelSettings, Route
     from providers.routing.attempts import AttemptMonitor
 
-    class CatalogProvider(ModelProvider, Catalog, Protocol):
+    class CatalogProvider(ModelProvider, ServerCatalog, Protocol):
         """The model process."""
 
 
@@ -202,7 +200,10 @@ class Router:
     async def server_models(self, now: ModelChoice) -> ServerModels:
         """Implements `core.model.directory.ModelDirectory`, like `choose` and `hosts`."""
         settings = (await self._current()).settings
-        return await ask_servers(servers.own_servers(now, settings, self._keys.endpoint), self._keys)
+        asked = servers.own_servers(now, settings, self._keys.endpoint)
+        found = await asyncio.gather(*(self._inner.models_of(server) for server in asked))
+        offers = (offer for each in found for offer in each.offers)
+        return ServerModels(tuple(offers), tuple(problem for each in found for problem in each.problems))
 
     async def served_window(self, now: ModelChoice) -> int | None:
         """How much the model of `now` reads, in tokens, as its own server tells it; None if it does not."""
@@ -210,7 +211,7 @@ class Router:
         server = next(servers.own_servers(now, settings, self._keys.endpoint), None)
         if server is None or not now.model.startswith(server.prefix):
             return None
-        return await ask_window(server, now.model.removeprefix(server.prefix), self._keys)
+        return await self._inner.window_of(server, now.model.removeprefix(server.prefix))
 
     async def choose(self, name: str, now: ModelChoice) -> ModelChoice:
         return servers.choose(name, now, (await self._current()).settings)

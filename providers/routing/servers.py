@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
 from core.base.values import Value
+from core.model.directory import OwnServer
 from core.model.provider import ModelChoice, ModelError
-from core.model.server_options import USUAL, ServerOptions
 from providers.catalog import title_of
 from providers.routing.routes import target_of
 
@@ -58,17 +58,6 @@ class Server(Value):
 
     def choice(self, model: str) -> ModelChoice:
         return ModelChoice(self.prefix + model, self.api_base, key_name=self.key_name)
-
-
-class OwnServer(Value):
-    """A server whose list of models can be asked for. `key_name` as in `ModelRequest`."""
-
-    title: str
-    prefix: str
-    protocol: str
-    api_base: str
-    key_name: str | None = None
-    options: ServerOptions = USUAL
 
 
 def choose(name: str, now: ModelChoice, settings: ModelSettings) -> ModelChoice:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from providers.reading.protocols import protocol_of
+from providers.worker.exchange import Clients
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from providers.reading.protocols import Protocol
 
 _capturing: ContextVar[bool] = ContextVar("_capturing", default=False)
+trusted_file: ContextVar[str] = ContextVar("trusted_file", default="")
+"""The file of certificates that the server of the current task is trusted by."""
 
 
 class Captured(BaseException):
@@ -41,17 +44,18 @@ class Captured(BaseException):
 class CapturingTransport(httpx.AsyncBaseTransport):
     """Raises each request whose answer we can read ourselves, and sends all others."""
 
-    _client: httpx.AsyncClient | None = None
+    _clients: Clients | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await request.aread()
         body = _body_of(request) if _capturing.get() else {}
         if body and (protocol := protocol_of(request.url.path, body)) is not None:
             raise Captured(request, body, protocol)
-        if self._client is None:
-            # It reads all certificates, for tens of milliseconds. Redirects are off (P9).
-            self._client = await asyncio.to_thread(httpx.AsyncClient, follow_redirects=False)
-        return await self._client.send(request, stream=True)
+        if self._clients is None:
+            # It reads all certificates, for tens of milliseconds.
+            self._clients = await asyncio.to_thread(Clients)
+        client = await self._clients.get(trusted_file.get())
+        return await client.send(request, stream=True)
 
 
 def capturing_client() -> httpx.AsyncClient:

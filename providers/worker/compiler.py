@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from providers.catalog import describe, entry_for
 from providers.keys.finder import KeyFinder
 from providers.wire import (
+    AskWindow,
     Cancel,
     Describe,
     Described,
@@ -25,22 +26,26 @@ from providers.wire import (
     KnownModel,
     Listed,
     ListModels,
+    ListServer,
     Open,
     Ready,
     Start,
     UseKey,
+    WindowTold,
     load_to_child,
 )
 from providers.worker import litellm_adapter
 from providers.worker.exchange import SLICE_S
 from providers.worker.litellm_stream import LitellmStream
 from providers.worker.offers import known_models
+from providers.worker.server_models import ask_server, ask_window
 from providers.worker.startup import Inbox, running
 from providers.worker.streams import Streams
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from core.model.directory import OwnServer
     from providers.worker.startup import Running
 
 log = logging.getLogger("caesura.worker")
@@ -59,7 +64,7 @@ class Compiler:
         self._keys = KeyFinder(child.environment)
         self._typed_keys: frozenset[str] = frozenset()
         self._used: set[str] = set()
-        self._queries: set[asyncio.Task[None]] = set()
+        self._queries: dict[int, asyncio.Task[None]] = {}
         self._loading: asyncio.Task[None] = child.loop.create_task(self._load_library())
         self._loading.add_done_callback(_end_without_library)
         self._inbox = Inbox(child, peer, self._handle)
@@ -71,11 +76,17 @@ class Compiler:
                 stream = LitellmStream(stream_id, request, self._outbox, self._keys, self._inbox)
                 self._streams.begin(stream, self._serve(stream))
             case Cancel(stream_id):
+                if (query := self._queries.get(stream_id)) is not None:
+                    query.cancel()
                 self._streams.cancel(stream_id)
             case Describe(stream_id, model):
-                self._start_query(self._describe(stream_id, model))
+                self._start_query(stream_id, self._describe(stream_id, model))
             case ListModels(stream_id):
-                self._start_query(self._list_models(stream_id))
+                self._start_query(stream_id, self._list_models(stream_id))
+            case ListServer(stream_id, server):
+                self._start_query(stream_id, self._list_server(stream_id, server))
+            case AskWindow(stream_id, server, model):
+                self._start_query(stream_id, self._ask_window(stream_id, server, model))
             case UseKey(name, value):
                 self._typed_keys = self._typed_keys | {name} if value else self._typed_keys - {name}
                 self._keys.use(name, value)
@@ -84,10 +95,9 @@ class Compiler:
             case Start():
                 raise ValueError("a compiler starts no stream")
 
-    def _start_query(self, query: Coroutine[Any, Any, None]) -> None:
-        task = self._child.loop.create_task(query)
-        self._queries.add(task)
-        task.add_done_callback(self._queries.discard)
+    def _start_query(self, query_id: int, query: Coroutine[Any, Any, None]) -> None:
+        task = self._queries[query_id] = self._child.loop.create_task(query)
+        task.add_done_callback(lambda _: self._queries.pop(query_id))
 
     async def _serve(self, stream: LitellmStream) -> None:
         await asyncio.shield(self._loading)
@@ -128,6 +138,12 @@ class Compiler:
                 await asyncio.sleep(0)
                 pause_at = time.monotonic() + SLICE_S
         self._outbox.send(Listed(stream_id, tuple(models), last=True))
+
+    async def _list_server(self, stream_id: int, server: OwnServer) -> None:
+        self._outbox.send(await ask_server(stream_id, server, self._keys))
+
+    async def _ask_window(self, stream_id: int, server: OwnServer, model: str) -> None:
+        self._outbox.send(WindowTold(stream_id, await ask_window(server, model, self._keys)))
 
 
 def _end_without_library(loading: asyncio.Task[None]) -> None:

@@ -17,6 +17,7 @@ import httpx
 from providers.reading.decoder import Decoder
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Callable, Iterable
 
     from core.model.provider import ContentDelta
@@ -62,23 +63,28 @@ class Clients:
     """
 
     def __init__(self) -> None:
-        self._clients = {"": _new_client("")}
+        self._clients = {"": new_client("")}
 
     async def get(self, ca_file: str) -> httpx.AsyncClient:
-        """The client that trusts the certificates in `ca_file` too. Raises `OSError` or `ValueError` if they
-        cannot be read."""
+        """The client for servers with this file. Raises as `trust` does."""
         if ca_file not in self._clients:
-            self._clients[ca_file] = await asyncio.to_thread(_new_client, ca_file)
+            self._clients[ca_file] = await asyncio.to_thread(new_client, ca_file)
         return self._clients[ca_file]
 
 
-def _new_client(ca_file: str) -> httpx.AsyncClient:
-    """Reads all certificates, for tens of milliseconds."""
+def trust(ca_file: str) -> ssl.SSLContext:
+    """The usual certificates and those in `ca_file`. Reads all of them, for tens of milliseconds; raises
+    `OSError` or `ValueError` if it cannot."""
     trusted = httpx.create_ssl_context()
     if ca_file:
         trusted.load_verify_locations(Path(ca_file).expanduser())
+    return trusted
+
+
+def new_client(ca_file: str) -> httpx.AsyncClient:
+    """A client that trusts the certificates in `ca_file` too. Blocks and raises as `trust` does."""
     return httpx.AsyncClient(
-        verify=trusted,
+        verify=trust(ca_file),
         timeout=None,
         follow_redirects=False,
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),

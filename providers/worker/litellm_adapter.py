@@ -5,6 +5,7 @@ Only this module and `litellm_changes` import litellm, and only in the model pro
 
 from __future__ import annotations
 
+import asyncio
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,8 @@ from providers.reading.chat import ChatParser
 from providers.reading.responses import ResponsesParser
 from providers.worker import dialects, failures, litellm_changes, parameters
 from providers.worker.amendments import amended
-from providers.worker.capture import capture, capturing_client
+from providers.worker.capture import capture, capturing_client, trusted_file
+from providers.worker.exchange import trust
 from providers.worker.reasoning import own_reasoning, signer_of
 from providers.worker.return_rules import rules_for
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from providers.worker.return_rules import ReturnRules
 
 _litellm: Any = None
+_trusting_clients: dict[str, Any] = {}
+"""By their files of certificates. Like litellm's own, they are kept, with their connections."""
 
 TAKES_ANY_NAME = frozenset({"azure", "llamafile", "lm_studio"})
 """Providers of OpenAI's protocol whose models have names that the person chose. litellm cannot know from such
@@ -68,6 +72,19 @@ def _client() -> Any:
             return capturing_client()
 
     return Handler()
+
+
+async def _trusting_client(ca_file: str) -> Any:
+    """litellm's own client, which trusts the certificates in `ca_file` too. Raises `ModelError`."""
+    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+
+    if ca_file not in _trusting_clients:
+        try:
+            trusted = await asyncio.to_thread(trust, ca_file)
+        except (OSError, ValueError) as error:
+            raise failures.no_certificates(ca_file, str(error)) from error
+        _trusting_clients[ca_file] = AsyncHTTPHandler(ssl_verify=trusted)
+    return _trusting_clients[ca_file]
 
 
 def cost_map() -> Mapping[str, Mapping[str, object]]:
@@ -213,11 +230,15 @@ class LitellmCall(Value):
         """The `Captured` request of this call; or litellm's stream or whole answer, where litellm reads it,
         once the headers have come."""
         server = self.request.server
-        if server.reader is Reader.LITELLM:
-            added = {"extra_headers": server.headers, "extra_body": server.more_body}
-            return await self._start({name: value for name, value in added.items() if value})
         # The `openai` package, through which Azure's chat is asked, gets its client from `litellm`.
         through_sdk = self.provider == "azure" and not self.responses
+        # For the rest of this task: some requests are made when their stream is first read.
+        trusted_file.set(server.ca_file)
+        if server.reader is Reader.LITELLM:
+            trusting = await _trusting_client(server.ca_file) if server.ca_file else None
+            client = None if through_sdk else trusting
+            added = {"extra_headers": server.headers, "extra_body": server.more_body, "client": client}
+            return await self._start({name: value for name, value in added.items() if value})
         return await capture(self._start({} if through_sdk else {"client": _client()}))
 
     def amended(self, captured: Captured) -> httpx.Request:

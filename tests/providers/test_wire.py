@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.model.directory import OwnServer
 from core.model.messages import (
     AssistantMessage,
     FinishReason,
@@ -41,6 +42,7 @@ from core.model.provider import (
 )
 from core.model.server_options import Reader, ServerOptions
 from providers.wire import (
+    AskWindow,
     Cancel,
     Describe,
     Described,
@@ -51,14 +53,17 @@ from providers.wire import (
     KnownModel,
     Listed,
     ListModels,
+    ListServer,
     Open,
     Ready,
+    ServerListed,
     Start,
     Stopped,
     StreamDelta,
     ToChild,
     ToParent,
     UseKey,
+    WindowTold,
     dump,
     load_to_child,
     load_to_parent,
@@ -120,12 +125,15 @@ _deltas = (
     | st.builds(KeptAlive)
     | st.builds(ParametersDropped, texts, st.lists(texts, max_size=3).map(tuple))
 )
+_servers = st.builds(OwnServer, texts, texts, texts, texts, _maybe_text, _options)
 _known_models = st.builds(KnownModel, _infos, st.none() | st.booleans())
 
 TO_CHILD: dict[type, st.SearchStrategy[Any]] = {
     Cancel: st.builds(Cancel, _ids),
     Describe: st.builds(Describe, _ids, texts),
     ListModels: st.builds(ListModels, _ids),
+    ListServer: st.builds(ListServer, _ids, _servers),
+    AskWindow: st.builds(AskWindow, _ids, _servers, texts),
     UseKey: st.builds(UseKey, texts, texts),
     Start: st.builds(Start, _ids),
     KeyRefused: st.builds(KeyRefused, texts, _maybe_text),
@@ -147,6 +155,8 @@ TO_PARENT: dict[type, st.SearchStrategy[Any]] = {
     Stopped: st.builds(Stopped, _ids, st.sampled_from(Closing), _floats),
     Described: st.builds(Described, _ids, _infos),
     Listed: st.builds(Listed, _ids, st.lists(_known_models, max_size=3).map(tuple), st.booleans()),
+    ServerListed: st.builds(ServerListed, _ids, st.lists(texts, max_size=3).map(tuple), texts),
+    WindowTold: st.builds(WindowTold, _ids, st.none() | st.integers(0, 2**40)),
 }
 
 

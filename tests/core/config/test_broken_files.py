@@ -142,6 +142,21 @@ def test_a_wrong_line_is_named_by_its_own_number(path: Path, tmp_path: Path) -> 
         ('model = "fast"', "x" * 5_000 + " = 1", ["there is no setting", "…"]),
         ('model = "fast"', '"\\u001b[31m" = 1', ["u001b"]),
         ("deadline = 600", "deadline = 1e300", ["tools.deadline"]),
+        *(
+            (
+                'key = "TEAM_LLM_KEY"',
+                f'headers.X-Team = "sesame{wrong}"',
+                [
+                    "providers.team.headers.X-Team",
+                    "takes ASCII characters on one line",
+                    "take the header out",
+                ],
+            )
+            for wrong in ("é", "\\n", "\\r\\nX: y", "\\u0000", "\\u007f", " ")
+        ),
+        ('Authorization = "sesame"', 'Authorization = "sésame"', ["mcp.servers.far.headers.Authorization"]),
+        ('Authorization = "sesame"', '"X Team" = "sesame"', ["mcp.servers.far.headers", "no spaces"]),
+        ('key = "TEAM_LLM_KEY"', 'headers."X:y" = "z"', ["providers.team.headers", "the name of a header"]),
     ],
 )
 def test_a_fault_is_named_with_its_place_and_what_is_right(

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from core.model.directory import ServerCatalog, ServerModels
 from core.model.messages import FinishReason, ResultStatus
 from core.model.provider import (
-    Catalog,
     Closing,
     Emit,
     FailureKind,
@@ -51,6 +51,7 @@ from tests.support.scripted_tools import equipped
 
 if TYPE_CHECKING:
     from core.cancel import CancelToken
+    from core.model.directory import OwnServer
 
 OVERLOADED = ModelError(FailureKind.OVERLOADED, "It is overloaded.", retry_after_s=3_000)
 HELP = ToolCallDelta(0, '{"task": "help"}', "call-1", "agent")
@@ -64,7 +65,7 @@ class Routed(ScriptedProvider):
         super().__init__(*scripts)  # type: ignore[arg-type]
         scripted = self
 
-        class Inner(Catalog):
+        class Inner(ServerCatalog):
             async def stream(self, request: ModelRequest, token: CancelToken, emit: Emit) -> Finished:
                 return await ScriptedProvider.stream(scripted, request, token, emit)
 
@@ -73,6 +74,12 @@ class Routed(ScriptedProvider):
 
             async def offers(self) -> tuple[Offer, ...]:
                 return ()
+
+            async def models_of(self, server: OwnServer) -> ServerModels:
+                return ServerModels()
+
+            async def window_of(self, server: OwnServer, model: str) -> int | None:
+                return None
 
         async def read() -> ModelSettings:
             return settings

@@ -8,6 +8,7 @@ import pytest
 
 from core.model.messages import UserMessage
 from core.model.provider import (
+    Closing,
     FailureKind,
     Finished,
     KeptAlive,
@@ -16,7 +17,7 @@ from core.model.provider import (
     ReasoningDelta,
 )
 from core.model.server_options import Reader
-from core.model.settings import ModelSettings, NamedModel, ServerAddress
+from core.model.settings import ModelSettings, NamedModel, RetryPolicy, ServerAddress
 from tests.providers.client.test_tools import TOOLS
 from tests.providers.harness import Asked, request
 from tests.providers.routing.routed import router
@@ -46,7 +47,7 @@ def asking(model: ModelProcess, protocol: WireProtocol, url: str, **options: Any
     address = ServerAddress(provider, url, key="OPENAI_API_KEY", **options)
     if protocol.name == "azure":
         address = ServerAddress(provider, url, "2024-10-21", "AZURE_API_KEY", **options)
-    routed = router(model, ModelSettings(providers={"mine": address}))
+    routed = router(model, ModelSettings(providers={"mine": address}, retry=RetryPolicy(retries=0)))
     return Asked(routed, ModelRequest(f"mine/{name}", (UserMessage("hi"),), tools=TOOLS))
 
 
@@ -193,21 +194,36 @@ async def test_pings_keep_a_reply_that_has_begun_and_are_told(
 
 @pytest.mark.promise("P9")
 async def test_a_file_of_certificates_is_trusted_and_no_other_server(
-    model: ModelProcess, tmp_path: Path
+    model: ModelProcess, either_reader: WireProtocol, tmp_path: Path
 ) -> None:
     front = TlsFront(tmp_path)
-    with ThreadedServer(OpenAIServer()) as server, front.before(server) as url:
-        strange = await asking(model, OPENAI, url).outcome()
+    with ThreadedServer(either_reader.server()) as server, front.before(server) as url:
+        strange = await asking(model, either_reader, url).outcome()
         assert isinstance(strange, ModelError)
         assert strange.kind is FailureKind.UNREACHABLE
         assert "certificate" in str(strange)
         assert server.exchanges == []
-        trusted = asking(model, OPENAI, url, ca_file=str(front.certificate))
+        trusted = asking(model, either_reader, url, ca_file=str(front.certificate))
         assert isinstance(await trusted.outcome(), Finished)
-        missing = await asking(model, OPENAI, url, ca_file=str(tmp_path / "none.pem")).outcome()
+        again = await asking(model, either_reader, url).outcome()
+        assert isinstance(again, ModelError)
+        missing = await asking(model, either_reader, url, ca_file=str(tmp_path / "none.pem")).outcome()
     assert isinstance(missing, ModelError)
     assert "none.pem" in str(missing)
     assert "`ca_file`" in str(missing)
+
+
+@pytest.mark.promise("P1")
+async def test_a_stop_closes_a_connection_that_a_file_of_certificates_allows(
+    model: ModelProcess, either_reader: WireProtocol, tmp_path: Path
+) -> None:
+    front = TlsFront(tmp_path)
+    stalled = either_reader.server(Script(fault=Stall(after=2)))
+    with ThreadedServer(stalled) as server, front.before(server) as url:
+        asked = asking(model, either_reader, url, ca_file=str(front.certificate))
+        await until(lambda: asked.shown)
+        assert (await asked.stop()).how is Closing.CLOSED
+        await until(lambda: server.exchanges[0].closed_by_peer)
 
 
 @pytest.mark.promise("P7", "P8")

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from core.cancel import CancelReason, CancelToken, Cause
+from core.model.directory import ServerModels
 from core.model.messages import UserMessage
 from core.model.provider import (
     BackingOff,
@@ -26,6 +27,7 @@ from tests.support.waiting import GENEROUS_S
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from core.model.directory import OwnServer
     from core.model.provider import Emit, ModelProvider
     from core.model.settings import ModelSettings
     from providers.routing.router import CatalogProvider
@@ -131,6 +133,12 @@ class Stage:
 
     async def offers(self) -> tuple[Offer, ...]:
         return ()
+
+    async def models_of(self, server: OwnServer) -> ServerModels:
+        return ServerModels()
+
+    async def window_of(self, server: OwnServer, model: str) -> int | None:
+        return None
 
 
 def router(inner: CatalogProvider, settings: ModelSettings, hourglass: Hourglass | None = None) -> Router:

@@ -1,32 +1,20 @@
-"""Which server a name means, which host that is, and what servers list; the servers are real ones."""
+"""Which server a name means, which host that is, and which servers are asked for their models."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
 
 from core.model.provider import ModelChoice
-from core.model.server_options import ServerOptions
-from core.model.settings import ModelSettings, Route, ServerAddress
+from core.model.settings import ModelSettings, Route
 from providers.keys.finder import KeyFinder
-from providers.routing import server_models
-from providers.routing.server_models import ask_servers
-from providers.routing.servers import USUAL_HOSTS, OwnServer, choose, hosts, own_servers
-from tests.providers.routing.routed import Stage, router
-from tests.providers.routing.test_names import SETTINGS, answer
-from tests.providers.setup.test_discovery import Listener, listed, listening
-from tests.servers.base import ThreadedServer
-from tests.servers.ollama import OllamaServer
-
-if TYPE_CHECKING:
-    from core.model.directory import ServerModels
+from providers.routing.servers import USUAL_HOSTS, choose, hosts, own_servers
+from tests.providers.routing.test_names import SETTINGS
 
 HERE = "http://127.0.0.1:8000/v1"
 LOCAL = ModelChoice("openai/one", HERE)
 BARE = ModelChoice("one", HERE)
-SECRET, USUAL = "sk-team-2b7f", "sk-usual-91aa"
 
 
 @pytest.mark.parametrize(
@@ -107,100 +95,6 @@ def test_the_usual_hosts_are_those_of_the_library() -> None:
         assert told is None or urlsplit(told).netloc == host, provider
 
 
-# -- what servers list --
-
-
-async def asked(*servers: OwnServer, **environment: str) -> ServerModels:
-    return await ask_servers(servers, KeyFinder(environment))
-
-
-def own(
-    listener: Listener, *, protocol: str = "openai", path: str = "/v1", key: str | None = None
-) -> OwnServer:
-    return OwnServer("team", "team/", protocol, f"http://127.0.0.1:{listener.port}{path}", key)
-
-
-def names(found: ServerModels) -> list[str]:
-    return [offer.info.model for offer in found.offers]
-
-
-async def test_a_server_gets_the_key_that_the_settings_name_for_it_and_no_other() -> None:
-    with listening(listed("one", "meta/two")) as named, listening(listed("three")) as without:
-        found = await asked(
-            own(named, key="TEAM_KEY"), own(without, key=""), TEAM_KEY=SECRET, OPENAI_API_KEY=USUAL
-        )
-    assert names(found) == ["team/one", "team/meta/two", "team/three"]
-    assert found.problems == ()
-    assert named.received.startswith(b"GET /v1/models HTTP/1.1\r\n")
-    assert f"Bearer {SECRET}".encode() in named.received
-    assert b"authorization" not in without.received.lower()
-    assert USUAL.encode() not in named.received + without.received
-
-
-@pytest.mark.parametrize(
-    ("protocol", "path", "asked_for", "header"),
-    [
-        ("anthropic", "", b"GET /v1/models ", f"x-api-key: {SECRET}"),
-        ("ollama_chat", "", b"GET /api/tags ", f"Bearer {SECRET}"),
-        ("litellm_proxy", "/v1/", b"GET /v1/models ", f"Bearer {SECRET}"),
-        ("litellm_proxy", "", b"GET /models ", f"Bearer {SECRET}"),
-    ],
-)
-async def test_each_protocol_is_asked_in_its_way(
-    protocol: str, path: str, asked_for: bytes, header: str
-) -> None:
-    with listening(listed("one")) as listener:
-        found = await asked(own(listener, protocol=protocol, path=path, key="TEAM_KEY"), TEAM_KEY=SECRET)
-    assert names(found) == ["team/one"]
-    assert listener.received.startswith(asked_for)
-    assert header.encode() in listener.received
-
-
-async def test_ollamas_tags_are_read() -> None:
-    with ThreadedServer(OllamaServer()) as server:
-        address = ServerAddress("ollama", server.url)
-        asking = router(Stage(answer), ModelSettings({"mine": address}))
-        found = await asking.server_models(ModelChoice("mine/llama3.1:latest"))
-    assert names(found) == ["mine/llama3.1:latest"]
-
-
-@pytest.mark.parametrize(
-    ("pieces", "why"),
-    [
-        ((b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n",), "it wants a key, and none was found"),
-        ((b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n",), "it answers with the status 500"),
-        ((b"HTTP/1.1 302 No\r\nLocation: /v1/x\r\nContent-Length: 0\r\n\r\n",), "the status 302"),
-        ((b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]",), "its answer cannot be read"),
-        ((b"rubbish\r\n\r\n",), "it cannot be reached"),
-    ],
-)
-async def test_a_server_without_a_list_is_named_and_the_others_are_listed(
-    pieces: tuple[bytes, ...], why: str
-) -> None:
-    with listening(*pieces) as broken, listening(listed("one")) as whole:
-        found = await asked(own(broken, key=""), own(whole, key=""))
-    assert names(found) == ["team/one"]
-    (problem,) = found.problems
-    assert problem.startswith("team lists no models: ")
-    assert why in problem
-    assert broken.connections == 1, "no redirect is followed"
-
-
-async def test_a_silent_server_is_left_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_models, "ANSWER_WITHIN_S", 0.5)
-    with Listener(holds=True) as silent:
-        found = await asked(own(silent, key=""))
-        assert found.problems == ("team lists no models: it has not answered within 0.5 s.",)
-
-
-async def test_certificates_that_cannot_be_read_are_said() -> None:
-    options = ServerOptions(ca_file="/nowhere/ca.pem")
-    found = await asked(OwnServer("team", "team/", "openai", "https://127.0.0.1:1", "", options))
-    assert found.problems == (
-        "team lists no models: the certificates for it cannot be read (No such file or directory).",
-    )
-
-
 def test_the_server_in_use_is_asked_first_and_providers_are_not() -> None:
     def told(now: ModelChoice, **environment: str) -> list[str]:
         endpoint = KeyFinder(environment).endpoint
@@ -214,12 +108,3 @@ def test_the_server_in_use_is_asked_first_and_providers_are_not() -> None:
     assert told(ModelChoice("own")) == ["127.0.0.1:1", "team", "local"]
     assert told(ModelChoice("fast")) == ["team", "local"]
     assert told(ModelChoice("openai/one"), OPENAI_BASE_URL=HERE)[0] == "127.0.0.1:8000"
-
-
-async def test_a_list_asks_no_keyring(monkeypatch: pytest.MonkeyPatch) -> None:
-    def read(*_: object) -> str:
-        raise AssertionError("the keyring was asked")
-
-    monkeypatch.setattr("providers.keys.system_keyring.Keyring.read", read)
-    with listening(listed("one")) as listener:
-        assert names(await asked(own(listener, key="TEAM_KEY"))) == ["team/one"]
