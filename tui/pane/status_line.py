@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
 from textual.content import Content
+from textual.strip import Strip
+from textual.visual import Visual
 from textual.widget import Widget
 
 from core.base.sanitize import printable
@@ -24,9 +27,6 @@ from tui.keys.state import EscAction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from textual.app import RenderResult
-
 
 _REFRESH_S = 0.1
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -225,6 +225,7 @@ class StatusLine(Widget):
         self.view = view
         self._silence = silence
         self._clock = clock
+        self._still: tuple[StatusText, tuple[object, ...], Strip] | None = None
 
     def show(self, view: StatusView) -> None:
         """Show `view` from the next frame on."""
@@ -241,13 +242,34 @@ class StatusLine(Widget):
         if interval != self.auto_refresh:
             self.auto_refresh = interval
 
-    def render(self) -> RenderResult:
+    def render_line(self, y: int) -> Strip:
+        """The row. Most often only its spinner has moved since the last time."""
         width = self.size.width
         margin = 1 if width >= 40 else 0
         # Each piece of a reply ends a silence, and none of them has the view made anew.
         view = replace(self.view, silence=self._silence() if self.view.state is Status.RUNNING else None)
         text = fit_status(view, now=self._clock(), width=width - 2 * margin)
-        return _painted(text, self.view, width=width, margin=margin)
+        still = replace(text, glyph=text.glyph and _FRAMES[0])
+        look = self.view.state, self.view.esc, width, self.app.theme
+        if self._still is None or self._still[:2] != (still, look):
+            content = _painted(still, self.view, width=width, margin=margin)
+            strips = Visual.to_strips(self, content, width, 1, self.visual_style)
+            self._still = still, look, strips[0]
+        return _spun(self._still[2], text.glyph)
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._still = None
+
+
+def _spun(strip: Strip, glyph: str) -> Strip:
+    """The strip with `glyph` in the place of the first frame of the spinner, which is the first it has."""
+    segments = list(strip)
+    for index, (text, style, control) in enumerate(segments):
+        if glyph and _FRAMES[0] in text:
+            segments[index] = Segment(text.replace(_FRAMES[0], glyph, 1), style, control)
+            return Strip(segments, strip.cell_length)
+    return strip
 
 
 def _painted(text: StatusText, view: StatusView, *, width: int, margin: int) -> Content:
