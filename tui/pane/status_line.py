@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 from rich.cells import cell_len, set_cell_size
@@ -27,6 +27,8 @@ from tui.keys.state import EscAction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from textual.geometry import Region
 
 _REFRESH_S = 0.1
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -201,6 +203,15 @@ def _one_line(words: str) -> str:
     return " ".join(printable(words).split())
 
 
+class _Drawn(NamedTuple):
+    """A row that was drawn, as it is and in the terminal's colors, and all that decides about it."""
+
+    text: StatusText
+    look: tuple[object, ...]
+    strip: Strip
+    filtered: Strip
+
+
 class StatusLine(Widget):
     """The status row of a pane. It only repaints itself, ten times a second while busy. `silence` is asked
     each time."""
@@ -225,7 +236,7 @@ class StatusLine(Widget):
         self.view = view
         self._silence = silence
         self._clock = clock
-        self._still: tuple[StatusText, tuple[object, ...], Strip] | None = None
+        self._last: _Drawn | None = None
 
     def show(self, view: StatusView) -> None:
         """Show `view` from the next frame on."""
@@ -243,23 +254,40 @@ class StatusLine(Widget):
             self.auto_refresh = interval
 
     def render_line(self, y: int) -> Strip:
-        """The row. Most often only its spinner has moved since the last time."""
-        width = self.size.width
-        margin = 1 if width >= 40 else 0
+        text = self._fitted()
+        return _spun(self._drawn(text).strip, text.glyph)
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The row in the terminal's colors. Most often only its spinner has moved since the last time."""
+        text = self._fitted()
+        strip = _spun(self._drawn(text).filtered, text.glyph).crop(*crop.column_span)
+        return [strip] * crop.height
+
+    def _fitted(self) -> StatusText:
         # Each piece of a reply ends a silence, and none of them has the view made anew.
         view = replace(self.view, silence=self._silence() if self.view.state is Status.RUNNING else None)
-        text = fit_status(view, now=self._clock(), width=width - 2 * margin)
-        still = replace(text, glyph=text.glyph and _FRAMES[0])
+        return fit_status(view, now=self._clock(), width=self.size.width - 2 * _margin(self.size.width))
+
+    def _drawn(self, text: StatusText) -> _Drawn:
+        """The row with the first frame of the spinner."""
+        text = replace(text, glyph=text.glyph and _FRAMES[0])
+        width = self.size.width
         look = self.view.state, self.view.esc, width, self.app.theme
-        if self._still is None or self._still[:2] != (still, look):
-            content = _painted(still, self.view, width=width, margin=margin)
-            strips = Visual.to_strips(self, content, width, 1, self.visual_style)
-            self._still = still, look, strips[0]
-        return _spun(self._still[2], text.glyph)
+        if self._last is None or (self._last.text, self._last.look) != (text, look):
+            content = _painted(text, self.view, width=width, margin=_margin(width))
+            strip = filtered = Visual.to_strips(self, content, width, 1, self.visual_style)[0]
+            for line_filter in self.get_line_filters():
+                filtered = filtered.apply_filter(line_filter, self.background_colors[1])
+            self._last = _Drawn(text, look, strip, filtered)
+        return self._last
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
-        self._still = None
+        self._last = None
+
+
+def _margin(width: int) -> int:
+    return 1 if width >= 40 else 0
 
 
 def _spun(strip: Strip, glyph: str) -> Strip:

@@ -147,10 +147,16 @@ class Document:
         """`at` for each of the `rows` rows from `top` on."""
         self._add_up()
         index = max(0, bisect_right(self._tops, top) - 1)
-        for row in range(top, top + rows):
-            while index < len(self.pages) and row - self._tops[index] >= _shown(self.pages[index]):
-                index += 1
-            yield (self.pages[index], row - self._tops[index]) if index < len(self.pages) else None
+        row, end = top, top + rows
+        while row < end and index < len(self.pages):
+            page, start = self.pages[index], self._tops[index]
+            below = min(end, start + _shown(page))
+            while row < below:
+                yield page, row - start
+                row += 1
+            index += 1
+        for _ in range(row, end):
+            yield None
 
     def settle(self, top: int, rows: int, *, upwards: bool = False) -> int:
         """Lay out what `rows` rows from `top` on show; returns the row where the same text is afterwards.

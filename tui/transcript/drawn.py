@@ -6,33 +6,29 @@ Textual would draw every row for each piece of text, and the scroll bar for each
 from __future__ import annotations
 
 from math import ceil
-from typing import TYPE_CHECKING
 
 from textual.geometry import Region
 from textual.scrollbar import ScrollBar
-
-if TYPE_CHECKING:
-    from textual.strip import Strip
 
 _EIGHTHS = len(ScrollBar.renderer.VERTICAL_BARS)
 
 
 class DrawnRows:
-    """The rows that the screen shows. A row is the same as long as it is the same strip."""
+    """What the rows on the screen show."""
 
     def __init__(self) -> None:
-        self._rows: list[Strip] = []
+        self._rows: list[object] = []
 
     def forget(self) -> None:
         """Take all rows for changed."""
         self._rows = []
 
-    def changed(self, rows: list[Strip], width: int) -> list[Region]:
+    def changed(self, rows: list[object], width: int) -> list[Region]:
         """Where `rows` differ from those shown so far, whose place they take."""
         known = self._rows
         found: list[Region] = []
         for y, row in enumerate(rows):
-            if y < len(known) and known[y] is row:
+            if y < len(known) and known[y] == row:
                 continue
             if found and found[-1].bottom == y:
                 found[-1] = Region(0, found[-1].y, width, y + 1 - found[-1].y)

@@ -67,7 +67,7 @@ log = logging.getLogger(__name__)
 FRAME_S = 1 / 30
 SLOW_FRAME_S = 1 / 15
 SLOW = 64
-"""Characters between two frames up to which the next may come later: slow text reads the same."""
+"""Up to so many characters may wait for the next slow frame: they read the same."""
 
 _LIMITS = (Outcome.MAX_TURNS_REACHED, Outcome.MAX_BUDGET_REACHED)
 
@@ -85,9 +85,10 @@ class LiveView:
         self._committed = False
         self._cards = TurnCards(transcript)
         self._loop = asyncio.get_running_loop()
-        self._flush_at = 0.0
+        self._shown_at = 0.0
+        self._pause = 0.0
         self._flush: asyncio.TimerHandle | None = None
-        self._received = 0  # characters since the last frame
+        self._received = 0  # characters of text since the last frame
         self._waiting: deque[Event] = deque()
         self._finishing: asyncio.Task[None] | None = None
 
@@ -147,7 +148,7 @@ class LiveView:
     def _receive(self, channel: Channel, text: str) -> None:
         self._transcript.feed.receive(channel, text)
         self._received += len(text)
-        self._plan_flush()
+        self._plan_flush(SLOW_FRAME_S if self._received <= SLOW else FRAME_S)
 
     def _show_compaction(self, ended: CompactionEnded) -> None:
         """Show the result. A failure during a turn is reported with the end of the turn, if at all."""
@@ -186,22 +187,24 @@ class LiveView:
         while self._waiting and self._finishing is None:
             self._show(self._waiting.popleft())
 
-    def _plan_flush(self) -> None:
-        if self._flush is None:
-            self._flush = self._loop.call_at(max(self._flush_at, self._loop.time()), self._on_frame)
+    def _plan_flush(self, frame: float = FRAME_S) -> None:
+        """Show what there is `frame` seconds after the last time, or sooner if that is planned."""
+        due = max(self._shown_at + max(frame, self._pause), self._loop.time())
+        if self._flush is not None:
+            if self._flush.when() <= due:
+                return
+            self._flush.cancel()
+        self._flush = self._loop.call_at(due, self._on_frame)
 
     def _on_frame(self) -> None:
         self._flush = None
-        started = self._loop.time()
-        more = self._transcript.flush()
-        took = self._loop.time() - started
-        frame = FRAME_S if self._received > SLOW else SLOW_FRAME_S
         self._received = 0
-        # If more slices are waiting, continue after other tasks have run. Otherwise once a frame, and less
-        # often on a machine that would spend most of its time on painting.
-        self._flush_at = 0.0 if more else started + max(frame, 4 * took)
-        if more:
-            self._plan_flush()
+        self._shown_at = self._loop.time()
+        if self._transcript.flush():
+            # More slices are waiting: continue after other tasks have run.
+            self._flush = self._loop.call_at(self._loop.time(), self._on_frame)
+        # Less often on a machine that would spend most of its time on painting.
+        self._pause = 4 * (self._loop.time() - self._shown_at)
 
     def _cancel_flush(self) -> None:
         if self._flush is not None:

@@ -5,7 +5,7 @@ An unchanged line is painted once, wherever it moves: visible lines are requeste
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, TypeAlias
 
 from rich.segment import Segment
 from rich.style import Style
@@ -17,23 +17,17 @@ from tui.transcript.selection import line_id, mark_selected
 
 if TYPE_CHECKING:
     from textual.color import Color
-    from textual.selection import Selection
     from textual.widget import Widget
 
     from tui.transcript.document import Document
     from tui.transcript.markdown.blocks import Line
     from tui.transcript.markdown.spans import Look
-    from tui.transcript.pages import Page
 
 STRIPS_KEPT = 256
 
-
-class _Wanted(NamedTuple):
-    """All that decides about the strip of a line."""
-
-    line: Line
-    width: int
-    selected: tuple[int, int] | None
+ShownLine: TypeAlias = "tuple[int, Line | None, tuple[int, int] | None]"
+"""The `line_id` of a row, its line, and which of its characters are selected."""
+NOTHING: ShownLine = (-1, None, None)
 
 
 class Painter:
@@ -41,7 +35,7 @@ class Painter:
 
     def __init__(self, widget: Widget) -> None:
         self._widget = widget
-        self._strips: FIFOCache[int, tuple[_Wanted, Strip]] = FIFOCache(STRIPS_KEPT)
+        self._strips: FIFOCache[int, tuple[Line, int, tuple[int, int] | None, Strip]] = FIFOCache(STRIPS_KEPT)
         self._framed: FIFOCache[int, tuple[Strip, int, Strip]] = FIFOCache(STRIPS_KEPT)
         self._labeled: tuple[Strip, str, Strip] | None = None
         self._looks: dict[Look | Part, Style] = {}
@@ -56,26 +50,30 @@ class Painter:
 
     def rows(self, document: Document, top: int, rows: int) -> list[Strip]:
         """The `rows` rows of the document from `top` on, with what is selected marked."""
+        width = document.width
+        found = []
+        for number, line, selected in self.lines(document, top, rows):
+            if line is None:
+                found.append(Strip.blank(width, self._own_style))
+                continue
+            known = self._strips.get(number)
+            if known is None or known[:3] != (line, width, selected):
+                known = self._strips[number] = line, width, selected, self._paint(line, width, selected)
+            found.append(known[3])
+        return found
+
+    def lines(self, document: Document, top: int, rows: int) -> list[ShownLine]:
+        """What these rows show. Costs much less than `rows`."""
         selection = self._widget.text_selection
-        return [
-            self._row(place, document.width, selection) if place is not None else self._blank(document.width)
-            for place in document.places(top, rows)
-        ]
-
-    def _blank(self, width: int) -> Strip:
-        return Strip.blank(width, self._own_style)
-
-    def _row(self, place: tuple[Page, int], width: int, selection: Selection | None) -> Strip:
-        page, index = place
-        if page.lines is None or index >= len(page.lines):
-            return self._blank(width)
-        number = line_id(page, index)
-        span = selection.get_span(number) if selection is not None else None
-        wanted = _Wanted(page.lines[index], width, span)
-        known = self._strips.get(number)
-        if known is None or known[0] != wanted:
-            known = self._strips[number] = wanted, self._paint(*wanted)
-        return known[1]
+        found: list[ShownLine] = []
+        for place in document.places(top, rows):
+            if place is None or (lines := place[0].lines) is None or place[1] >= len(lines):
+                found.append(NOTHING)
+                continue
+            number = line_id(*place)
+            span = selection.get_span(number) if selection is not None else None
+            found.append((number, lines[place[1]], span))
+        return found
 
     def with_label(self, row: Strip, text: str, width: int) -> Strip:
         """The row with the label that announces new lines at its end."""

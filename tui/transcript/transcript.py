@@ -193,8 +193,10 @@ class Transcript(ScrollView, can_focus=False):
         """Have what changed drawn again."""
         rows = self._rows
         self._thumb.move(self.vertical_scrollbar, rows, self.feed.document.height, self.scroll_y)
-        changed = self._drawn.changed(self._visible(0, rows, rows), self.feed.document.width)
-        if changed:
+        document = self.feed.document
+        shown: list[object] = [line[1:] for line in self._painter.lines(document, self.scroll_offset.y, rows)]
+        shown[-1] = shown[-1], self._end.label(document.width)
+        if changed := self._drawn.changed(shown, document.width):
             self.refresh(*changed)
 
     def _settle(self, top: int, *, upwards: bool = False) -> int:
