@@ -148,7 +148,7 @@ class LiveView:
     def _receive(self, channel: Channel, text: str) -> None:
         self._transcript.feed.receive(channel, text)
         self._received += len(text)
-        self._plan_flush(SLOW_FRAME_S if self._received <= SLOW else FRAME_S)
+        self._plan_flush(slow=self._received <= SLOW)
 
     def _show_compaction(self, ended: CompactionEnded) -> None:
         """Show the result. A failure during a turn is reported with the end of the turn, if at all."""
@@ -187,9 +187,10 @@ class LiveView:
         while self._waiting and self._finishing is None:
             self._show(self._waiting.popleft())
 
-    def _plan_flush(self, frame: float = FRAME_S) -> None:
-        """Show what there is `frame` seconds after the last time, or sooner if that is planned."""
-        due = max(self._shown_at + max(frame, self._pause), self._loop.time())
+    def _plan_flush(self, *, slow: bool = False) -> None:
+        """Show what there is with the next frame, or sooner if that is planned."""
+        frame = max(SLOW_FRAME_S if slow else FRAME_S, self._pause)
+        due = max(self._shown_at + frame, self._loop.time())
         if self._flush is not None:
             if self._flush.when() <= due:
                 return

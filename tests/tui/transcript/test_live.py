@@ -482,6 +482,7 @@ async def test_a_background_command_that_ends_within_a_reply_leaves_it_whole() -
 @pytest.fixture
 async def never_due(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[LiveView, CountingTranscript]]:
     """A view whose next slow frame never comes, and which has just shown its first words."""
+    monkeypatch.setattr("tui.transcript.live.FRAME_S", 0.0)
     monkeypatch.setattr("tui.transcript.live.SLOW_FRAME_S", GENEROUS_S * 10)
     app = PumpApp()
     async with app.run_test() as pilot:
@@ -490,6 +491,7 @@ async def never_due(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Live
         live.on_event(TurnStarted(1, "hello", 0.0))
         live.on_event(TextArrived(1, "first"))
         await until_said(transcript, "first")
+        live._pause = 0.0
         live.on_event(TextArrived(1, " second"))
         await pilot.pause()
         assert "second" not in said(transcript)
