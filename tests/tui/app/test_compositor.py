@@ -99,12 +99,14 @@ async def test_what_is_drawn_in_parts_is_the_whole_screen(
             if chance.random() < 0.5:
                 change_view(stage, chance)
             await stage.pilot.pause()
+            assert is_as_fresh(stage, watched)
         stage.pane.lists.close()
         stage.pane.transcript.action_scroll_end()
         stage.model.say(f"\n\n{LAST}")
         await stage.finish()
         await stage.until_said(LAST)
-        await stage.until(lambda: is_as_fresh(stage, watched))
+        await stage.pilot.pause()
+        assert is_as_fresh(stage, watched)
         assert LAST in "".join(cell[0] for row in watched.cells for cell in row if cell)
         assert watched.pieces
 

@@ -1,4 +1,4 @@
-"""What the driver gives to the thread that writes; the rest of it is seen in a real terminal, in `tests.e2e`."""
+"""What the driver gives to the thread that writes. The rest is seen in a real terminal: `tests.e2e`."""
 
 from __future__ import annotations
 
