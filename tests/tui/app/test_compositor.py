@@ -64,8 +64,14 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> type[WatchedCompositor]:
 
 
 def is_as_fresh(stage: Stage, watched: type[WatchedCompositor]) -> bool:
-    """Whether the terminal shows what it would if all of it were drawn anew."""
-    return watched.cells == [cells_of(strip) for strip in stage.app.screen._compositor.render_strips()]
+    """Whether the terminal shows what it would if no widget had kept anything of what it has drawn."""
+    compositor = stage.app.screen._compositor
+    stage.pane.transcript._painter.forget()
+    for widget in compositor.visible_widgets:
+        due = widget._repaint_regions.copy()
+        widget._set_dirty()
+        widget._repaint_regions = due
+    return watched.cells == [cells_of(strip) for strip in compositor.render_strips()]
 
 
 def change_view(stage: Stage, chance: random.Random) -> None:
