@@ -5,6 +5,16 @@ filled already, so that the view scrolls. For ten seconds nobody types, and the 
 processes of the program is taken; then letters are typed at a fixed pace, and their echo is. Esc ends it.
 
 Each run is a program of its own. The time of a busy machine is not to be trusted, its processor time is.
+
+Figures (Python 3.11.7, 2 cores AMD EPYC, Linux, 1 December 2026, load average 9 to 12), two runs, each
+followed by one of the version that drew every line anew, in brackets:
+
+    processor, all processes     10.2, 10.2 %   (26.8, 24.9)
+    the process of the screen     7.6, 7.6 %    (24.3, 22.8)
+    kilobytes drawn a second       57, 57       (256, 303)
+    key echo meanwhile, median     23, 23 ms    (105, 132)   p95 44, 52 (199, 230)
+
+Both versions with nothing else on the machine: not measured yet; before, 29.3 % and 7.7 ms, p95 22.5.
 """
 
 from __future__ import annotations
