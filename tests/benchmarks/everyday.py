@@ -6,7 +6,7 @@ processes of the program is taken; then letters are typed at a fixed pace, and t
 
 Each run is a program of its own. The time of a busy machine is not to be trusted, its processor time is.
 
-Figures (Python 3.11.7, 2 cores AMD EPYC, Linux, 1 December 2026, load average 9 to 12), two runs, each
+Figures (Python 3.11.7, 2 cores AMD EPYC, Linux, 1 December 2026, load average 8 to 12), two runs, each
 followed by one of the version that drew every line anew, in brackets:
 
     processor, all processes     10.2, 10.2 %   (26.8, 24.9)
