@@ -75,6 +75,8 @@ class Program:
         kitty: bool = False,
         config: str = "",
         files: Mapping[str, str] | None = None,
+        columns: int = COLUMNS,
+        lines: int = LINES,
     ) -> Iterator[Terminal]:
         """The program on a terminal of its own, in a home of its own, with `server` as its model.
 
@@ -100,7 +102,7 @@ class Program:
                 path.write_text(text)
             argv = [*self.command, "--model", "openai/gpt-4o", "--api-base", server.url, *more]
             terminal = stack.enter_context(
-                Terminal(argv, env=environment, columns=COLUMNS, lines=LINES, kitty=kitty, emulate=False)
+                Terminal(argv, env=environment, columns=columns, lines=lines, kitty=kitty, emulate=False)
             )
             yield terminal
             terminal.signal(signal.SIGTERM)
@@ -134,6 +136,12 @@ class Server:
         self._process.wait()
         assert self._process.stdout is not None
         self._process.stdout.close()
+
+    def change_script(self, script: str) -> None:
+        """Answer the requests that follow with `script`."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{script}\n")
+        self._process.stdin.flush()
 
     def count(self, moment: Moment) -> int:
         """How often `moment` has been seen."""
@@ -192,12 +200,17 @@ def wait_busy(terminal: Terminal, *, since: float) -> float:
 
 def processor_seconds(terminal: Terminal) -> float:
     """User and system time so far, of all processes of the program that are alive."""
-    total = 0.0
+    return sum(processor_seconds_of(terminal).values())
+
+
+def processor_seconds_of(terminal: Terminal) -> dict[int, float]:
+    """User and system time so far of each process of the program that is alive, by its pid."""
+    found = {}
     for pid in terminal.processes():
         with contextlib.suppress(psutil.NoSuchProcess):
             times = psutil.Process(pid).cpu_times()
-            total += times.user + times.system
-    return total
+            found[pid] = times.user + times.system
+    return found
 
 
 def memory_bytes(terminal: Terminal) -> int:
@@ -215,6 +228,8 @@ class Unit(Enum):
     S = "s"
     MB = "MB"
     RATIO = "x"
+    PERCENT = "%"
+    KB = "kB"
 
 
 class Measure(Enum):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from core.model.messages import Usage
 from tests.servers.registry import PROTOCOLS
-from tests.servers.script import Call, Refusal, Refuse, Script, Silence, Stall, flood
+from tests.servers.script import Call, Refusal, Refuse, Script, Silence, Stall, flood, prose
 
 if TYPE_CHECKING:
     from tests.servers.record import Seen
@@ -30,6 +30,8 @@ SCRIPTS = {
     "stall": Script(text=("word ",) * 4, fault=Stall(after=3)),
     "silent": Script(fault=Silence()),
     "flood": flood(5000),
+    "prose": prose(),
+    "everyday": prose(delay=SLOW_S, endless=True),
     "endless": Script(text=("word " * 4 + "\n",), endless=True),
     "reasoning": Script(
         reasoning=("Let me ", "think."), usage=Usage(input_tokens=12, output_tokens=9, reasoning_tokens=2)

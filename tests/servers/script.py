@@ -7,6 +7,7 @@ know a protocol.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import chain, repeat
@@ -189,6 +190,41 @@ class Script:
 def flood(chunks: int, *, size: int = 20, fault: Fault | None = None) -> Script:
     """`chunks` numbered lines of `size` characters, as fast as the socket takes them."""
     return Script(text=tuple(f"{n:0{size - 1}d}\n" for n in range(chunks)), fault=fault)
+
+
+_PROSE = """\
+## What the token does
+
+A stop **marks** the token and all below it, *never* its siblings, and returns at once. What waits is woken;
+what comes late finds the mark and does not begin. See `core/cancel.py` for the whole of it, which is short.
+
+- The first reason stays, and is stored before anyone can observe the mark.
+- A child of a marked token is born marked: no request is sent, no process starts.
+  1. Callbacks that are registered late run at once.
+  2. Outer cancellation passes through *untouched*.
+
+```python
+def cancel(self, reason: CancelReason) -> bool:
+    if self._mark is not None:
+        return False  # the first reason stays
+    self._mark = reason
+    return self._wake()
+```
+
+| phase | what is closed | seen after |
+|---|---|---|
+| before headers | the socket | 1.5 ms |
+| streaming | the socket, the reader | 1.7 ms |
+
+> A stop that was not seen is not a stop, and a screen that looks idle proves nothing about the server behind.
+
+"""
+
+
+def prose(*, delay: float = 0.0, endless: bool = False) -> Script:
+    """Markdown as models write it, a word or so in each delta; six times, or without end."""
+    words = (*re.findall(r"\s*\S+", _PROSE.rstrip()), "\n\n")
+    return Script(text=words if endless else words * 6, delay=delay, endless=endless)
 
 
 def in_turn(*scripts: Script) -> Callable[[Request], Script]:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from textual.screen import Screen
 
+from tui.app.compositor import LineCompositor
+
 if TYPE_CHECKING:
     from textual import events
 
@@ -17,6 +19,10 @@ class MainScreen(Screen[None]):
     were set; draws the whole screen again for a size that it has already; and lays it out once more to hide
     the place of its notifications, of which we show none.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._compositor = LineCompositor()
 
     def on_mount(self) -> None:
         self.query("ToastRack").set(display=False)

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
 from textual.content import Content
+from textual.strip import Strip
+from textual.visual import Visual
 from textual.widget import Widget
 
 from core.base.sanitize import printable
@@ -25,7 +28,7 @@ from tui.keys.state import EscAction
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from textual.app import RenderResult
+    from textual.geometry import Region
 
 _REFRESH_S = 0.1
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -207,6 +210,15 @@ def _one_line(words: str) -> str:
     return " ".join(printable(words).split())
 
 
+class _Drawn(NamedTuple):
+    """A row that was drawn, as it is and in the terminal's colors, and all that decides about it."""
+
+    text: StatusText
+    look: tuple[object, ...]
+    strip: Strip
+    filtered: Strip
+
+
 class StatusLine(Widget):
     """The status row of a pane. It only repaints itself, ten times a second while busy. `silence` is asked
     each time."""
@@ -231,6 +243,7 @@ class StatusLine(Widget):
         self.view = view
         self._silence = silence
         self._clock = clock
+        self._last: _Drawn | None = None
 
     def show(self, view: StatusView) -> None:
         """Show `view` from the next frame on."""
@@ -247,13 +260,51 @@ class StatusLine(Widget):
         if interval != self.auto_refresh:
             self.auto_refresh = interval
 
-    def render(self) -> RenderResult:
-        width = self.size.width
-        margin = 1 if width >= 40 else 0
+    def render_line(self, y: int) -> Strip:
+        text = self._fitted()
+        return _spun(self._drawn(text).strip, text.glyph)
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The row in the terminal's colors. Most often only its spinner has moved since the last time."""
+        text = self._fitted()
+        strip = _spun(self._drawn(text).filtered, text.glyph).crop(*crop.column_span)
+        return [strip] * crop.height
+
+    def _fitted(self) -> StatusText:
         # Each piece of a reply ends a silence, and none of them has the view made anew.
         view = replace(self.view, silence=self._silence() if self.view.state is Status.RUNNING else None)
-        text = fit_status(view, now=self._clock(), width=width - 2 * margin)
-        return _painted(text, self.view, width=width, margin=margin)
+        return fit_status(view, now=self._clock(), width=self.size.width - 2 * _margin(self.size.width))
+
+    def _drawn(self, text: StatusText) -> _Drawn:
+        """The row with the first frame of the spinner."""
+        text = replace(text, glyph=text.glyph and _FRAMES[0])
+        width = self.size.width
+        look = self.view.state, self.view.esc, width, self.app.theme
+        if self._last is None or (self._last.text, self._last.look) != (text, look):
+            content = _painted(text, self.view, width=width, margin=_margin(width))
+            strip = filtered = Visual.to_strips(self, content, width, 1, self.visual_style)[0]
+            for line_filter in self.get_line_filters():
+                filtered = filtered.apply_filter(line_filter, self.background_colors[1])
+            self._last = _Drawn(text, look, strip, filtered)
+        return self._last
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._last = None
+
+
+def _margin(width: int) -> int:
+    return 1 if width >= 40 else 0
+
+
+def _spun(strip: Strip, glyph: str) -> Strip:
+    """The strip with `glyph` in the place of the first frame of the spinner, which is the first it has."""
+    segments = list(strip)
+    for index, (text, style, control) in enumerate(segments):
+        if glyph and _FRAMES[0] in text:
+            segments[index] = Segment(text.replace(_FRAMES[0], glyph, 1), style, control)
+            return Strip(segments, strip.cell_length)
+    return strip
 
 
 def _painted(text: StatusText, view: StatusView, *, width: int, margin: int) -> Content:

@@ -23,6 +23,7 @@ from codecs import getincrementaldecoder
 from typing import TYPE_CHECKING, Any, Final, TextIO, assert_never, cast
 
 from textual import constants, events
+from textual._ansi_sequences import SYNC_END, SYNC_START
 from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
@@ -129,12 +130,25 @@ class CaesuraDriver(LinuxDriver):
         self._reader: threading.Thread | None = None
         self._follows_scheme = bool(getattr(app, "follows_scheme", False))
         self._leaving = threading.Event()
+        self._frame: list[str] = []
         self._wake_read, self._wake_write = os.pipe()
 
     def write(self, data: str) -> None:
-        """Write to the terminal while this process has it; drop the data before and after that."""
-        if self._terminal.taken and self._writer_thread is not None:
-            super().write(data)
+        """Write to the terminal while this process has it; drop the data before and after that.
+
+        A frame wakes the thread that writes once, not for each of its three parts: a switch between threads
+        costs more than the frame.
+        """
+        if not self._terminal.taken or self._writer_thread is None:
+            self._frame.clear()
+            return
+        if data == SYNC_START or self._frame:
+            self._frame.append(data)
+            if data != SYNC_END:
+                return
+            data = "".join(self._frame)
+            self._frame.clear()
+        super().write(data)
 
     def start_application_mode(self) -> None:
         """Take the terminal."""

@@ -15,7 +15,7 @@ from tui.transcript.markdown.blocks import Code
 from tui.transcript.pages import Page
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from tui.transcript.markdown.blocks import Block
     from tui.transcript.pages import Entry
@@ -113,6 +113,7 @@ class Document:
     def remove(self, entry: Entry) -> None:
         self.pages = [page for page in self.pages if page.entry is not entry]
         self._laid = {page: None for page in self._laid if page.entry is not entry}
+        self._tops.clear()
         self._changed(0)
 
     def retract(self) -> None:
@@ -141,6 +142,21 @@ class Document:
         if index < 0 or row - self._tops[index] >= _shown(self.pages[index]):
             return None
         return self.pages[index], row - self._tops[index]
+
+    def places(self, top: int, rows: int) -> Iterator[tuple[Page, int] | None]:
+        """`at` for each of the `rows` rows from `top` on."""
+        self._add_up()
+        index = max(0, bisect_right(self._tops, top) - 1)
+        row, end = top, top + rows
+        while row < end and index < len(self.pages):
+            page, start = self.pages[index], self._tops[index]
+            below = min(end, start + _shown(page))
+            while row < below:
+                yield page, row - start
+                row += 1
+            index += 1
+        for _ in range(row, end):
+            yield None
 
     def settle(self, top: int, rows: int, *, upwards: bool = False) -> int:
         """Lay out what `rows` rows from `top` on show; returns the row where the same text is afterwards.

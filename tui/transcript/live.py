@@ -1,8 +1,8 @@
 """Shows the events of a session in its transcript; every kind of event is handled here.
 
-Text is collected as it arrives and shown at most thirty times a second. A backlog never outlives a turn: at
-its end all received text is drawn at once (E10), in slices that leave the event loop free, and later events
-wait for that. What is running is known from events, never from a widget.
+Text is collected as it arrives and shown at most thirty times a second, slow text fifteen times. A backlog
+never outlives a turn: at its end all received text is drawn at once (E10), in slices that leave the event
+loop free, and later events wait for that. What is running is known from events, never from a widget.
 """
 
 from __future__ import annotations
@@ -65,6 +65,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FRAME_S = 1 / 30
+SLOW_FRAME_S = 1 / 15
+SLOW = 64
+"""Up to so many characters may wait for the next slow frame: they read the same."""
 
 _LIMITS = (Outcome.MAX_TURNS_REACHED, Outcome.MAX_BUDGET_REACHED)
 
@@ -82,8 +85,10 @@ class LiveView:
         self._committed = False
         self._cards = TurnCards(transcript)
         self._loop = asyncio.get_running_loop()
-        self._flush_at = 0.0
+        self._shown_at = 0.0
+        self._pause = 0.0
         self._flush: asyncio.TimerHandle | None = None
+        self._received = 0  # characters of text since the last frame
         self._waiting: deque[Event] = deque()
         self._finishing: asyncio.Task[None] | None = None
 
@@ -110,11 +115,9 @@ class LiveView:
                 self._committed = False
                 self._cards.begin_turn()
             case TextArrived(text=text):
-                self._transcript.feed.receive(Channel.TEXT, text)
-                self._plan_flush()
+                self._receive(Channel.TEXT, text)
             case ReasoningArrived(text=text):
-                self._transcript.feed.receive(Channel.REASONING, text)
-                self._plan_flush()
+                self._receive(Channel.REASONING, text)
             case StepCommitted():
                 self._committed = True
             case TurnEnded():
@@ -141,6 +144,11 @@ class LiveView:
                 pass
             case _:
                 assert_never(event)
+
+    def _receive(self, channel: Channel, text: str) -> None:
+        self._transcript.feed.receive(channel, text)
+        self._received += len(text)
+        self._plan_flush(slow=self._received <= SLOW)
 
     def _show_compaction(self, ended: CompactionEnded) -> None:
         """Show the result. A failure during a turn is reported with the end of the turn, if at all."""
@@ -179,20 +187,25 @@ class LiveView:
         while self._waiting and self._finishing is None:
             self._show(self._waiting.popleft())
 
-    def _plan_flush(self) -> None:
-        if self._flush is None:
-            self._flush = self._loop.call_at(max(self._flush_at, self._loop.time()), self._on_frame)
+    def _plan_flush(self, *, slow: bool = False) -> None:
+        """Show what there is with the next frame, or sooner if that is planned."""
+        frame = max(SLOW_FRAME_S if slow else FRAME_S, self._pause)
+        due = max(self._shown_at + frame, self._loop.time())
+        if self._flush is not None:
+            if self._flush.when() <= due:
+                return
+            self._flush.cancel()
+        self._flush = self._loop.call_at(due, self._on_frame)
 
     def _on_frame(self) -> None:
         self._flush = None
-        started = self._loop.time()
-        more = self._transcript.flush()
-        took = self._loop.time() - started
-        # If more slices are waiting, continue after other tasks have run. Otherwise thirty times a second,
-        # and less often on a machine that would spend most of its time on painting.
-        self._flush_at = 0.0 if more else started + max(FRAME_S, 4 * took)
-        if more:
-            self._plan_flush()
+        self._received = 0
+        self._shown_at = self._loop.time()
+        if self._transcript.flush():
+            # More slices are waiting: continue after other tasks have run.
+            self._flush = self._loop.call_at(self._loop.time(), self._on_frame)
+        # Less often on a machine that would spend most of its time on painting.
+        self._pause = 4 * (self._loop.time() - self._shown_at)
 
     def _cancel_flush(self) -> None:
         if self._flush is not None:

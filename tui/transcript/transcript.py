@@ -1,8 +1,8 @@
 """The conversation on the screen: a line-API view whose cost does not depend on its length.
 
 The owner puts what arrives into the `feed`, which costs nothing, and calls `flush` at most thirty times a
-second. Only the visible part is laid out (`tui.transcript.pages`). Model text is never read as markup of Rich
-or Textual, and none reaches the terminal without `core.base.sanitize`.
+second. Only the visible part is laid out (`tui.transcript.pages`), and only rows that change are drawn. Model
+text is never read as markup of Rich or Textual, and none reaches the terminal without `core.base.sanitize`.
 
 Backlog: one `flush` reads at most 16,384 characters (some milliseconds) and returns True while more is
 waiting; `drain` reads all of it slice by slice, lets the event loop run in between and paints once.
@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, ClassVar
 from rich.cells import cell_len
 from textual.geometry import Size
 from textual.scroll_view import ScrollView
-from textual.strip import Strip
 
 from core.base.threads import run_in_thread
+from tui.transcript.drawn import DrawnRows, Thumb
 from tui.transcript.feed import Feed
 from tui.transcript.followed_end import FollowedEnd
 from tui.transcript.markdown.highlight import WARM_LANGUAGES, load_lexer
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from textual import events
     from textual.geometry import Region
     from textual.selection import Selection
+    from textual.strip import Strip
 
     from tui.transcript.card import Card
     from tui.transcript.entries import PromptHandle
@@ -72,11 +73,12 @@ class Transcript(ScrollView, can_focus=False):
         self.feed = Feed(80)
         self._end = FollowedEnd()
         self._painter = Painter(self)
+        self._drawn = DrawnRows()
+        self._thumb = Thumb()
         self._older_to_come = False
         self._wants_start = False
         self._requested: set[str] = set()
         self._settling = False
-        self._painting = False
 
     # Contents of the conversation.
 
@@ -118,6 +120,8 @@ class Transcript(ScrollView, can_focus=False):
             return
         while self.feed.read():  # noqa: ASYNC110 - nothing is waited for: others get their turn
             await asyncio.sleep(0)
+        # What was read may have been drawn meanwhile, for other reasons.
+        self._drawn.forget()
         self._update()
 
     def end_reply(self, mark: str = "") -> None:
@@ -183,7 +187,17 @@ class Transcript(ScrollView, can_focus=False):
             self._settle(self.scroll_offset.y)
         self._fit()
         self._load_colours()
-        self.refresh()
+        self._draw()
+
+    def _draw(self) -> None:
+        """Have what changed drawn again."""
+        rows = self._rows
+        self._thumb.move(self.vertical_scrollbar, rows, self.feed.document.height, self.scroll_y)
+        document = self.feed.document
+        shown: list[object] = [line[1:] for line in self._painter.lines(document, self.scroll_offset.y, rows)]
+        shown[-1] = shown[-1], self._end.label(document.width)
+        if changed := self._drawn.changed(shown, document.width):
+            self.refresh(*changed)
 
     def _settle(self, top: int, *, upwards: bool = False) -> int:
         """Call `Document.settle`. A correction of a guessed height does not count as new lines."""
@@ -206,12 +220,15 @@ class Transcript(ScrollView, can_focus=False):
         size = Size(self.feed.document.width, self.feed.document.height)
         if size != self.virtual_size:
             self.set_reactive(ScrollView.virtual_size, size)
-            self._scroll_update(size)
+            self.scroll_y = self.validate_scroll_y(self.scroll_y)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        super().watch_scroll_y(old_value, new_value)
-        if self._settling or not self._rows:
-            return
+        """Go where the user scrolls. Unlike Textual's, this draws nothing that stays as it is."""
+        if not self._settling and self._rows:
+            self._go_to(old_value, new_value)
+            self._draw()
+
+    def _go_to(self, old_value: float, new_value: float) -> None:
         self._wants_start = False
         document = self.feed.document
         top = round(new_value)
@@ -281,22 +298,32 @@ class Transcript(ScrollView, can_focus=False):
     # Painting.
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        self._painting = True
-        try:
-            return super().render_lines(crop)
-        finally:
-            self._painting = False
+        """The rows with their padding. Textual would make them anew for each place to which they move."""
+        width = self.size.width
+        strips = self._painter.framed(self._visible(crop.y, crop.height, self._rows), width)
+        if crop.column_span == (0, width):
+            return strips
+        return [strip.crop(*crop.column_span) for strip in strips]
 
     def render_line(self, y: int) -> Strip:
+        """The row as queries of what is under the mouse need it: it says what stands where."""
+        top = self.scroll_offset.y + y
+        strips = self._painter.rows(self.feed.document, top, 1)
+        if (place := self.feed.document.at(top)) is not None:
+            strips = [strips[0].apply_offsets(0, line_id(*place))]
+        return self._labeled(strips, y, self._rows)[0]
+
+    def _visible(self, first: int, count: int, rows: int) -> list[Strip]:
+        """`count` rows of the view, which has `rows`, from `first` on."""
+        strips = self._painter.rows(self.feed.document, self.scroll_offset.y + first, count)
+        return self._labeled(strips, first, rows)
+
+    def _labeled(self, strips: list[Strip], first: int, rows: int) -> list[Strip]:
+        last = rows - 1 - first
         width = self.feed.document.width
-        place = self.feed.document.at(self.scroll_offset.y + y)
-        strip = self._painter.line(*place, width) if place else self._painter.blank(width)
-        if place and not self._painting:
-            # Only queries of what is under the mouse need offsets, the largest cost of painting.
-            strip = strip.apply_offsets(0, line_id(*place))
-        if y == self._rows - 1 and (label := self._end.label(width)):
-            strip = Strip.join([strip.crop(0, width - len(label)), self._painter.label(label)])
-        return strip
+        if 0 <= last < len(strips) and (label := self._end.label(width)):
+            strips[last] = self._painter.with_label(strips[last], label, width)
+        return strips
 
     def notify_style_update(self) -> None:
         super().notify_style_update()

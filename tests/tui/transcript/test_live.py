@@ -39,7 +39,7 @@ from tests.support.scripted_tools import AskingTool, PlayedTool, equipped
 from tests.support.waiting import GENEROUS_S
 from tests.tui.stage import MODEL, Deaf, HandPlayedModel, Stage
 from tui.terminal.interrupt import InterruptKey
-from tui.transcript.live import LiveView
+from tui.transcript.live import SLOW, LiveView
 from tui.transcript.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -477,3 +477,54 @@ async def test_a_background_command_that_ends_within_a_reply_leaves_it_whole() -
         await talk.until_said("# no title")
         card = "✓ background  npm start  ended, exit code 0 ▸"
         assert talk.rows == ["hello", card, "The rule could not be kept.", "x = 1", "# no title"]
+
+
+@pytest.fixture
+async def never_due(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[LiveView, CountingTranscript]]:
+    """A view whose next slow frame never comes, and which has just shown its first words."""
+    monkeypatch.setattr("tui.transcript.live.FRAME_S", 0.0)
+    monkeypatch.setattr("tui.transcript.live.SLOW_FRAME_S", GENEROUS_S * 10)
+    app = PumpApp()
+    async with app.run_test() as pilot:
+        transcript = app.query_one(CountingTranscript)
+        live = LiveView(transcript, lambda _: False)
+        live.on_event(TurnStarted(1, "hello", 0.0))
+        live.on_event(TextArrived(1, "first"))
+        await until_said(transcript, "first")
+        live._pause = 0.0
+        live.on_event(TextArrived(1, " second"))
+        await pilot.pause()
+        assert "second" not in said(transcript)
+        yield live, transcript
+        await live.aclose()
+
+
+async def until_said(transcript: Transcript, words: str) -> None:
+    async with asyncio.timeout(GENEROUS_S):
+        while words not in said(transcript):  # noqa: ASYNC110 - the frame has no event
+            await asyncio.sleep(0)
+
+
+def said(transcript: Transcript) -> str:
+    text, _ = transcript.get_selection(SELECT_ALL) or ("", "")
+    return text
+
+
+@pytest.mark.promise("E6", "E10")
+async def test_a_stop_waits_for_no_slow_frame(never_due: tuple[LiveView, CountingTranscript]) -> None:
+    live, transcript = never_due
+    live.on_event(TurnEnded(1, Outcome.CANCELLED, text="first second"))
+    await live.aclose()
+    assert "first second" in said(transcript)
+    assert "interrupted" in said(transcript)
+
+
+async def test_a_card_and_much_text_wait_for_no_slow_frame(
+    never_due: tuple[LiveView, CountingTranscript],
+) -> None:
+    live, transcript = never_due
+    live.on_event(CallNamed(1, "one", "shell"))
+    await until_said(transcript, "shell")
+    live.on_event(TextArrived(1, "third "))
+    live.on_event(TextArrived(1, "much " * SLOW))
+    await until_said(transcript, "third")

@@ -175,6 +175,15 @@ def rows_of(transcript: Transcript) -> list[str]:
     return "\n".join(screen_of(transcript)).rstrip().split("\n")
 
 
+async def test_where_the_only_prompt_was_taken_away_there_is_nothing() -> None:
+    async with shown() as (transcript, pilot, _):
+        handle = transcript.add_prompt("hello")
+        assert screen_of(transcript)[0] == "❯ hello"
+        transcript.remove_prompt(handle)
+        await pilot.hover(Transcript, offset=(2, 0))
+        assert not any(screen_of(transcript))
+
+
 async def test_calls_stand_between_the_texts_that_came_before_and_after_them() -> None:
     async with shown(40, 20) as (transcript, _, _):
         transcript.feed.end_section()
