@@ -146,13 +146,14 @@ def _content_parts(reasoning: str, message: Json) -> list[Json]:
     return parts
 
 
-def _amend_calls(sent: Iterable[Json], reply: _Reply, by_place: bool = False) -> bool:
+def _amend_calls(sent: Iterable[Json], reply: _Reply) -> bool:
     more: Json = {}
     for fields in reply.notes(Kind.CALLS):
         more.update(fields)
     is_changed = False
     for number, (call, made) in enumerate(zip(sent, reply.calls, strict=False)):
-        if fields := more.get(str(number) if by_place else made.call_id):
+        # Earlier versions went by the id, which is another one if it was taken.
+        if fields := more.get(str(number)) or more.get(made.call_id):
             call.update(fields)
             is_changed = True
     return is_changed
@@ -162,14 +163,16 @@ def _amend_calls(sent: Iterable[Json], reply: _Reply, by_place: bool = False) ->
 
 
 def _amend_anthropic(pairs: Pairs) -> bool:
-    """Put thinking that came between text and calls there again. litellm puts all of it first."""
+    """Put thinking that came behind text there again. litellm puts all of it first."""
     is_changed = False
     for message, reply in pairs:
         parts = [part for part, found in reply.parts if isinstance(part, Text) or _is_thinking(part, found)]
         thinking = [block for block in message["content"] if block["type"] in THINKING]
         uses = [block for block in message["content"] if block["type"] == "tool_use"]
+        while parts and not uses and isinstance(parts[-1], Reasoning):
+            parts.pop()  # it has led to nothing, and was not sent
         kinds = [type(part) for part in parts]
-        if not (uses and kinds[:1] == [Reasoning] and len(thinking) == kinds.count(Reasoning)):
+        if kinds[:1] != [Reasoning] or len(thinking) != kinds.count(Reasoning):
             continue
         blocks = iter(thinking)
         ordered = [
@@ -199,7 +202,7 @@ def _amend_gemini(pairs: Pairs) -> bool:
     for message, reply in pairs:
         parts: list[Json] = message["parts"]
         calls = [part for part in parts if "function_call" in part or "functionCall" in part]
-        is_changed |= _amend_calls(calls, reply, by_place=True)
+        is_changed |= _amend_calls(calls, reply)
         texts = [part for part in parts if "text" in part]
         for fields in reply.notes(Kind.FIELDS) if texts else ():
             texts[-1].update(fields)
