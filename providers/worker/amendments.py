@@ -8,6 +8,7 @@ replies apart and in order; a request in which it did not stays as it is.
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING, Any, assert_never
 
 import httpx
@@ -51,7 +52,8 @@ def amended(
         case Protocol.ANTHROPIC:
             is_changed = _amend_anthropic(_pairs(body["messages"], "assistant", replies))
         case Protocol.GEMINI:
-            is_changed = _amend_gemini(_pairs(body["contents"], "model", replies))
+            _amend_gemini(_pairs(body["contents"], "model", replies))
+            body, is_changed = _as_documented(body), True
         case Protocol.RESPONSES:
             is_changed = must_stream and not body.get("stream")
             if is_changed:
@@ -196,17 +198,15 @@ def _is_thinking(part: Part, found: Note | None) -> bool:
 # -- Gemini's contents --
 
 
-def _amend_gemini(pairs: Pairs) -> bool:
+def _amend_gemini(pairs: Pairs) -> None:
     """Signatures of thoughts go back on the part that they came with; litellm knows them only as ids."""
-    is_changed = False
     for message, reply in pairs:
         parts: list[Json] = message["parts"]
         calls = [part for part in parts if "function_call" in part or "functionCall" in part]
-        is_changed |= _amend_calls(calls, reply)
+        _amend_calls(calls, reply)
         texts = [part for part in parts if "text" in part]
         for fields in reply.notes(Kind.FIELDS) if texts else ():
             texts[-1].update(fields)
-            is_changed = True
         thoughts = [
             {"text": part.text, "thought": True, "thoughtSignature": part.signature}
             for part, found in reply.parts
@@ -214,5 +214,20 @@ def _amend_gemini(pairs: Pairs) -> bool:
         ]
         if thoughts:
             message["parts"] = [*thoughts, *parts]
-            is_changed = True
-    return is_changed
+
+
+def _as_documented(body: Json) -> Json:
+    """Google takes litellm's names, such as `function_response`; what imitates it may know only its own."""
+    body = _in_camel_case(body)
+    if config := body.get("generationConfig"):
+        body["generationConfig"] = _in_camel_case(config)
+    for content in body["contents"]:
+        content["parts"] = [_in_camel_case(part) for part in content["parts"]]
+    for tool in (tools := [_in_camel_case(tool) for tool in body.get("tools") or ()]):
+        if declared := tool.get("functionDeclarations"):
+            tool["functionDeclarations"] = [_in_camel_case(function) for function in declared]
+    return {**body, "tools": tools} if tools else body
+
+
+def _in_camel_case(fields: Json) -> Json:
+    return {re.sub("_([a-z])", lambda found: found[1].upper(), name): value for name, value in fields.items()}

@@ -23,6 +23,7 @@ from core.model.provider import (
     ToolCallDelta,
 )
 from providers.reading.decoder import TooLong
+from providers.reading.halves import HalfJoiner
 from providers.reading.parser import Summary
 from providers.reading.returned import Kind, note
 from providers.reading.thinking import ThinkingFolder
@@ -56,6 +57,7 @@ class Stream(ABC):
         self.shown = False
         self._outbox = outbox
         self._summary = Summary()
+        self._halves = HalfJoiner()
         self._thinking = ThinkingFolder()
         self._last_chunk_at = 0.0
         self._timed_out = False
@@ -78,6 +80,7 @@ class Stream(ABC):
             # litellm leaves some failed connections open, such as Anthropic's.
             return self._failed(self._explain(error))
         finally:
+            self._send(self._folded(self._halves.rest()))
             self._send(self._thinking.finish())
             if self._silence is not None:
                 self._silence.cancel()
@@ -101,7 +104,10 @@ class Stream(ABC):
                 dropped = ParametersDropped(self.subject.model, self.subject.dropped)
                 self._outbox.send_delta(self.stream_id, dropped)
             self._outbox.send_delta(self.stream_id, PhaseChanged(Phase.STREAMING))
-        self._send(self._thinking.fold(deltas) if self.subject.folds_thinking else deltas)
+        self._send(self._folded(self._halves.join(deltas)))
+
+    def _folded(self, deltas: Iterable[ContentDelta]) -> Iterable[ContentDelta]:
+        return self._thinking.fold(deltas) if self.subject.folds_thinking else deltas
 
     def _send(self, deltas: Iterable[ContentDelta]) -> None:
         for delta in deltas:

@@ -369,19 +369,15 @@ def _gemini() -> Vendor:
         texts = [sealed] if said.speaks else []
         thoughts = [{"text": said.own("Hm."), "thought": True}] if said.thinks else []
 
-        def calls(name: str) -> list[Json]:
-            made: list[Json] = [{name: {"name": call.name, "args": call.value}} for call in said.calls]
-            return [
-                {**it, **({"thoughtSignature": seals[1]} if not at else {})} for at, it in enumerate(made)
-            ]
-
+        made: list[Json] = [{"functionCall": {"name": call.name, "args": call.value}} for call in said.calls]
+        calls = [{**call, "thoughtSignature": seals[1]} if call is made[0] else call for call in made]
         pieces = [*thoughts, *({"text": piece} for piece in said.pieces)]
         frames = [response(part) for part in (*pieces, *({**it, "text": ""} for it in texts))]
-        whole = response(*texts, *calls("functionCall"), finishReason="STOP")
+        whole = response(*texts, *calls, finishReason="STOP")
         return Spoken(
-            tuple(sse(it) for it in (*frames, *(response(call) for call in calls("functionCall")))),
+            tuple(sse(it) for it in (*frames, *(response(call) for call in calls))),
             (sse(response(finishReason="STOP")),), (sse(response(finishReason="MAX_TOKENS")),), whole,
-            ({"role": "model", "parts": [*texts, *calls("function_call")]},), seals,
+            ({"role": "model", "parts": [*texts, *calls]},), seals,
         )  # fmt: skip
 
     usual = Said(calls=(READ, Call(None, "now")))

@@ -39,6 +39,7 @@ from tests.servers.script import (
     Stall,
     Truncate,
     flood,
+    in_turn,
 )
 from tests.support.waiting import until
 
@@ -137,6 +138,20 @@ async def test_a_stream_says_how_far_it_is(model: ModelProcess, protocol: WirePr
     assert phases == [Phase.CONNECTING, Phase.WAITING_FOR_HEADERS, Phase.STREAMING]
     first_content = next(n for n, delta in enumerate(asked.deltas) if isinstance(delta, TextDelta))
     assert asked.deltas[first_content - 1] == PhaseChanged(Phase.STREAMING)
+
+
+@pytest.mark.promise("T9")
+async def test_a_request_on_a_connection_that_is_kept_waits_for_headers_too(
+    model: ModelProcess, protocol: WireProtocol
+) -> None:
+    with ThreadedServer(protocol.server(in_turn(Script(), Script(fault=Silence())))) as server:
+        await Asked(model, request(protocol, server.url)).outcome()
+        asked = Asked(model, request(protocol, server.url))
+        await server.until(lambda: len(server.exchanges) == 2)
+        if protocol.reader is Reader.OWN:
+            assert server.exchanges[1].connection is server.exchanges[0].connection
+        await until(lambda: PhaseChanged(Phase.WAITING_FOR_HEADERS) in asked.deltas)
+        await asked.stop()
 
 
 @pytest.mark.parametrize("finish", [FinishReason.STOP, FinishReason.LENGTH, FinishReason.CONTENT_FILTER])
