@@ -81,7 +81,8 @@ def _chat() -> Iterable[Odd]:
     yield Odd("a piece contains the end mark", "azure", say("[DONE]") + say("!") + END, text="[DONE]!")
     yield odd("line separators in the text", say(SEPARATORS) + END, text=SEPARATORS)
     yield odd("fields of the format in the text", say(FIELDS) + END, text=FIELDS)
-    yield odd("a character in two pieces", say("\ud83d") + say("\udc4b!") + END, text="👋!")
+    halves = (sse({"choices": [choice({"content": half})]}) for half in ("\ud83d", "\udc4b!"))
+    yield odd("a character in two pieces", b"".join(halves) + END, text="👋!")
     yield odd(
         "half a surrogate pair", sse({"choices": [choice({"content": "\ud83d!"})]}) + END, text="\ud83d!"
     )
