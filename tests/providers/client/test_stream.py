@@ -167,6 +167,19 @@ async def test_a_reply_ends_for_its_own_reason(
     assert outcome.reason is finish
 
 
+@pytest.mark.promise("P7")
+async def test_a_character_that_the_server_cuts_in_two_arrives_whole(
+    model: ModelProcess, protocol: WireProtocol
+) -> None:
+    script = Script(text=("a\ud83d", "\udc4b!"), fault=Stall(after=1))
+    with ThreadedServer(protocol.server(script)) as server:
+        asked = Asked(model, request(protocol, server.url))
+        await until(lambda: asked.text.startswith("a"))
+        server.release(server.exchanges[0])
+        await asked.outcome()
+    assert asked.text == "a👋!"
+
+
 async def test_a_burst_arrives_whole_and_in_order(model: ModelProcess, protocol: WireProtocol) -> None:
     script = flood(1500)
     with ThreadedServer(protocol.server(script)) as server:
