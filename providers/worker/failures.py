@@ -30,7 +30,7 @@ CHAIN_LIMIT = 12
 
 CONTEXT_TOO_LONG = re.compile(
     r"ContextWindowExceeded|context[ _](length|window)|maximum context|(prompt|input) is too long"
-    r"|too many (input )?tokens|token count .{0,40}exceeds|exceeds the (max|context)"
+    r"|too many (input )?tokens|token count .{0,40}exceeds|exceeds the (available )?(max|context)"
     r"|maximum number of tokens|request_too_large|reduce the length",
     re.IGNORECASE,
 )
