@@ -23,8 +23,8 @@ from core.operations.events import CallStarted, Outcome, StepCommitted, TurnEnde
 from core.operations.registry import Registry
 from core.session.queue import SessionError
 from core.session.session import Session
+from tests.providers.comes_back import IDS, lost, messages_of
 from tests.servers.base import Server, ThreadedServer
-from tests.servers.comes_back import IDS, lost, messages_of
 from tests.servers.conversation import Role
 from tests.servers.frames import Frame
 from tests.servers.script import Call, Cut, ErrorEvent, Fault, Reset, Script, Silence, Truncate
