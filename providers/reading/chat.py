@@ -218,10 +218,11 @@ class ChatParser(Parser):
             self._foreign.discard(key)
         if key not in self._foreign:
             arguments = text_of_arguments(function.get("arguments"))
-            yield self.calls.piece(key, arguments, call_id, text_of(name) or None)
-            if (extra := call.get("extra_content")) and (own := self.calls.id_of(key)):
-                # Gemini's signature of the thought behind the call.
-                yield note(Kind.CALLS, {own: {"extra_content": extra}})
+            piece = self.calls.piece(key, arguments, call_id, text_of(name) or None)
+            yield piece
+            if extra := call.get("extra_content"):
+                # Gemini's signature of the thought behind the call, which need not have an id of its own.
+                yield note(Kind.CALLS, {str(piece.index): {"extra_content": extra}})
 
     def _key_of(self, place: int, call_id: object, name: object) -> object:
         """A key for a call of a server that numbers none: a name begins a call, all else goes on with one."""

@@ -206,10 +206,6 @@ class Calls:
         """A call that comes in one piece."""
         return self.piece(object(), text_of_arguments(arguments) or "{}", call_id, name)
 
-    def id_of(self, key: Hashable) -> str | None:
-        """The id that the server has given the call."""
-        return self._calls[self._by_key[key]].call_id
-
     def newest(self) -> Hashable:
         """The key of the call that began last; a new one if there is none."""
         return max(self._by_key, key=self._by_key.__getitem__, default=object())

@@ -74,8 +74,10 @@ class ResponsesParser(Parser):
                 self._cite_one(value["annotation"])
             case "response.output_item.done":
                 yield from self._item(_item_of(value), value["item"])
-            case "response.completed" | "response.incomplete" | "response.done":
+            case "response.completed" | "response.done":
                 yield from self._response(value["response"])
+            case "response.incomplete":
+                yield from self._response({**value["response"], "status": "incomplete"})
             case "response.failed" | "response.cancelled":
                 raise StreamError(value.get("response") or value)
             case "" if value.get("object") == "response" or "output" in value:
@@ -169,7 +171,8 @@ class ResponsesParser(Parser):
                 reasoning_tokens=count_of(usage, "output_tokens_details", "reasoning_tokens"),
             )
         why = (response.get("incomplete_details") or {}).get("reason")
-        self._end("content_filter" if self._is_refused else str(why or "stop"))
+        reason = why or ("incomplete" if status == "incomplete" else "stop")
+        self._end("content_filter" if self._is_refused else str(reason))
         self.is_done = True
 
 

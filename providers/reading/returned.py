@@ -25,8 +25,8 @@ class Kind(StrEnum):
 
     `FIELD`: the field that the text of the reasoning before it came in; `CONTENT_PARTS` for parts of the
     content. `DETAILS`: OpenRouter's list. `FIELDS`: fields of the reply itself, or of its text. `CALLS`:
-    fields of its calls, by id; by place where the protocol knows no ids. `REDACTED`: Anthropic's thinking
-    that nobody can read.
+    fields of its calls by their place; by id only to say that the provider has made it. `REDACTED`:
+    Anthropic's thinking that nobody can read.
     """
 
     FIELD = "field"

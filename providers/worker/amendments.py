@@ -8,6 +8,7 @@ replies apart and in order; a request in which it did not stays as it is.
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING, Any, assert_never
 
 import httpx
@@ -51,7 +52,8 @@ def amended(
         case Protocol.ANTHROPIC:
             is_changed = _amend_anthropic(_pairs(body["messages"], "assistant", replies))
         case Protocol.GEMINI:
-            is_changed = _amend_gemini(_pairs(body["contents"], "model", replies))
+            _amend_gemini(_pairs(body["contents"], "model", replies))
+            body, is_changed = _as_documented(body), True
         case Protocol.RESPONSES:
             is_changed = must_stream and not body.get("stream")
             if is_changed:
@@ -146,13 +148,14 @@ def _content_parts(reasoning: str, message: Json) -> list[Json]:
     return parts
 
 
-def _amend_calls(sent: Iterable[Json], reply: _Reply, by_place: bool = False) -> bool:
+def _amend_calls(sent: Iterable[Json], reply: _Reply) -> bool:
     more: Json = {}
     for fields in reply.notes(Kind.CALLS):
         more.update(fields)
     is_changed = False
     for number, (call, made) in enumerate(zip(sent, reply.calls, strict=False)):
-        if fields := more.get(str(number) if by_place else made.call_id):
+        # Earlier versions went by the id, which is another one if it was taken.
+        if fields := more.get(str(number)) or more.get(made.call_id):
             call.update(fields)
             is_changed = True
     return is_changed
@@ -162,14 +165,16 @@ def _amend_calls(sent: Iterable[Json], reply: _Reply, by_place: bool = False) ->
 
 
 def _amend_anthropic(pairs: Pairs) -> bool:
-    """Put thinking that came between text and calls there again. litellm puts all of it first."""
+    """Put thinking that came behind text there again. litellm puts all of it first."""
     is_changed = False
     for message, reply in pairs:
         parts = [part for part, found in reply.parts if isinstance(part, Text) or _is_thinking(part, found)]
         thinking = [block for block in message["content"] if block["type"] in THINKING]
         uses = [block for block in message["content"] if block["type"] == "tool_use"]
+        while parts and not uses and isinstance(parts[-1], Reasoning):
+            parts.pop()  # it has led to nothing, and was not sent
         kinds = [type(part) for part in parts]
-        if not (uses and kinds[:1] == [Reasoning] and len(thinking) == kinds.count(Reasoning)):
+        if kinds[:1] != [Reasoning] or len(thinking) != kinds.count(Reasoning):
             continue
         blocks = iter(thinking)
         ordered = [
@@ -193,17 +198,15 @@ def _is_thinking(part: Part, found: Note | None) -> bool:
 # -- Gemini's contents --
 
 
-def _amend_gemini(pairs: Pairs) -> bool:
+def _amend_gemini(pairs: Pairs) -> None:
     """Signatures of thoughts go back on the part that they came with; litellm knows them only as ids."""
-    is_changed = False
     for message, reply in pairs:
         parts: list[Json] = message["parts"]
         calls = [part for part in parts if "function_call" in part or "functionCall" in part]
-        is_changed |= _amend_calls(calls, reply, by_place=True)
+        _amend_calls(calls, reply)
         texts = [part for part in parts if "text" in part]
         for fields in reply.notes(Kind.FIELDS) if texts else ():
             texts[-1].update(fields)
-            is_changed = True
         thoughts = [
             {"text": part.text, "thought": True, "thoughtSignature": part.signature}
             for part, found in reply.parts
@@ -211,5 +214,20 @@ def _amend_gemini(pairs: Pairs) -> bool:
         ]
         if thoughts:
             message["parts"] = [*thoughts, *parts]
-            is_changed = True
-    return is_changed
+
+
+def _as_documented(body: Json) -> Json:
+    """Google takes litellm's names, such as `function_response`; what imitates it may know only its own."""
+    body = _in_camel_case(body)
+    if config := body.get("generationConfig"):
+        body["generationConfig"] = _in_camel_case(config)
+    for content in body["contents"]:
+        content["parts"] = [_in_camel_case(part) for part in content["parts"]]
+    for tool in (tools := [_in_camel_case(tool) for tool in body.get("tools") or ()]):
+        if declared := tool.get("functionDeclarations"):
+            tool["functionDeclarations"] = [_in_camel_case(function) for function in declared]
+    return {**body, "tools": tools} if tools else body
+
+
+def _in_camel_case(fields: Json) -> Json:
+    return {re.sub("_([a-z])", lambda found: found[1].upper(), name): value for name, value in fields.items()}

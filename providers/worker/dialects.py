@@ -141,7 +141,7 @@ def _chat_items(message: Message) -> Iterator[dict[str, Any]]:
             sent: dict[str, Any] = {"role": "assistant", "content": text}
             if calls := [_chat_call(part) for part in parts if isinstance(part, ToolCall)]:
                 sent["tool_calls"] = calls
-            if blocks := [block for part in parts for block in _thinking_block(part)]:
+            if blocks := [block for part in _led_on(parts) for block in _thinking_block(part)]:
                 sent["thinking_blocks"] = blocks
             yield sent
         case ToolResults(results):
@@ -149,6 +149,12 @@ def _chat_items(message: Message) -> Iterator[dict[str, Any]]:
                 yield {"role": "tool", "tool_call_id": result.call_id, "content": result.text}
         case _:
             assert_never(message)
+
+
+def _led_on(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """`parts` without reasoning at their end. What it led to was cut off, and providers refuse it alone."""
+    last = max((n for n, part in enumerate(parts) if not isinstance(part, Reasoning)), default=-1)
+    return parts[: last + 1]
 
 
 def _thinking_block(part: Part) -> Iterator[dict[str, Any]]:
@@ -183,9 +189,7 @@ def _responses_items(message: Message) -> Iterator[dict[str, Any]]:
         case UserMessage(text):
             yield {"role": "user", "content": text}
         case AssistantMessage(parts=parts):
-            # The API refuses reasoning without what it led to, which a stop may have cut off.
-            last = max((n for n, part in enumerate(parts) if not isinstance(part, Reasoning)), default=-1)
-            for part in parts[: last + 1]:
+            for part in _led_on(parts):
                 match part:
                     case Text(text):
                         if text.strip():

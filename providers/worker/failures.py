@@ -30,7 +30,7 @@ CHAIN_LIMIT = 12
 
 CONTEXT_TOO_LONG = re.compile(
     r"ContextWindowExceeded|context[ _](length|window)|maximum context|(prompt|input) is too long"
-    r"|too many (input )?tokens|token count .{0,40}exceeds|exceeds the (max|context)"
+    r"|too many (input )?tokens|token count .{0,40}exceeds|exceeds the (available )?(max|context)"
     r"|maximum number of tokens|request_too_large|reduce the length",
     re.IGNORECASE,
 )
@@ -410,10 +410,13 @@ def _by_rejection(said: _Answer, request: _Request) -> _Verdict:
 def _by_server_failure(said: _Answer, request: _Request) -> _Verdict:
     if CONTEXT_TOO_LONG.search(said.words):
         return FailureKind.CONTEXT_TOO_LONG, request.too_long
-    if said.status in (503, 529) or OVERLOADED.search(said.words):
+    says_so = OVERLOADED.search(said.words) is not None
+    if says_so or said.status in (503, 529):
+        # A server may say something else by that, such as that it still loads the model.
+        why = "" if says_so else said.in_quotes
         return (
             FailureKind.OVERLOADED,
-            f"{request.where} is overloaded at the moment: {SEND_AGAIN} in a minute, or {ANOTHER}.",
+            f"{request.where} is overloaded at the moment: {SEND_AGAIN} in a minute, or {ANOTHER}.{why}",
         )
     return (
         FailureKind.SERVER_ERROR,

@@ -222,6 +222,7 @@ def _watch(transport: Any, protocol: Any) -> None:
                 owner.lose(carrier)
             owner = trace
             trace.carry(carrier)
+            _enter(Phase.WAITING_FOR_HEADERS)
 
     def traced_write(data: Any) -> None:
         claim()

@@ -25,6 +25,7 @@ from core.model.provider import (
     ToolCallDelta,
 )
 from providers.reading.decoder import TooLong
+from providers.reading.halves import HalfJoiner
 from providers.reading.parser import Summary
 from providers.reading.returned import Kind, note
 from providers.reading.thinking import ThinkingFolder
@@ -66,6 +67,7 @@ class Stream(ABC):
         self.shown = False
         self._outbox = outbox
         self._summary = Summary()
+        self._halves = HalfJoiner()
         self._thinking = ThinkingFolder()
         self._has_words = False
         # Times of the loop's clock: of the last word, of anything, and when a sign of life was told.
@@ -92,6 +94,7 @@ class Stream(ABC):
             # litellm leaves some failed connections open, such as Anthropic's.
             return self._failed(self._explain(error))
         finally:
+            self._send(self._folded(self._halves.rest()))
             self._send(self._thinking.finish())
             if self._silence is not None:
                 self._silence.cancel()
@@ -115,7 +118,10 @@ class Stream(ABC):
                 dropped = ParametersDropped(self.subject.model, self.subject.dropped)
                 self._outbox.send_delta(self.stream_id, dropped)
             self._outbox.send_delta(self.stream_id, PhaseChanged(Phase.STREAMING))
-        self._send(self._thinking.fold(deltas) if self.subject.folds_thinking else deltas)
+        self._send(self._folded(self._halves.join(deltas)))
+
+    def _folded(self, deltas: Iterable[ContentDelta]) -> Iterable[ContentDelta]:
+        return self._thinking.fold(deltas) if self.subject.folds_thinking else deltas
 
     def _hear(self) -> None:
         """Something has come: a piece of the reply, or only a ping or a comment."""

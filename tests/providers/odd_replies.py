@@ -81,6 +81,8 @@ def _chat() -> Iterable[Odd]:
     yield Odd("a piece contains the end mark", "azure", say("[DONE]") + say("!") + END, text="[DONE]!")
     yield odd("line separators in the text", say(SEPARATORS) + END, text=SEPARATORS)
     yield odd("fields of the format in the text", say(FIELDS) + END, text=FIELDS)
+    halves = (sse({"choices": [choice({"content": half})]}) for half in ("\ud83d", "\udc4b!"))
+    yield odd("a character in two pieces", b"".join(halves) + END, text="👋!")
     yield odd(
         "half a surrogate pair", sse({"choices": [choice({"content": "\ud83d!"})]}) + END, text="\ud83d!"
     )
@@ -697,6 +699,19 @@ def _responses() -> Iterable[Odd]:
         finish=FinishReason.LENGTH,
         usage=used,
     )
+    for name, sent in (
+        ("incomplete without a reason", completed(message, kind="incomplete")),
+        ("incomplete by its event alone", event("incomplete", response={"output": [message]})),
+        ("incomplete by its status alone", event("completed", response={"status": "incomplete"})),
+    ):
+        yield odd(
+            name,
+            text + sent,
+            text=f"[DONE]{SEPARATORS}",
+            finish=FinishReason.OTHER,
+            words="incomplete",
+            usage=used if "reason" in name else None,
+        )
     yield odd(
         "a failure",
         text

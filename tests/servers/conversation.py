@@ -98,7 +98,7 @@ def _conversation(
         SentTool(
             tool["name"],
             tool.get("description", ""),
-            tool.get("parameters") or tool.get("input_schema") or tool.get("parameters_json_schema") or {},
+            tool.get("parameters") or tool.get("input_schema") or tool.get("parametersJsonSchema") or {},
         )
         for tool in tools
     )

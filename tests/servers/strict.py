@@ -70,7 +70,9 @@ def _of_vendor(request: Request, rules: Rules, made: Sequence[Any]) -> Iterator[
             if name in message
         )
     text = json.dumps(body, ensure_ascii=False)
-    yield from (f"this is sealed by somebody else: {seal}" for seal in rules.foreign if seal in text)
+    for seal in rules.foreign:
+        if json.dumps(seal, ensure_ascii=False)[1:-1] in text:
+            yield f"this is sealed by somebody else: {seal}"
 
 
 def _of_order(conversation: Conversation) -> Iterator[str]:
@@ -142,7 +144,7 @@ def _of_shape(request: Request) -> Iterator[str]:
         yield "tools: an empty list"
     for message in body.get("messages") or ():
         if isinstance(content := message.get("content"), list):
-            yield from _of_blocks(content)
+            yield from _of_blocks(content, has_calls="tool_calls" in message)
     for content in body.get("contents") or ():
         if any(part.get("text") == "" for part in content["parts"]):
             yield "contents: a part without anything in it"
@@ -156,11 +158,13 @@ def _of_shape(request: Request) -> Iterator[str]:
             yield "input: reasoning without the item that follows it"
 
 
-def _of_blocks(blocks: list[dict[str, Any]]) -> Iterator[str]:
+def _of_blocks(blocks: list[dict[str, Any]], *, has_calls: bool) -> Iterator[str]:
+    """`has_calls`: calls follow, which the protocol does not count among the blocks."""
     kinds = [block["type"] for block in blocks]
     if "tool_result" in kinds and "text" in kinds[: len(kinds) - kinds[::-1].index("tool_result")]:
         yield "messages: results come before text"
-    if "thinking" in kinds and (kinds[-1] == "thinking" or kinds[0] != "thinking"):
+    ends_thinking = kinds[-1] == "thinking" and not has_calls
+    if "thinking" in kinds and (ends_thinking or kinds[0] != "thinking"):
         yield "messages: thinking comes first, and something after it"
     if any(block["type"] == "text" and not block["text"].strip() for block in blocks):
         yield "messages: text blocks must hold text"

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.model.messages import Message, UserMessage, sendable
+from core.model.messages import AssistantMessage, Message, Reasoning, Text, UserMessage, sendable
 from core.model.provider import Finished, ModelRequest
 from core.model.reply_builder import Reply
 from core.model.server_options import ServerOptions
+from providers.worker.reasoning import signed, signer_of
 from tests.providers.client.test_tools import TOOLS, both_forms, results_of
 from tests.providers.harness import Asked
 from tests.servers.base import Server, ThreadedServer
 from tests.servers.registry import PROTOCOLS
 from tests.servers.script import Script, Stall
-from tests.servers.vendors import VENDORS, Vendor, playing
+from tests.servers.vendors import VENDORS, Ids, Vendor, playing
 from tests.support.waiting import GENEROUS_S, until
 
 if TYPE_CHECKING:
-    from core.model.messages import AssistantMessage
     from providers.client.model_process import ModelProcess
 
 each_vendor = pytest.mark.parametrize("vendor", VENDORS.values(), ids=str)
@@ -147,6 +147,43 @@ async def test_ids_have_the_shape_that_the_next_provider_takes_and_keep_it(
     assert after[: len(before)] == before
     assert all(call_id is not None and len(call_id) == 9 and call_id.isalnum() for call_id in after)
     assert after[-1] == "Ab3dE5gH9"
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize("ids", [Ids.SAME, Ids.NONE])
+async def test_a_seal_on_a_call_comes_back_whatever_id_the_call_has(model: ModelProcess, ids: Ids) -> None:
+    """Some servers give each reply's calls the same ids, or none: then the call has an id of ours."""
+    vendor = VENDORS["google in chat"]
+    vendor = replace(vendor, usual=replace(vendor.usual, ids=ids))
+    history: tuple[Message, ...] = (UserMessage("hi"),)
+    with ThreadedServer(playing(vendor)) as server:
+        server.strict = False
+        taken = {"function-call-1"} if ids is Ids.SAME else set()
+        reply = await reply_to(model, asking(vendor.model, server, history), taken)
+        history += answered(reply)
+        await Asked(model, asking(vendor.model, server, history)).outcome()
+        first, second = server.exchanges[1].request.body["messages"][1]["tool_calls"]
+    assert first["extra_content"] == {"google": {"thought_signature": vendor.seals[0]}}
+    assert "extra_content" not in second
+
+
+@pytest.mark.promise("H4", "P8")
+async def test_thinking_that_led_to_nothing_does_not_go_back(model: ModelProcess) -> None:
+    """Anthropic refuses a reply that ends with it, as one does that was broken off before its call."""
+    with ThreadedServer(PROTOCOLS["anthropic"].server()) as server:
+        signer = signer_of("anthropic", server.url, responses=False)
+        seals = [signed(seal, signer) for seal in ("Zmlyc3Q=", "c2Vjb25k", "dGhpcmQ=")]
+        thoughts = [Reasoning("First.", seals[0]), Reasoning("", seals[1]), Reasoning("", seals[2])]
+        parts = (thoughts[0], Text("Let me look."), thoughts[1], Text("It is"), thoughts[2])
+        reply = AssistantMessage(parts, "m", interrupted=True)
+        history = (UserMessage("hi"), reply, UserMessage("go on"))
+        await Asked(model, asking("anthropic/claude-sonnet-4-5", server, history)).outcome()
+        assert server.complaints == []
+        sent = server.exchanges[0].request.body["messages"][1]["content"]
+    kinds = [(block["type"], block.get("signature", block.get("text"))) for block in sent]
+    assert kinds == [
+        ("thinking", "Zmlyc3Q="), ("text", "Let me look."), ("thinking", "c2Vjb25k"), ("text", "It is"),
+    ]  # fmt: skip
 
 
 async def test_a_name_that_litellm_does_not_know_is_streamed_like_any_other(model: ModelProcess) -> None:

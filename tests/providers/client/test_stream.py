@@ -39,6 +39,7 @@ from tests.servers.script import (
     Stall,
     Truncate,
     flood,
+    in_turn,
 )
 from tests.support.waiting import until
 
@@ -139,6 +140,20 @@ async def test_a_stream_says_how_far_it_is(model: ModelProcess, protocol: WirePr
     assert asked.deltas[first_content - 1] == PhaseChanged(Phase.STREAMING)
 
 
+@pytest.mark.promise("T9")
+async def test_a_request_on_a_connection_that_is_kept_waits_for_headers_too(
+    model: ModelProcess, protocol: WireProtocol
+) -> None:
+    with ThreadedServer(protocol.server(in_turn(Script(), Script(fault=Silence())))) as server:
+        await Asked(model, request(protocol, server.url)).outcome()
+        asked = Asked(model, request(protocol, server.url))
+        await server.until(lambda: len(server.exchanges) == 2)
+        if protocol.reader is Reader.OWN:
+            assert server.exchanges[1].connection is server.exchanges[0].connection
+        await until(lambda: PhaseChanged(Phase.WAITING_FOR_HEADERS) in asked.deltas)
+        await asked.stop()
+
+
 @pytest.mark.parametrize("finish", [FinishReason.STOP, FinishReason.LENGTH, FinishReason.CONTENT_FILTER])
 @both_forms
 async def test_a_reply_ends_for_its_own_reason(
@@ -150,6 +165,19 @@ async def test_a_reply_ends_for_its_own_reason(
         outcome = await Asked(model, request(protocol, server.url, streaming=streaming)).outcome()
     assert isinstance(outcome, Finished)
     assert outcome.reason is finish
+
+
+@pytest.mark.promise("P7")
+async def test_a_character_that_the_server_cuts_in_two_arrives_whole(
+    model: ModelProcess, protocol: WireProtocol
+) -> None:
+    script = Script(text=("a\ud83d", "\udc4b!"), fault=Stall(after=1))
+    with ThreadedServer(protocol.server(script)) as server:
+        asked = Asked(model, request(protocol, server.url))
+        await until(lambda: asked.text.startswith("a"))
+        server.release(server.exchanges[0])
+        await asked.outcome()
+    assert asked.text == "a👋!"
 
 
 async def test_a_burst_arrives_whole_and_in_order(model: ModelProcess, protocol: WireProtocol) -> None:

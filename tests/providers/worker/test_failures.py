@@ -214,6 +214,20 @@ def test_other_failures_say_what_to_do() -> None:
     assert failures.too_large("a/b").kind is FailureKind.TOO_LARGE
 
 
+@pytest.mark.promise("P6")
+def test_a_server_of_ones_own_says_that_a_prompt_is_too_long_or_that_it_loads() -> None:
+    """llama.cpp's words. What it means by a status alone is not known."""
+    error = RuntimeError(
+        "request (9 tokens) exceeds the available context size (4 tokens), try increasing it"
+    )
+    error.status_code = 400  # type: ignore[attr-defined]
+    assert failure(error).kind is FailureKind.CONTEXT_TOO_LONG
+    error = RuntimeError('{"error": {"message": "Loading model"}}')
+    error.status_code = 503  # type: ignore[attr-defined]
+    assert failure(error).kind is FailureKind.OVERLOADED
+    assert "Loading model" in str(failure(error))
+
+
 @pytest.mark.parametrize("header", ["1e999", "nan", "Mon, 01 Jan 99999999 00:00:00 GMT"])
 def test_a_wait_without_sense_is_none(header: str) -> None:
     error = RuntimeError("too many requests")

@@ -99,7 +99,7 @@ CASES: list[tuple[str, str, Parameters, Body, tuple[str, ...]]] = [
         "gemini", "gemini/gemini-2.5-flash", ALL,
         {
             "generationConfig": {
-                "temperature": 0.5, "top_p": 0.9, "max_output_tokens": 9000,
+                "temperature": 0.5, "topP": 0.9, "maxOutputTokens": 9000,
                 "thinkingConfig": {"thinkingBudget": 4096, "includeThoughts": True},
             }
         }, NOTHING,
