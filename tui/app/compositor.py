@@ -17,6 +17,8 @@ from textual.geometry import Region
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from textual._compositor import ReflowResult
+    from textual.geometry import Size
     from textual.strip import Strip
     from textual.widget import Widget
 
@@ -47,8 +49,16 @@ class LineCompositor(Compositor):
 
     def __init__(self) -> None:
         super().__init__()
-        self._plan: list[list[_Piece]] = []
-        self._planned_for: list[list[int]] | None = None
+        self._plan: list[list[_Piece]] | None = None
+
+    def reflow(self, parent: Widget, size: Size) -> ReflowResult:
+        # Forgotten now and not with the next change: it holds widgets that may be gone.
+        self._plan = None
+        return super().reflow(parent, size)
+
+    def reflow_visible(self, parent: Widget, size: Size) -> set[Widget]:
+        self._plan = None
+        return super().reflow_visible(parent, size)
 
     def render_partial_update(self) -> PiecesUpdate | None:  # type: ignore[override]
         """What is to be written to the terminal; None if nothing changed."""
@@ -67,8 +77,7 @@ class LineCompositor(Compositor):
     @property
     def _pieces(self) -> list[list[_Piece]]:
         """What each line of the screen shows, made anew when the layout changes."""
-        if self._planned_for is not self.cuts:
-            self._planned_for = self.cuts
+        if self._plan is None:
             self._plan = [
                 _pieces_of(cuts, layers) for cuts, layers in zip(self.cuts, self.layers_visible, strict=True)
             ]
