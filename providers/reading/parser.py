@@ -66,8 +66,9 @@ class Parser(ABC):
     """Turns the events of one reply into deltas, and its end into `summary`.
 
     `is_done`: the protocol's own end mark has come, and nothing that belongs to the reply follows.
-    `has_reason`: the reason to end has come; usage and the end mark may follow. `has_foreign_calls`: calls
-    that the provider runs itself were passed over.
+    `has_reason`: a reason to end has come. `is_ending`: it came after the reply, so that only usage and the
+    end mark may follow; some servers send a reason in every event, or before the first word.
+    `has_foreign_calls`: calls that the provider runs itself were passed over.
     """
 
     REASONS: ClassVar[Mapping[str, FinishReason]]
@@ -77,7 +78,10 @@ class Parser(ABC):
         self.calls = Calls()
         self.is_done = False
         self.has_reason = False
+        self.is_ending = False
         self.has_foreign_calls = False
+        self._has_begun = False
+        self._went_on = False
         # Title and address of each source, by what tells it apart.
         self._sources: dict[Hashable, tuple[str, str]] = {}
 
@@ -112,10 +116,16 @@ class Parser(ABC):
         """`parse` for an event whose JSON has been read."""
         if name == "error" or (isinstance(value, dict) and _is_error(value)):
             raise StreamError(value)
+        had_reason, is_piece = self.has_reason, False
         try:
-            yield from self._deltas(name, value)
+            for delta in self._deltas(name, value):
+                is_piece = True
+                yield delta
         except (AttributeError, TypeError, KeyError, IndexError) as error:
             raise Unreadable(f"{type(error).__name__}: {error}") from error
+        self._went_on = self._went_on or (had_reason and is_piece)
+        self.is_ending = self.has_reason and self._has_begun and not (is_piece or self._went_on)
+        self._has_begun = self._has_begun or is_piece
 
     @abstractmethod
     def _deltas(self, name: str, value: Json) -> Iterator[ContentDelta]:

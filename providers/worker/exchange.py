@@ -28,7 +28,8 @@ MOST_BYTES_OF_A_REFUSAL = 64 * 1024
 REFUSAL_WITHIN_S = 5.0
 """How long the body of a refusal is read. What has come by then is quoted."""
 END_WITHIN_S = 2.0
-"""How long a server may take, after the reason to end, for the usage and its end mark."""
+"""How long a server may take, after the reason to end, for the usage and its end mark. One that sends neither
+and keeps the connection open has sent a whole reply all the same."""
 DRAIN_WITHIN_S = 0.05
 """How long HTTP's own end is waited for after the end mark, so that the connection can be used again."""
 SLICE_S = 0.002
@@ -112,15 +113,20 @@ async def _read(response: httpx.Response, parser: Parser, emit: Emit, decoder: D
         for event in decoder.feed(data):
             emit(parser.parse(event))
             if parser.is_done:
-                await _next(chunks, _now() + DRAIN_WITHIN_S)
+                await _drain(chunks)
                 return
             await slices.end()
-        if parser.has_reason and end_by is None:
-            end_by = _now() + END_WITHIN_S
+        end_by = (end_by or _now() + END_WITHIN_S) if parser.is_ending else None
     for event in decoder.finish():
         emit(parser.parse(event))
     if (document := decoder.document) is not None:
         emit(parser.parse_document(document))
+
+
+async def _drain(chunks: AsyncIterator[bytes]) -> None:
+    """Wait for HTTP's own end behind a whole reply. What is wrong with it only costs the connection."""
+    with contextlib.suppress(httpx.HTTPError):
+        await _next(chunks, _now() + DRAIN_WITHIN_S)
 
 
 async def _next(chunks: AsyncIterator[bytes], by: float | None) -> bytes | None:
