@@ -681,6 +681,53 @@ def _responses() -> Iterable[Odd]:
         finish=CALLS,
         usage=used,
     )
+    named = {**message, "id": "m1"}
+    yield odd(
+        "no places, and the same items again when they are done and at the end",
+        event("output_item.added", item={**named, "content": []})
+        + event("output_text.delta", item_id="m1", content_index=0, delta=f"[DONE]{SEPARATORS}")
+        + event("output_item.done", item=named)
+        + event("output_item.added", item=function)
+        + event("function_call_arguments.delta", item_id="fc1", delta=full["arguments"])
+        + event("output_item.done", item=full)
+        + completed(named, full),
+        text=f"[DONE]{SEPARATORS}",
+        calls=(CALL,),
+        finish=CALLS,
+        usage=used,
+    )
+    yield odd(
+        "a place that is another one in the response at the end",
+        added
+        + event("function_call_arguments.delta", output_index=0, item_id="fc1", delta=full["arguments"])
+        + event("output_item.done", output_index=0, item=full)
+        + completed({"type": "reasoning", "summary": []}, full),
+        calls=(CALL,),
+        finish=CALLS,
+        usage=used,
+    )
+    yield odd(
+        "one id for all items",
+        event("output_text.delta", output_index=0, item_id="x", delta="a")
+        + event("output_text.delta", output_index=1, item_id="x", delta="bc")
+        + completed(
+            *(
+                {"type": "message", "id": "x", "content": [{"type": "output_text", "text": t}]}
+                for t in ("a", "bc")
+            )
+        ),
+        text="abc",
+        usage=used,
+    )
+    yield odd(
+        "arguments before the call is announced",
+        event("function_call_arguments.delta", output_index=0, delta=full["arguments"])
+        + event("output_item.done", output_index=0, item=full)
+        + completed(full),
+        calls=(CALL,),
+        finish=CALLS,
+        usage=used,
+    )
     yield odd(
         "a refusal",
         event("refusal.delta", output_index=0, content_index=0, delta="I cannot.")
