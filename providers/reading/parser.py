@@ -106,11 +106,14 @@ class Parser(ABC):
         """The deltas of a body that is no stream: the reply as one JSON document. Raises like `parse`."""
         if text.lstrip().startswith("<"):
             raise WebPage(text)
-        yield from self.parse(("", text))
-        if not self.is_complete:
+        is_reply = False
+        for delta in self.parse(("", text)):
+            is_reply = True
+            yield delta
+        if not (self.is_complete or is_reply):
             # A sentence of a gateway, such as {"detail": "..."}, in place of a reply.
             raise StreamError(json.loads(text))
-        self.is_done = True
+        self.is_done = self.is_complete
 
     def parse_value(self, name: str, value: Any) -> Iterator[ContentDelta]:
         """`parse` for an event whose JSON has been read."""

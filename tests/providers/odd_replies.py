@@ -162,6 +162,12 @@ def _chat() -> Iterable[Odd]:
         "one document over lines", json.dumps(WHOLE_CHAT, indent=2).encode(), text="hi", usage=Usage(3, 1)
     )
     yield odd(
+        "one document without a reason",
+        json.dumps({"choices": [{"message": {"content": "hi"}}]}, indent=2).encode(),
+        text="hi",
+        failed="broke off",
+    )
+    yield odd(
         "numbers of usage as fractions",
         say("a")
         + chat(usage={"prompt_tokens": 3.0, "completion_tokens": 1, "prompt_cache_hit_tokens": 2})
