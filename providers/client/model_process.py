@@ -142,7 +142,9 @@ class Streamer(Link):
         raise AssertionError("a stream process is asked nothing")
 
     def _child_is_gone(self) -> None:
-        self._on_end()
+        # The next one would end like one that never got ready; a request tries it again.
+        if self._wanted:
+            self._on_end()
 
 
 class ModelProcess:

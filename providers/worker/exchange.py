@@ -17,6 +17,7 @@ import httpx
 from providers.reading.decoder import Decoder
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Callable, Iterable
 
     from core.model.provider import ContentDelta
@@ -56,6 +57,10 @@ class Slices:
             self._until = time.monotonic() + SLICE_S
 
 
+class NoNetwork(Exception):
+    """The network settings of the environment cannot be used. The text is safe to show."""
+
+
 class Clients:
     """HTTP clients: one for servers with the usual certificates, and one for each file of others.
 
@@ -63,28 +68,58 @@ class Clients:
     """
 
     def __init__(self) -> None:
-        self._clients = {"": _new_client("")}
+        self._trusted: dict[str, ssl.SSLContext] = {}
+        self._clients: dict[str, httpx.AsyncClient] = {}
+
+    def prepare(self) -> None:
+        """Read the usual certificates before there is a request. If they cannot be read, that fails."""
+        with contextlib.suppress(NoNetwork):
+            self._trusted[""] = _read_certificates("")
 
     async def get(self, ca_file: str) -> httpx.AsyncClient:
         """The client that trusts the certificates in `ca_file` too. Raises `OSError` or `ValueError` if they
-        cannot be read."""
+        cannot be read, and `NoNetwork`."""
+        if ca_file not in self._trusted:
+            self._trusted[ca_file] = await asyncio.to_thread(_read_certificates, ca_file)
         if ca_file not in self._clients:
-            self._clients[ca_file] = await asyncio.to_thread(_new_client, ca_file)
+            self._clients[ca_file] = _new_client(self._trusted[ca_file])
         return self._clients[ca_file]
 
+    async def drop(self, ca_file: str) -> None:
+        """Close a client with what it keeps. The next request gets a new one.
 
-def _new_client(ca_file: str) -> httpx.AsyncClient:
-    """Reads all certificates, for tens of milliseconds."""
-    trusted = httpx.create_ssl_context()
+        For a client whose request was stopped: at some of its awaits httpx's pool keeps a request for good,
+        with the conversation in it.
+        """
+        if (client := self._clients.pop(ca_file, None)) is not None:
+            await client.aclose()
+
+
+def _read_certificates(ca_file: str) -> ssl.SSLContext:
+    """For tens of milliseconds."""
+    try:
+        trusted = httpx.create_ssl_context()
+    except OSError as error:
+        raise NoNetwork(f"SSL_CERT_FILE or SSL_CERT_DIR: {error.strerror or error}") from error
     if ca_file:
         trusted.load_verify_locations(Path(ca_file).expanduser())
-    return httpx.AsyncClient(
-        verify=trusted,
-        timeout=None,
-        follow_redirects=False,
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
-    )
+    return trusted
+
+
+def _new_client(trusted: ssl.SSLContext) -> httpx.AsyncClient:
+    try:
+        return httpx.AsyncClient(
+            verify=trusted,
+            timeout=None,
+            follow_redirects=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+        )
+    except ImportError as error:
+        raise NoNetwork("a SOCKS proxy needs the Python package “socksio”") from error
+    except (ValueError, httpx.InvalidURL):
+        # Without the error, which may quote a part of the proxy's password.
+        raise NoNetwork("the address of a proxy is none") from None
 
 
 async def exchange(

@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from core.cancel import Cancelled, CancelReason, Cause
 from core.model.provider import Closing, FailureKind, Finished, ModelError
 from core.model.server_options import Reader
+from providers.client import spawn
 from providers.client.model_process import ModelProcess
 from providers.client.spawn import Child, Launch, Role, start_child
 from tests.providers.conftest import linux_only
@@ -430,6 +431,29 @@ async def test_a_library_that_cannot_be_loaded_ends_the_turn_and_not_the_program
     assert failure.kind is FailureKind.PROCESS_DIED
     assert "worker.log" in str(failure)
     assert "half installed" in (tmp_path / "worker.log").read_text()
+
+
+@pytest.mark.promise("P6")
+async def test_a_stream_process_that_dies_at_its_start_is_not_started_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dying = "import os; '{role}' == 'streamer' and os._exit(1); "
+    monkeypatch.setattr(spawn, "CODE", dying + spawn.CODE)
+    others = set(threading.enumerate())
+
+    def has_ended() -> bool:
+        """The successor of one that is replaced has a thread before its own ends."""
+        return not any(thread.name == "streamer" for thread in {*threading.enumerate()} - others)
+
+    process = ModelProcess()
+    process.start()
+    try:
+        await until(has_ended)
+        failure = await Asked(process, request(OPENAI, "http://127.0.0.1:1")).failure()
+        assert failure.kind is FailureKind.PROCESS_DIED
+        await until(has_ended)
+    finally:
+        process.close()
 
 
 @pytest.mark.promise("P4")
