@@ -240,7 +240,8 @@ class ModelProcess:
                 return await self._send(compiling, stream, streamer, token, emit)
             except ModelError as error:
                 has_died = error.kind is FailureKind.PROCESS_DIED and streamer.is_ended
-                if restarted or stream.shown or self._closing or not has_died:
+                shown = compiling.shown or stream.shown
+                if restarted or shown or self._closing or not has_died:
                     raise
                 restarted = True
             finally:

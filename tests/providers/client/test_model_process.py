@@ -157,6 +157,22 @@ async def test_a_process_that_hangs_in_a_c_call_is_killed(
     assert await works(mortal)
 
 
+@pytest.mark.promise("P4", "R4")
+async def test_what_litellm_had_shown_is_not_asked_again_when_all_processes_end(mortal: ModelProcess) -> None:
+    with ThreadedServer(OpenAIServer(STALLED)) as server:
+        asked = Asked(mortal, request(dataclasses.replace(OPENAI, reader=Reader.LITELLM), server.url))
+        await until(lambda: asked.shown)
+        streamer = await serving(mortal)
+        os.kill(streamer, signal.SIGKILL)
+        await until(lambda: streamer not in mortal.busy_pids)
+        os.kill(pid_of(mortal), signal.SIGKILL)
+        failure = await asked.failure()
+        assert failure.kind is FailureKind.PROCESS_DIED
+        assert "/continue" in str(failure)
+        assert len(server.exchanges) == 1
+    assert await works(mortal)
+
+
 @pytest.mark.promise("P4", "P1")
 async def test_a_library_that_hangs_in_a_c_call_is_killed(
     mortal: ModelProcess, blocked_file: Path, monkeypatch: pytest.MonkeyPatch
