@@ -71,7 +71,7 @@ class Link(ChildThread):
     @abstractmethod
     def _pass_socket(self, stream: StreamHandle, child: Child) -> bool:
         """Give the child the socket of a stream that is about to be opened. Called with the lock, so it must
-        not wait: false if the child cannot take it now."""
+        not wait: false if the child cannot take it now. Raises `OSError` if there can be no socket."""
 
     @abstractmethod
     def _answered(self, answer: Described | Listed) -> None:
@@ -164,9 +164,13 @@ class Link(ChildThread):
         for stream in waiting:
             line = self._opening(stream)
             with self._lock:
-                if stream.end is None and self._pass_socket(stream, self._child):
-                    stream.sent = True
-                    self._outgoing.send(line)
+                try:
+                    if stream.end is None and self._pass_socket(stream, self._child):
+                        stream.sent = True
+                        self._outgoing.send(line)
+                except OSError as error:
+                    self._streams.pop(stream.stream_id, None)
+                    stream.finish(not_started(stream, str(error.strerror)))
 
     def _receive(self, message: ToParent) -> None:
         match message:

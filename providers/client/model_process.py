@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import math
 import socket
 import threading
@@ -20,7 +21,7 @@ from core.model.provider import FailureKind, Finished, ModelError
 from providers.client.catalog_queries import CatalogQueries
 from providers.client.link import Link
 from providers.client.spawn import Launch, Role
-from providers.client.stream import StreamHandle, process_died, result_of
+from providers.client.stream import StreamHandle, not_started, process_died, result_of
 from providers.wire import End, HandedOver, KeyRefused, Open, Start, UseKey, dump
 
 if TYPE_CHECKING:
@@ -32,10 +33,10 @@ if TYPE_CHECKING:
     from providers.client.spawn import Child
     from providers.wire import Describe, Described, Listed, ListModels
 
+log = logging.getLogger(__name__)
+
 SPARE = 1
 """How many stream processes are kept for the next turn, with their connections."""
-
-
 IDLE_S = 300.0
 """How long the compiler is kept when nobody needs it: it has most of the memory of all processes."""
 
@@ -312,7 +313,10 @@ class ModelProcess:
             if self._closing:
                 raise process_died(stream).error()
             self._forget_ended()
-            streamer = self._idle.pop() if self._idle else self._start_streamer()
+            try:
+                streamer = self._idle.pop() if self._idle else self._start_streamer()
+            except OSError as error:
+                raise not_started(stream, str(error.strerror)).error() from error
             self._busy.add(streamer)
             return streamer
 
@@ -330,9 +334,14 @@ class ModelProcess:
         with self._lock:
             self._forget_ended()
             if not self._closing and len(self._idle) < SPARE:
-                self._idle.append(self._start_streamer())
+                try:
+                    self._idle.append(self._start_streamer())
+                except OSError:
+                    # The next turn tries again, and says so.
+                    log.exception("no stream process can be kept for the next turn")
 
     def _start_streamer(self) -> Streamer:
+        """Raises `OSError`."""
         streamer = Streamer(self._launch, self._keep_spare)
         streamer.start()
         return streamer

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from providers.client import spawn
 from providers.client.model_process import ModelProcess
 from providers.client.spawn import Child, Launch, Role, start_child
 from tests.providers.conftest import linux_only
-from tests.providers.harness import Asked, is_running, plant, request
+from tests.providers.harness import Asked, descriptors, is_running, plant, request
 from tests.servers.base import Form, ThreadedServer
 from tests.servers.openai import OpenAIServer
 from tests.servers.registry import PROTOCOLS, WireProtocol
@@ -32,7 +33,7 @@ from tests.servers.script import Refusal, Refuse, Script, Silence, Stall, in_tur
 from tests.support.waiting import GENEROUS_S, until
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Iterator
 
     from providers.client.stream import StreamHandle
     from tests.servers.record import Request
@@ -282,6 +283,49 @@ async def test_an_idle_process_that_dies_is_replaced_before_it_is_needed(
     await until(lambda: mortal.pid not in (pid, None))
     assert await works(mortal)
     assert (await mortal.describe("openai/gpt-4o")).context_window == 128_000
+
+
+@contextmanager
+def all_descriptors_taken() -> Iterator[list[int]]:
+    """This process can open nothing, until one of those that fill its table is closed."""
+    limits, taken = resource.getrlimit(resource.RLIMIT_NOFILE), [os.dup(0)]
+    most = max(int(entry.name) for entry in Path("/proc/self/fd").iterdir()) + 1
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, limits[1]))
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        yield taken
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for descriptor in taken:
+            os.close(descriptor)
+
+
+@linux_only
+@pytest.mark.promise("P6")
+async def test_no_descriptor_left_fails_the_requests_and_not_the_program(mortal: ModelProcess) -> None:
+    assert await works(mortal)
+    with all_descriptors_taken():
+        # The first has a stream process and no socket to it, the second has neither.
+        both = [Asked(mortal, request(OPENAI, "http://127.0.0.1:1")) for _ in range(2)]
+        failures = [await asked.failure() for asked in both]
+    assert all("Too many open files" in str(failure) for failure in failures)
+    assert await works(mortal)
+
+
+@linux_only
+@pytest.mark.promise("P5")
+def test_a_child_that_cannot_be_started_leaves_nothing_open() -> None:
+    launch = Launch(None)
+    for free in range(5):
+        before = descriptors(os.getpid())
+        with all_descriptors_taken() as taken:
+            for _ in range(free):
+                os.close(taken.pop())
+            with pytest.raises(OSError, match="Too many open files"):
+                start_child(Role.STREAMER, launch)
+        assert descriptors(os.getpid()) == before
 
 
 # -- keys that were typed for this run --
