@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from providers.reading.decoder import Decoder
+from providers.reading.decoder import Decoder, TooLong
+from providers.worker.sockets import MOST_BYTES_PER_REPLY
 
 if TYPE_CHECKING:
     import ssl
@@ -143,8 +144,12 @@ async def exchange(
 async def _read(response: httpx.Response, parser: Parser, emit: Emit, decoder: Decoder) -> None:
     chunks = response.aiter_bytes()
     slices = Slices()
-    end_by = None
+    end_by, left = None, MOST_BYTES_PER_REPLY
     while (data := await _next(chunks, end_by)) is not None:
+        # What comes compressed is counted here: on the wire it may be a thousandth.
+        left -= len(data)
+        if left < 0:
+            raise TooLong
         for event in decoder.feed(data):
             emit(parser.parse(event))
             if parser.is_done:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import zlib
 from typing import TYPE_CHECKING
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 
 from core.model.messages import FinishReason
 from core.model.provider import TextDelta
+from providers.reading.decoder import TooLong
 from providers.reading.parser import Summary
 from providers.reading.protocols import Protocol
 from providers.worker import exchange as exchanges
@@ -165,3 +167,28 @@ async def test_a_server_that_never_ends_after_its_reason_is_not_waited_for(
         async with asyncio.timeout(GENEROUS_S):
             await left.wait()
     assert (reading.text, reading.summary.finish) == ("a", FinishReason.STOP)
+
+
+@pytest.mark.promise("P6")
+async def test_a_compressed_reply_without_an_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchanges, "MOST_BYTES_PER_REPLY", 100_000)
+    left = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(HEADERS + b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n")
+        packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+        try:
+            while True:
+                writer.write(chunk(packer.compress(say("a" * 10_000)) + packer.flush(zlib.Z_SYNC_FLUSH)))
+                await writer.drain()
+        finally:
+            left.set()
+
+    reading = Reading()
+    async with serving(serve) as url:
+        with pytest.raises(TooLong):
+            await reading.of(url)
+        async with asyncio.timeout(GENEROUS_S):
+            await left.wait()
+    assert 50_000 < len(reading.text) <= 100_000
