@@ -182,6 +182,7 @@ async def test_a_compressed_reply_without_an_end_is_cut(monkeypatch: pytest.Monk
             while True:
                 writer.write(chunk(packer.compress(say("a" * 10_000)) + packer.flush(zlib.Z_SYNC_FLUSH)))
                 await writer.drain()
+                await asyncio.sleep(0)
         finally:
             left.set()
 
