@@ -145,3 +145,23 @@ def test_network_settings_that_cannot_be_used_are_told_and_end_no_process(
     assert told in end.message
     assert name in end.message
     assert "secret-word" not in end.message + end.detail
+
+
+@pytest.mark.promise("P6")
+def test_a_stream_that_a_library_cancels_has_an_end(
+    runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cancel_itself(*_: object, **__: object) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr("providers.worker.http_stream.exchange", cancel_itself)
+
+    async def ask() -> End | Failed | Stopped:
+        with contextlib.ExitStack() as stack:
+            parent = Parent(stack)
+            await parent.start(1, "http://127.0.0.1:1/")
+            return await parent.end_of(1)
+
+    end = runner.run(ask())
+    assert isinstance(end, Failed)
+    assert "openai/m" in end.message
