@@ -209,19 +209,20 @@ class ModelProcess:
 
     def close(self) -> None:
         """End all processes and what they have open. Waits for that, for a bounded time."""
-        for link in self._end_all():
+        with self._lock:
+            links = self._end_all()
+        for link in links:
             link.close()
 
     def kill(self) -> None:
-        """Kill all processes at once, from any thread, without waiting. For a program that is about to
-        end."""
+        """Kill all processes at once, from any thread, without waiting, not even for a lock. For a program
+        that is about to end."""
         for link in self._end_all():
             link.kill()
 
     def _end_all(self) -> tuple[Link, ...]:
-        with self._lock:
-            self._closing = True
-            links = (self._compiler, *self._busy, *self._idle)
+        self._closing = True
+        links = (self._compiler, *tuple(self._busy), *tuple(self._idle))
         for link in links:
             link.end()
         return links
