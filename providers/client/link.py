@@ -47,7 +47,8 @@ CONFIRM_WITHIN_S = 0.25
 END_WITHIN_S = 2.0
 """How long a stopped stream waits for its end, including a kill. The outermost bound (T7)."""
 SLOW_START_S = 15.0
-"""A stop of a request that has waited this long for a start also ends the start. The next begins anew."""
+"""A stop of the one request that has waited this long for a start also ends the start. The next begins
+anew."""
 
 AGAIN_AFTER_S = 0.05
 """When a stream is opened that the child could not take at first."""
@@ -129,7 +130,8 @@ class Link(ChildThread):
             if not stream.sent:
                 self._streams.pop(stream.stream_id, None)
                 stream.finish(Stopped(stream.stream_id, Closing.NEVER_OPENED, now))
-                if not self._child_is_ready and self._ready_by - now < READY_WITHIN_S - SLOW_START_S:
+                is_slow = not self._child_is_ready and self._ready_by - now < READY_WITHIN_S - SLOW_START_S
+                if is_slow and not self._streams:
                     self._ready_by = now
             else:
                 stream.stop_by = now + CONFIRM_WITHIN_S

@@ -553,3 +553,24 @@ async def test_a_process_that_never_gets_ready_is_replaced_by_the_next_request_a
         assert await works(process)
     finally:
         process.close()
+
+
+@pytest.mark.promise("W3")
+async def test_a_stop_ends_no_slow_start_that_another_request_waits_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("providers.client.link.SLOW_START_S", 0.0)
+    process = ModelProcess()
+    process.start()
+    try:
+        await until(lambda: process.pid is not None)
+        os.kill(pid_of(process), signal.SIGSTOP)
+        with ThreadedServer(OpenAIServer()) as server:
+            ours, theirs = (Asked(process, request(OPENAI, server.url)) for _ in range(2))
+            await asyncio.sleep(0)
+            assert (await ours.stop()).how is Closing.NEVER_OPENED
+            os.kill(pid_of(process), signal.SIGCONT)
+            assert isinstance(await theirs.outcome(), Finished)
+        assert process.restarts == 0
+    finally:
+        process.close()
