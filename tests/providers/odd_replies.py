@@ -394,6 +394,15 @@ def _anthropic() -> Iterable[Odd]:
         finish=CALLS,
         usage=used,
     )
+    yield odd(
+        "a call with its input at once, and no end of its block",
+        begin
+        + event("content_block_start", index=0, content_block={**tool, "input": {"path": "a"}})
+        + end("tool_use"),
+        calls=(CALL,),
+        finish=CALLS,
+        usage=used,
+    )
     foreign = block(
         0,
         {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search"},
