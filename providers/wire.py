@@ -214,6 +214,23 @@ _to_json = json.JSONEncoder(separators=(",", ":")).encode
 _to_unescaped_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
+class Lines:
+    """Bytes of messages as they come, put together to lines. A line of a conversation may have megabytes, so
+    what has come of it is not copied with each piece."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines that `data` completes."""
+        *lines, rest = data.split(b"\n")
+        if lines:
+            lines[0] = b"".join((*self._pieces, lines[0]))
+            self._pieces.clear()
+        self._pieces.append(rest)
+        return lines
+
+
 class _ToChildLine(Record, array_like=True):
     """A line with a message to the child. `msgspec` keeps its plan for reading a struct, but makes one for a
     union each time, which takes twenty times as long as reading a delta."""

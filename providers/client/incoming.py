@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from providers.wire import load_to_parent
+from providers.wire import Lines, load_to_parent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ class IncomingBuffer:
 
     def __init__(self, outbox: int) -> None:
         self._outbox = outbox
-        self._partial = b""
+        self._lines = Lines()
 
     def read(self) -> Iterator[ToParent]:
         """Read once, which blocks while there is nothing. Raises `EOFError` when the child has ended, and
@@ -28,5 +28,4 @@ class IncomingBuffer:
         data = os.read(self._outbox, _READ_BYTES)
         if not data:
             raise EOFError
-        *lines, self._partial = (self._partial + data).split(b"\n")
-        yield from map(load_to_parent, lines)
+        yield from map(load_to_parent, self._lines.feed(data))

@@ -50,7 +50,8 @@ CONFIRM_WITHIN_S = 0.25
 END_WITHIN_S = 2.0
 """How long a stopped stream waits for its end, including a kill. The outermost bound (T7)."""
 SLOW_START_S = 15.0
-"""A stop of a request that has waited this long for a start also ends the start. The next begins anew."""
+"""A stop of the one request that has waited this long for a start also ends the start. The next begins
+anew."""
 
 AGAIN_AFTER_S = 0.05
 """When a stream is opened that the child could not take at first."""
@@ -74,7 +75,7 @@ class Link(ChildThread):
     @abstractmethod
     def _pass_socket(self, stream: StreamHandle, child: Child) -> bool:
         """Give the child the socket of a stream that is about to be opened. Called with the lock, so it must
-        not wait: false if the child cannot take it now."""
+        not wait: false if the child cannot take it now. Raises `OSError` if there can be no socket."""
 
     @abstractmethod
     def _answered(self, answer: Answer) -> None:
@@ -132,7 +133,8 @@ class Link(ChildThread):
             if not stream.sent:
                 self._streams.pop(stream.stream_id, None)
                 stream.finish(Stopped(stream.stream_id, Closing.NEVER_OPENED, now))
-                if not self._child_is_ready and self._ready_by - now < READY_WITHIN_S - SLOW_START_S:
+                is_slow = not self._child_is_ready and self._ready_by - now < READY_WITHIN_S - SLOW_START_S
+                if is_slow and not self._streams:
                     self._ready_by = now
             else:
                 stream.stop_by = now + CONFIRM_WITHIN_S
@@ -167,9 +169,13 @@ class Link(ChildThread):
         for stream in waiting:
             line = self._opening(stream)
             with self._lock:
-                if stream.end is None and self._pass_socket(stream, self._child):
-                    stream.sent = True
-                    self._outgoing.send(line)
+                try:
+                    if stream.end is None and self._pass_socket(stream, self._child):
+                        stream.sent = True
+                        self._outgoing.send(line)
+                except OSError as error:
+                    self._streams.pop(stream.stream_id, None)
+                    stream.finish(not_started(stream, str(error.strerror)))
 
     def _receive(self, message: ToParent) -> None:
         match message:

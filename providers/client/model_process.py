@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import math
 import socket
 import threading
@@ -20,7 +21,7 @@ from core.model.provider import FailureKind, Finished, ModelError
 from providers.client.catalog_queries import CatalogQueries
 from providers.client.link import Link
 from providers.client.spawn import Launch, Role
-from providers.client.stream import StreamHandle, process_died, result_of
+from providers.client.stream import StreamHandle, not_started, process_died, result_of
 from providers.wire import End, HandedOver, KeyRefused, Open, Start, UseKey, dump
 
 if TYPE_CHECKING:
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
     from providers.client.spawn import Child
     from providers.wire import Answer, Query
 
+log = logging.getLogger(__name__)
+
 SPARE = 1
 """How many stream processes are kept for the next turn, with their connections."""
-
-
 IDLE_S = 300.0
 """How long the compiler is kept when nobody needs it: it has most of the memory of all processes."""
 
@@ -143,7 +144,9 @@ class Streamer(Link):
         raise AssertionError("a stream process is asked nothing")
 
     def _child_is_gone(self) -> None:
-        self._on_end()
+        # The next one would end like one that never got ready; a request tries it again.
+        if self._wanted:
+            self._on_end()
 
 
 class ModelProcess:
@@ -208,19 +211,20 @@ class ModelProcess:
 
     def close(self) -> None:
         """End all processes and what they have open. Waits for that, for a bounded time."""
-        for link in self._end_all():
+        with self._lock:
+            links = self._end_all()
+        for link in links:
             link.close()
 
     def kill(self) -> None:
-        """Kill all processes at once, from any thread, without waiting. For a program that is about to
-        end."""
+        """Kill all processes at once, from any thread, without waiting, not even for a lock. For a program
+        that is about to end."""
         for link in self._end_all():
             link.kill()
 
     def _end_all(self) -> tuple[Link, ...]:
-        with self._lock:
-            self._closing = True
-            links = (self._compiler, *self._busy, *self._idle)
+        self._closing = True
+        links = (self._compiler, *tuple(self._busy), *tuple(self._idle))
         for link in links:
             link.end()
         return links
@@ -240,7 +244,8 @@ class ModelProcess:
                 return await self._send(compiling, stream, streamer, token, emit)
             except ModelError as error:
                 has_died = error.kind is FailureKind.PROCESS_DIED and streamer.is_ended
-                if restarted or stream.shown or self._closing or not has_died:
+                shown = compiling.shown or stream.shown
+                if restarted or shown or self._closing or not has_died:
                     raise
                 restarted = True
             finally:
@@ -318,7 +323,10 @@ class ModelProcess:
             if self._closing:
                 raise process_died(stream).error()
             self._forget_ended()
-            streamer = self._idle.pop() if self._idle else self._start_streamer()
+            try:
+                streamer = self._idle.pop() if self._idle else self._start_streamer()
+            except OSError as error:
+                raise not_started(stream, str(error.strerror)).error() from error
             self._busy.add(streamer)
             return streamer
 
@@ -336,9 +344,14 @@ class ModelProcess:
         with self._lock:
             self._forget_ended()
             if not self._closing and len(self._idle) < SPARE:
-                self._idle.append(self._start_streamer())
+                try:
+                    self._idle.append(self._start_streamer())
+                except OSError:
+                    # The next turn tries again, and says so.
+                    log.exception("no stream process can be kept for the next turn")
 
     def _start_streamer(self) -> Streamer:
+        """Raises `OSError`."""
         streamer = Streamer(self._launch, self._keep_spare)
         streamer.start()
         return streamer

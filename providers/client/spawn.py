@@ -57,14 +57,12 @@ class Child(Value):
         return self.process.pid
 
     def pass_socket(self, stream_id: int, passed: socket.socket) -> bool:
-        """Give the child a socket that belongs to a stream. False if it has not read earlier ones yet, of
-        which the kernel keeps a bounded number; a child that is gone gets none."""
+        """Give the child a socket that belongs to a stream. False if it cannot get it now: it has not read
+        earlier ones yet, of which the kernel keeps a bounded number, or it is gone."""
         try:
             socket.send_fds(self.peer, [str(stream_id).encode()], [passed.fileno()])
-        except BlockingIOError:
-            return False
         except OSError:
-            pass
+            return False
         return True
 
     def kill(self) -> None:
@@ -108,17 +106,15 @@ class Launch:
 
 def start_child(role: Role, launch: Launch) -> Child:
     """Start a child. Raises `OSError`."""
-    lifeline_read, lifeline = os.pipe()
-    peer, childs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    try:
-        process = _popen(role, lifeline_read, childs.fileno(), launch)
-    except OSError:
-        os.close(lifeline)
-        peer.close()
-        raise
-    finally:
-        os.close(lifeline_read)
-        childs.close()
+    with contextlib.ExitStack() as childs, contextlib.ExitStack() as ours:
+        lifeline_read, lifeline = os.pipe()
+        childs.callback(os.close, lifeline_read)
+        ours.callback(os.close, lifeline)
+        peer, childs_peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        childs.enter_context(childs_peer)
+        ours.enter_context(peer)
+        process = _popen(role, lifeline_read, childs_peer.fileno(), launch)
+        ours.pop_all()
     assert process.stdin is not None
     assert process.stdout is not None
     os.set_blocking(process.stdin.fileno(), False)

@@ -63,6 +63,8 @@ class AnthropicParser(Parser):
                     details = delta.get("stop_details") or {}
                     self._end(str(reason), text_of(details.get("explanation")))
             case "message_stop":
+                for key in tuple(self._given):
+                    yield from self._close(key)
                 self.is_done = True
                 if not self.has_reason:
                     self._end("end_turn")

@@ -67,8 +67,9 @@ class Parser(ABC):
     """Turns the events of one reply into deltas, and its end into `summary`.
 
     `is_done`: the protocol's own end mark has come, and nothing that belongs to the reply follows.
-    `has_reason`: the reason to end has come; usage and the end mark may follow. `has_foreign_calls`: calls
-    that the provider runs itself were passed over.
+    `has_reason`: a reason to end has come. `is_ending`: it came after the reply, so that only usage and the
+    end mark may follow; some servers send a reason in every event, or before the first word.
+    `has_foreign_calls`: calls that the provider runs itself were passed over.
     """
 
     REASONS: ClassVar[Mapping[str, FinishReason]]
@@ -78,7 +79,10 @@ class Parser(ABC):
         self.calls = Calls()
         self.is_done = False
         self.has_reason = False
+        self.is_ending = False
         self.has_foreign_calls = False
+        self._has_begun = False
+        self._went_on = False
         # Title and address of each source, by what tells it apart.
         self._sources: dict[Hashable, tuple[str, str]] = {}
 
@@ -103,20 +107,29 @@ class Parser(ABC):
         """The deltas of a body that is no stream: the reply as one JSON document. Raises like `parse`."""
         if text.lstrip().startswith("<"):
             raise WebPage(text)
-        yield from self.parse(("", text))
-        if not self.is_complete:
+        is_reply = False
+        for delta in self.parse(("", text)):
+            is_reply = True
+            yield delta
+        if not (self.is_complete or is_reply):
             # A sentence of a gateway, such as {"detail": "..."}, in place of a reply.
             raise StreamError(json.loads(text))
-        self.is_done = True
+        self.is_done = self.is_complete
 
     def parse_value(self, name: str, value: Any) -> Iterator[ContentDelta]:
         """`parse` for an event whose JSON has been read."""
         if name == "error" or (isinstance(value, dict) and _is_error(value)):
             raise StreamError(value)
+        had_reason, is_piece = self.has_reason, False
         try:
-            yield from self._deltas(name, value)
+            for delta in self._deltas(name, value):
+                is_piece = True
+                yield delta
         except (AttributeError, TypeError, KeyError, IndexError) as error:
             raise Unreadable(f"{type(error).__name__}: {error}") from error
+        self._went_on = self._went_on or (had_reason and is_piece)
+        self.is_ending = self.has_reason and self._has_begun and not (is_piece or self._went_on)
+        self._has_begun = self._has_begun or is_piece
 
     @abstractmethod
     def _deltas(self, name: str, value: Json) -> Iterator[ContentDelta]:
@@ -205,6 +218,10 @@ class Calls:
     def whole(self, arguments: object, call_id: str | None, name: str) -> ToolCallDelta:
         """A call that comes in one piece."""
         return self.piece(object(), text_of_arguments(arguments) or "{}", call_id, name)
+
+    def id_of(self, key: Hashable) -> str | None:
+        """The id that the server has given the call."""
+        return self._calls[self._by_key[key]].call_id
 
     def newest(self) -> Hashable:
         """The key of the call that began last; a new one if there is none."""

@@ -47,6 +47,8 @@ class ResponsesParser(Parser):
         # How many characters have come of each part, by item, kind and number of the part.
         self._lengths: dict[tuple[object, str, object], int] = {}
         self._sealed: set[object] = set()
+        # What tells an item apart, by its id; None for an id that several items have.
+        self._keys: dict[object, object] = {}
         self._is_refused = False
 
     @property
@@ -65,15 +67,15 @@ class ResponsesParser(Parser):
             case "response.reasoning_text.delta":
                 yield from self._piece(value, "reasoning")
             case "response.function_call_arguments.delta":
-                yield self.calls.piece(_item_of(value), text_of(value["delta"]))
-            case "response.function_call_arguments.done" if _item_of(value) in self.calls:
-                yield from self._rest_of_call(_item_of(value), value)
+                yield self.calls.piece(self._key(value), text_of(value["delta"]))
+            case "response.function_call_arguments.done" if (key := self._key(value)) in self.calls:
+                yield from self._rest_of_call(key, value)
             case "response.output_item.added" if value["item"].get("type") == "function_call":
-                yield from self._begin_call(_item_of(value), value["item"])
+                yield from self._begin_call(self._key(value), value["item"])
             case "response.output_text.annotation.added":
                 self._cite_one(value["annotation"])
             case "response.output_item.done":
-                yield from self._item(_item_of(value), value["item"])
+                yield from self._item(self._key(value), value["item"])
             case "response.completed" | "response.done":
                 yield from self._response(value["response"])
             case "response.incomplete":
@@ -89,7 +91,16 @@ class ResponsesParser(Parser):
 
     def _piece(self, value: Json, kind: str) -> Iterator[ContentDelta]:
         part = value.get("summary_index" if kind == "summary" else "content_index")
-        yield from self._add(_item_of(value), kind, part, text_of(value["delta"]))
+        yield from self._add(self._key(value), kind, part, text_of(value["delta"]))
+
+    def _key(self, value: Json) -> object:
+        """What tells items apart: the place in the output, or the id with servers that leave it out."""
+        item_id = value.get("item_id") or (value.get("item") or {}).get("id")
+        place = value.get("output_index")
+        key = item_id if place is None else place
+        if item_id and self._keys.setdefault(item_id, key) != key:
+            self._keys[item_id] = None
+        return key
 
     def _add(self, item: object, kind: str, part: object, text: str) -> Iterator[ContentDelta]:
         if not text:
@@ -129,7 +140,7 @@ class ResponsesParser(Parser):
                     for annotation in part.get("annotations") or ():
                         self._cite_one(annotation)
             case "function_call":
-                if key not in self.calls:
+                if key not in self.calls or self.calls.id_of(key) is None:
                     yield from self._begin_call(key, item)
                 yield from self._rest_of_call(key, item)
             case "reasoning":
@@ -161,7 +172,8 @@ class ResponsesParser(Parser):
         if status in ("queued", "in_progress"):
             raise Unreadable(f"a response that is {status}")
         for number, item in enumerate(response.get("output") or ()):
-            yield from self._item(number, item)
+            known = self._keys.get(item.get("id"))
+            yield from self._item(number if known is None else known, item)
         self.summary.model = text_of(response.get("model")) or self.summary.model
         if usage := response.get("usage"):
             self.summary.usage = Usage(
@@ -174,9 +186,3 @@ class ResponsesParser(Parser):
         reason = why or ("incomplete" if status == "incomplete" else "stop")
         self._end("content_filter" if self._is_refused else str(reason))
         self.is_done = True
-
-
-def _item_of(value: Json) -> object:
-    """What tells items apart: the place in the output, which some servers leave out."""
-    place = value.get("output_index")
-    return value.get("item_id") if place is None else place

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from providers.reading.decoder import Decoder
+from providers.reading.decoder import Decoder, TooLong
+from providers.worker.sockets import MOST_BYTES_PER_REPLY
 
 if TYPE_CHECKING:
     import ssl
@@ -29,7 +30,8 @@ MOST_BYTES_OF_A_REFUSAL = 64 * 1024
 REFUSAL_WITHIN_S = 5.0
 """How long the body of a refusal is read. What has come by then is quoted."""
 END_WITHIN_S = 2.0
-"""How long a server may take, after the reason to end, for the usage and its end mark."""
+"""How long a server may take, after the reason to end, for the usage and its end mark. One that sends neither
+and keeps the connection open has sent a whole reply all the same."""
 DRAIN_WITHIN_S = 0.05
 """How long HTTP's own end is waited for after the end mark, so that the connection can be used again."""
 SLICE_S = 0.002
@@ -56,6 +58,10 @@ class Slices:
             self._until = time.monotonic() + SLICE_S
 
 
+class NoNetwork(Exception):
+    """The network settings of the environment cannot be used. The text is safe to show."""
+
+
 class Clients:
     """HTTP clients: one for servers with the usual certificates, and one for each file of others.
 
@@ -63,19 +69,40 @@ class Clients:
     """
 
     def __init__(self) -> None:
-        self._clients = {"": new_client("")}
+        self._trusted: dict[str, ssl.SSLContext] = {}
+        self._clients: dict[str, httpx.AsyncClient] = {}
+
+    def prepare(self) -> None:
+        """Read the usual certificates before there is a request. If they cannot be read, that fails."""
+        with contextlib.suppress(NoNetwork):
+            self._trusted[""] = trust("")
 
     async def get(self, ca_file: str) -> httpx.AsyncClient:
-        """The client for servers with this file. Raises as `trust` does."""
+        """The client that trusts the certificates in `ca_file` too. Raises `OSError` or `ValueError` if they
+        cannot be read, and `NoNetwork`."""
+        if ca_file not in self._trusted:
+            self._trusted[ca_file] = await asyncio.to_thread(trust, ca_file)
         if ca_file not in self._clients:
-            self._clients[ca_file] = await asyncio.to_thread(new_client, ca_file)
+            self._clients[ca_file] = _client_with(self._trusted[ca_file])
         return self._clients[ca_file]
+
+    async def drop(self, ca_file: str) -> None:
+        """Close a client with what it keeps. The next request gets a new one.
+
+        For a client whose request was stopped: at some of its awaits httpx's pool keeps a request for good,
+        with the conversation in it.
+        """
+        if (client := self._clients.pop(ca_file, None)) is not None:
+            await client.aclose()
 
 
 def trust(ca_file: str) -> ssl.SSLContext:
-    """The usual certificates and those in `ca_file`. Reads all of them, for tens of milliseconds; raises
-    `OSError` or `ValueError` if it cannot."""
-    trusted = httpx.create_ssl_context()
+    """The usual certificates and those in `ca_file`. Reads all of them, for tens of milliseconds; raises as
+    `Clients.get` does."""
+    try:
+        trusted = httpx.create_ssl_context()
+    except OSError as error:
+        raise NoNetwork(f"SSL_CERT_FILE or SSL_CERT_DIR: {error.strerror or error}") from error
     if ca_file:
         trusted.load_verify_locations(Path(ca_file).expanduser())
     return trusted
@@ -83,13 +110,23 @@ def trust(ca_file: str) -> ssl.SSLContext:
 
 def new_client(ca_file: str) -> httpx.AsyncClient:
     """A client that trusts the certificates in `ca_file` too. Blocks and raises as `trust` does."""
-    return httpx.AsyncClient(
-        verify=trust(ca_file),
-        timeout=None,
-        follow_redirects=False,
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
-    )
+    return _client_with(trust(ca_file))
+
+
+def _client_with(trusted: ssl.SSLContext) -> httpx.AsyncClient:
+    try:
+        return httpx.AsyncClient(
+            verify=trusted,
+            timeout=None,
+            follow_redirects=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+        )
+    except ImportError as error:
+        raise NoNetwork("a SOCKS proxy needs the Python package “socksio”") from error
+    except (ValueError, httpx.InvalidURL):
+        # Without the error, which may quote a part of the proxy's password.
+        raise NoNetwork("the address of a proxy is none") from None
 
 
 async def exchange(
@@ -115,20 +152,29 @@ async def exchange(
 async def _read(response: httpx.Response, parser: Parser, emit: Emit, decoder: Decoder) -> None:
     chunks = response.aiter_bytes()
     slices = Slices()
-    end_by = None
+    end_by, left = None, MOST_BYTES_PER_REPLY
     while (data := await _next(chunks, end_by)) is not None:
+        # What comes compressed is counted here: on the wire it may be a thousandth.
+        left -= len(data)
+        if left < 0:
+            raise TooLong
         for event in decoder.feed(data):
             emit(parser.parse(event))
             if parser.is_done:
-                await _next(chunks, _now() + DRAIN_WITHIN_S)
+                await _drain(chunks)
                 return
             await slices.end()
-        if parser.has_reason and end_by is None:
-            end_by = _now() + END_WITHIN_S
+        end_by = (end_by or _now() + END_WITHIN_S) if parser.is_ending else None
     for event in decoder.finish():
         emit(parser.parse(event))
     if (document := decoder.document) is not None:
         emit(parser.parse_document(document))
+
+
+async def _drain(chunks: AsyncIterator[bytes]) -> None:
+    """Wait for HTTP's own end behind a whole reply. What is wrong with it only costs the connection."""
+    with contextlib.suppress(httpx.HTTPError):
+        await _next(chunks, _now() + DRAIN_WITHIN_S)
 
 
 async def _next(chunks: AsyncIterator[bytes], by: float | None) -> bytes | None:

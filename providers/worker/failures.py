@@ -231,6 +231,15 @@ def no_certificates(ca_file: str, why: str) -> ModelError:
     )
 
 
+def no_network(why: str) -> ModelError:
+    """The failure of every request while the network settings of the environment cannot be used."""
+    return ModelError(
+        FailureKind.BAD_REQUEST,
+        f"The network settings of the environment cannot be used ({why}): check SSL_CERT_FILE, SSL_CERT_DIR, "
+        "ALL_PROXY, HTTP_PROXY, HTTPS_PROXY and NO_PROXY there, then start Caesura again.",
+    )
+
+
 def cut_short(model: str) -> ModelError:
     """The failure of a stream that ended without its end mark."""
     return ModelError(FailureKind.BROKEN_STREAM, f"The reply of {model} broke off: {SEND_AGAIN}.")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from providers.worker import failures, handover
-from providers.worker.exchange import exchange
+from providers.worker.exchange import NoNetwork, exchange
 from providers.worker.handover import Subject
 from providers.worker.stream import Stream
 
 if TYPE_CHECKING:
+    import httpx
+
     from providers.worker.exchange import Clients
     from providers.worker.outbox import Outbox
     from providers.worker.startup import Inbox
@@ -26,15 +29,23 @@ class HttpStream(Stream):
         subject = self.subject = compiled.subject
         self.trace.expect(streaming=subject.streaming)
         self._watch_silence()
-        ca_file = subject.server.ca_file
-        try:
-            client = await self._clients.get(ca_file)
-        except (OSError, ValueError) as error:
-            raise failures.no_certificates(ca_file, str(error)) from error
         parser = compiled.protocol.parser(self._summary)
-        await exchange(client, compiled.request, parser, self._emit, streaming=subject.streaming)
+        client = await self._client(subject.server.ca_file)
+        try:
+            await exchange(client, compiled.request, parser, self._emit, streaming=subject.streaming)
+        except asyncio.CancelledError:
+            await self._clients.drop(subject.server.ca_file)
+            raise
         if not self.shown:
             raise failures.empty_answer(subject.model, subject.api_base, subject.provider)
         self._emit(parser.rest())
         if not parser.is_complete:
             raise failures.cut_short(subject.model)
+
+    async def _client(self, ca_file: str) -> httpx.AsyncClient:
+        try:
+            return await self._clients.get(ca_file)
+        except NoNetwork as error:
+            raise failures.no_network(str(error)) from error
+        except (OSError, ValueError) as error:
+            raise failures.no_certificates(ca_file, str(error)) from error

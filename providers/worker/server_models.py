@@ -13,7 +13,7 @@ from providers.keys.finder import Key, KeySource
 from providers.keys.names import KeyProblem, explain
 from providers.reading.model_list import NoList, context_window, model_names, read_body
 from providers.wire import ServerListed
-from providers.worker.exchange import new_client
+from providers.worker.exchange import NoNetwork, new_client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -45,6 +45,8 @@ async def ask_server(stream_id: int, server: OwnServer, keys: KeyFinder) -> Serv
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         # Its text may hold an address with a password.
         why = f"it cannot be reached ({type(error).__name__})"
+    except NoNetwork as error:
+        why = f"the network settings of the environment cannot be used: {error}"
     except OSError as error:
         why = f"the certificates for it cannot be read ({error.strerror or type(error).__name__})"
     except (ValueError, RecursionError):
@@ -61,7 +63,7 @@ async def ask_window(server: OwnServer, model: str, keys: KeyFinder) -> int | No
     if server.protocol == OLLAMA:
         places = {f"{root}/api/ps": None, f"{root}/api/show": {"model": model}}
     key = await _key(server, keys)
-    with contextlib.suppress(TimeoutError, OSError, ValueError):
+    with contextlib.suppress(TimeoutError, NoNetwork, OSError, ValueError):
         async with _client(server, key) as client:
             for url, question in places.items():
                 if tokens := await _window_at(client, url, question, model):
@@ -86,8 +88,8 @@ async def _key(server: OwnServer, keys: KeyFinder) -> Key | KeyProblem:
 
 @contextlib.asynccontextmanager
 async def _client(server: OwnServer, key: Key | KeyProblem) -> AsyncIterator[httpx.AsyncClient]:
-    """A client for one question. Raises `TimeoutError` in the block, and `OSError` or `ValueError` for bad
-    certificates."""
+    """A client for one question. Raises `NoNetwork`, `TimeoutError` in the block, and `OSError` or
+    `ValueError` for bad certificates."""
     client = await asyncio.to_thread(new_client, server.options.ca_file)
     async with client, asyncio.timeout(ANSWER_WITHIN_S):
         client.headers = _headers(server, key)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from core.base.values import Value
 from providers.sealing import seal
+from providers.wire import Lines
 from providers.worker.outbox import Outbox
 from providers.worker.sockets import TracedLoop
 
@@ -63,7 +64,7 @@ class Inbox:
         self._child = child
         self._peer = peer
         self._handle = handle
-        self._partial = b""
+        self._lines = Lines()
         self._sockets: dict[int, asyncio.Future[socket.socket]] = {}
         peer.setblocking(False)
         child.loop.add_reader(child.inbox_fd, self._on_line)
@@ -93,8 +94,7 @@ class Inbox:
         data = os.read(self._child.inbox_fd, _READ_BYTES)
         if not data:
             os._exit(0)
-        *lines, self._partial = (self._partial + data).split(b"\n")
-        for line in lines:
+        for line in self._lines.feed(data):
             self._handle(line)
 
     def _read_sockets(self) -> None:

@@ -104,6 +104,10 @@ class Stream(ABC):
         """Send the request and emit the deltas of its reply, or hand it over. None for a reply that is
         over."""
 
+    def lost(self) -> Failed:
+        """The end of a stream that nobody stopped and that says nothing of its end itself."""
+        return self._failed(self._unexplained())
+
     def _failed(self, error: ModelError) -> Failed:
         self.trace.abort()
         log.warning("%s failed: %s: %s\n%s", self.subject.model, error.kind, error, error.detail)
@@ -185,8 +189,11 @@ class Stream(ABC):
             return self._classify(error)
         except Exception as fault:  # noqa: BLE001
             log.error("a failure cannot be explained: %s, %s", type(error).__name__, type(fault).__name__)
-            message = f"{self.subject.model} failed for a reason that is not understood: try again."
-            return ModelError(FailureKind.UNKNOWN, message)
+            return self._unexplained()
+
+    def _unexplained(self) -> ModelError:
+        message = f"{self.subject.model} failed for a reason that is not understood: try again."
+        return ModelError(FailureKind.UNKNOWN, message)
 
     def _classify(self, error: Exception) -> ModelError:
         subject = self.subject

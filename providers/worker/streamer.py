@@ -24,6 +24,7 @@ class Streamer:
     def __init__(self, child: Running, peer: socket.socket) -> None:
         self._child = child
         self._clients = Clients()
+        self._clients.prepare()
         self._inbox = Inbox(child, peer, self._handle)
         self._streams = Streams(child, self._inbox)
         child.outbox.send(Ready())

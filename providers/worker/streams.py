@@ -36,6 +36,7 @@ class Streams:
         """Have `work` done for a stream, in a task of its own."""
         self._streams[stream.stream_id] = stream
         stream.task = self._loop.create_task(work)
+        stream.task.add_done_callback(lambda _: self._report_lost(stream))
 
     async def run(self, stream: Stream) -> None:
         """Run a stream to its end and report that, unless it was stopped."""
@@ -44,6 +45,13 @@ class Streams:
         if stream.stopping is None:
             self._streams.pop(stream.stream_id, None)
             self._outbox.send(result)
+
+    def _report_lost(self, stream: Stream) -> None:
+        """Report the end of a stream whose task has ended without one, as when a library cancels it."""
+        if self._streams.get(stream.stream_id) is stream and stream.stopping is None:
+            del self._streams[stream.stream_id]
+            self._inbox.drop_socket(stream.stream_id)
+            self._outbox.send(stream.lost())
 
     def cancel(self, stream_id: int) -> None:
         stream = self._streams.get(stream_id)

@@ -164,6 +164,12 @@ def _chat() -> Iterable[Odd]:
         "one document over lines", json.dumps(WHOLE_CHAT, indent=2).encode(), text="hi", usage=Usage(3, 1)
     )
     yield odd(
+        "one document without a reason",
+        json.dumps({"choices": [{"message": {"content": "hi"}}]}, indent=2).encode(),
+        text="hi",
+        failed="broke off",
+    )
+    yield odd(
         "numbers of usage as fractions",
         say("a")
         + chat(usage={"prompt_tokens": 3.0, "completion_tokens": 1, "prompt_cache_hit_tokens": 2})
@@ -386,6 +392,15 @@ def _anthropic() -> Iterable[Odd]:
     yield odd(
         "a call with its input at once",
         begin + block(0, {**tool, "input": {"path": "a"}}) + end("tool_use"),
+        calls=(CALL,),
+        finish=CALLS,
+        usage=used,
+    )
+    yield odd(
+        "a call with its input at once, and no end of its block",
+        begin
+        + event("content_block_start", index=0, content_block={**tool, "input": {"path": "a"}})
+        + end("tool_use"),
         calls=(CALL,),
         finish=CALLS,
         usage=used,
@@ -679,6 +694,53 @@ def _responses() -> Iterable[Odd]:
         event("output_item.added", item_id="x", item=function)
         + event("function_call_arguments.delta", item_id="x", delta=full["arguments"])
         + completed(),
+        calls=(CALL,),
+        finish=CALLS,
+        usage=used,
+    )
+    named = {**message, "id": "m1"}
+    yield odd(
+        "no places, and the same items again when they are done and at the end",
+        event("output_item.added", item={**named, "content": []})
+        + event("output_text.delta", item_id="m1", content_index=0, delta=f"[DONE]{SEPARATORS}")
+        + event("output_item.done", item=named)
+        + event("output_item.added", item=function)
+        + event("function_call_arguments.delta", item_id="fc1", delta=full["arguments"])
+        + event("output_item.done", item=full)
+        + completed(named, full),
+        text=f"[DONE]{SEPARATORS}",
+        calls=(CALL,),
+        finish=CALLS,
+        usage=used,
+    )
+    yield odd(
+        "a place that is another one in the response at the end",
+        added
+        + event("function_call_arguments.delta", output_index=0, item_id="fc1", delta=full["arguments"])
+        + event("output_item.done", output_index=0, item=full)
+        + completed({"type": "reasoning", "summary": []}, full),
+        calls=(CALL,),
+        finish=CALLS,
+        usage=used,
+    )
+    yield odd(
+        "one id for all items",
+        event("output_text.delta", output_index=0, item_id="x", delta="a")
+        + event("output_text.delta", output_index=1, item_id="x", delta="bc")
+        + completed(
+            *(
+                {"type": "message", "id": "x", "content": [{"type": "output_text", "text": t}]}
+                for t in ("a", "bc")
+            )
+        ),
+        text="abc",
+        usage=used,
+    )
+    yield odd(
+        "arguments before the call is announced",
+        event("function_call_arguments.delta", output_index=0, delta=full["arguments"])
+        + event("output_item.done", output_index=0, item=full)
+        + completed(full),
         calls=(CALL,),
         finish=CALLS,
         usage=used,

@@ -51,6 +51,7 @@ from providers.wire import (
     HandedOver,
     KeyRefused,
     KnownModel,
+    Lines,
     Listed,
     ListModels,
     ListServer,
@@ -328,3 +329,25 @@ def test_what_is_nested_too_deeply_is_refused() -> None:
 @given(st.binary())
 def test_bytes_that_are_no_message_are_refused(line: bytes) -> None:
     refuses(line)
+
+
+@given(
+    lines=st.lists(st.binary(max_size=9).map(lambda line: line.replace(b"\n", b"")), max_size=6),
+    data=st.data(),
+)
+def test_lines_are_put_together_however_they_are_cut(lines: list[bytes], data: st.DataObject) -> None:
+    left, buffer, read = b"".join(line + b"\n" for line in lines), Lines(), []
+    while left:
+        size = data.draw(st.integers(1, len(left)))
+        read += buffer.feed(left[:size])
+        left = left[size:]
+    assert read == lines
+
+
+@pytest.mark.promise("P4")
+def test_a_long_line_is_not_copied_with_each_piece_of_it() -> None:
+    """A conversation with pictures in it is one. Copied each time, this takes half an hour."""
+    buffer, piece, times = Lines(), b"0123456789abcdef" * 4, 1 << 18
+    for _ in range(times):
+        assert buffer.feed(piece) == []
+    assert buffer.feed(b"\n") == [piece * times]

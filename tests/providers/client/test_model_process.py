@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +21,11 @@ from msgspec.structs import replace
 from core.cancel import Cancelled, CancelReason, Cause
 from core.model.provider import Closing, FailureKind, Finished, ModelError
 from core.model.server_options import Reader
+from providers.client import spawn
 from providers.client.model_process import ModelProcess
 from providers.client.spawn import Child, Launch, Role, start_child
 from tests.providers.conftest import linux_only
-from tests.providers.harness import Asked, is_running, plant, request
+from tests.providers.harness import Asked, descriptors, is_running, plant, request
 from tests.servers.base import Form, ThreadedServer
 from tests.servers.openai import OpenAIServer
 from tests.servers.registry import PROTOCOLS, WireProtocol
@@ -31,7 +33,7 @@ from tests.servers.script import Refusal, Refuse, Script, Silence, Stall, in_tur
 from tests.support.waiting import GENEROUS_S, until
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Iterator
 
     from providers.client.stream import StreamHandle
     from tests.servers.record import Request
@@ -156,6 +158,22 @@ async def test_a_process_that_hangs_in_a_c_call_is_killed(
     assert await works(mortal)
 
 
+@pytest.mark.promise("P4", "R4")
+async def test_what_litellm_had_shown_is_not_asked_again_when_all_processes_end(mortal: ModelProcess) -> None:
+    with ThreadedServer(OpenAIServer(STALLED)) as server:
+        asked = Asked(mortal, request(dataclasses.replace(OPENAI, reader=Reader.LITELLM), server.url))
+        await until(lambda: asked.shown)
+        streamer = await serving(mortal)
+        os.kill(streamer, signal.SIGKILL)
+        await until(lambda: streamer not in mortal.busy_pids)
+        os.kill(pid_of(mortal), signal.SIGKILL)
+        failure = await asked.failure()
+        assert failure.kind is FailureKind.PROCESS_DIED
+        assert "/continue" in str(failure)
+        assert len(server.exchanges) == 1
+    assert await works(mortal)
+
+
 @pytest.mark.promise("P4", "P1")
 async def test_a_library_that_hangs_in_a_c_call_is_killed(
     mortal: ModelProcess, blocked_file: Path, monkeypatch: pytest.MonkeyPatch
@@ -267,6 +285,49 @@ async def test_an_idle_process_that_dies_is_replaced_before_it_is_needed(
     assert (await mortal.describe("openai/gpt-4o")).context_window == 128_000
 
 
+@contextmanager
+def all_descriptors_taken() -> Iterator[list[int]]:
+    """This process can open nothing, until one of those that fill its table is closed."""
+    limits, taken = resource.getrlimit(resource.RLIMIT_NOFILE), [os.dup(0)]
+    most = max(int(entry.name) for entry in Path("/proc/self/fd").iterdir()) + 1
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, limits[1]))
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        yield taken
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for descriptor in taken:
+            os.close(descriptor)
+
+
+@linux_only
+@pytest.mark.promise("P6")
+async def test_no_descriptor_left_fails_the_requests_and_not_the_program(mortal: ModelProcess) -> None:
+    assert await works(mortal)
+    with all_descriptors_taken():
+        # The first has a stream process and no socket to it, the second has neither.
+        both = [Asked(mortal, request(OPENAI, "http://127.0.0.1:1")) for _ in range(2)]
+        failures = [await asked.failure() for asked in both]
+    assert all("Too many open files" in str(failure) for failure in failures)
+    assert await works(mortal)
+
+
+@linux_only
+@pytest.mark.promise("P5")
+def test_a_child_that_cannot_be_started_leaves_nothing_open() -> None:
+    launch = Launch(None)
+    for free in range(5):
+        before = descriptors(os.getpid())
+        with all_descriptors_taken() as taken:
+            for _ in range(free):
+                os.close(taken.pop())
+            with pytest.raises(OSError, match="Too many open files"):
+                start_child(Role.STREAMER, launch)
+        assert descriptors(os.getpid()) == before
+
+
 # -- keys that were typed for this run --
 
 TYPED = "sk-typed-0123456789abcdef"
@@ -357,7 +418,9 @@ async def test_a_kill_from_any_thread_ends_the_process_for_good(mortal: ModelPro
     with ThreadedServer(OpenAIServer(STALLED)) as server:
         asked = await show(mortal, server)
         pids = (pid_of(mortal), await serving(mortal), *mortal.spare_pids)
-        await asyncio.to_thread(mortal.kill)
+        # A blocked event loop may be in the middle of anything.
+        with mortal._lock:
+            await asyncio.to_thread(mortal.kill)
         await until(lambda: server.exchanges[0].closed_by_peer)
         await until(lambda: not any(map(is_running, pids)))
         assert isinstance(await asked.outcome(), ModelError)
@@ -432,6 +495,29 @@ async def test_a_library_that_cannot_be_loaded_ends_the_turn_and_not_the_program
     assert "half installed" in (tmp_path / "worker.log").read_text()
 
 
+@pytest.mark.promise("P6")
+async def test_a_stream_process_that_dies_at_its_start_is_not_started_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dying = "import os; '{role}' == 'streamer' and os._exit(1); "
+    monkeypatch.setattr(spawn, "CODE", dying + spawn.CODE)
+    others = set(threading.enumerate())
+
+    def has_ended() -> bool:
+        """The successor of one that is replaced has a thread before its own ends."""
+        return not any(thread.name == "streamer" for thread in {*threading.enumerate()} - others)
+
+    process = ModelProcess()
+    process.start()
+    try:
+        await until(has_ended)
+        failure = await Asked(process, request(OPENAI, "http://127.0.0.1:1")).failure()
+        assert failure.kind is FailureKind.PROCESS_DIED
+        await until(has_ended)
+    finally:
+        process.close()
+
+
 @pytest.mark.promise("P4")
 async def test_a_process_that_cannot_be_started_fails_the_request_and_the_next_one_tries_again(
     monkeypatch: pytest.MonkeyPatch,
@@ -465,5 +551,26 @@ async def test_a_process_that_never_gets_ready_is_replaced_by_the_next_request_a
         assert (await asked.stop()).how is Closing.NEVER_OPENED
         await until(lambda: not is_running(stuck))
         assert await works(process)
+    finally:
+        process.close()
+
+
+@pytest.mark.promise("W3")
+async def test_a_stop_ends_no_slow_start_that_another_request_waits_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("providers.client.link.SLOW_START_S", 0.0)
+    process = ModelProcess()
+    process.start()
+    try:
+        await until(lambda: process.pid is not None)
+        os.kill(pid_of(process), signal.SIGSTOP)
+        with ThreadedServer(OpenAIServer()) as server:
+            ours, theirs = (Asked(process, request(OPENAI, server.url)) for _ in range(2))
+            await asyncio.sleep(0)
+            assert (await ours.stop()).how is Closing.NEVER_OPENED
+            os.kill(pid_of(process), signal.SIGCONT)
+            assert isinstance(await theirs.outcome(), Finished)
+        assert process.restarts == 0
     finally:
         process.close()
