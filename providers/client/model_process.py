@@ -243,7 +243,9 @@ class ModelProcess:
             try:
                 return await self._send(compiling, stream, streamer, token, emit)
             except ModelError as error:
-                has_died = error.kind is FailureKind.PROCESS_DIED and streamer.is_ended
+                # The stream process, or the compiler while it handed the request over.
+                may_retry = streamer.is_ended or isinstance(compiling.end, HandedOver)
+                has_died = error.kind is FailureKind.PROCESS_DIED and may_retry
                 shown = compiling.shown or stream.shown
                 if restarted or shown or self._closing or not has_died:
                     raise

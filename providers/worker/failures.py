@@ -240,6 +240,15 @@ def no_network(why: str) -> ModelError:
     )
 
 
+def half_request() -> ModelError:
+    """The failure of a stream whose request did not come from the compiler as a whole: nothing was sent."""
+    return ModelError(
+        FailureKind.PROCESS_DIED,
+        "The process that prepares requests ended, twice: look into worker.log in the state folder, then "
+        "send the prompt again.",
+    )
+
+
 def cut_short(model: str) -> ModelError:
     """The failure of a stream that ended without its end mark."""
     return ModelError(FailureKind.BROKEN_STREAM, f"The reply of {model} broke off: {SEND_AGAIN}.")

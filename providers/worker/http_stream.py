@@ -25,7 +25,11 @@ class HttpStream(Stream):
         self._clients = clients
 
     async def _work(self) -> None:
-        compiled = await handover.receive(await self._inbox.socket_of(self.stream_id))
+        try:
+            compiled = await handover.receive(await self._inbox.socket_of(self.stream_id))
+        except (OSError, ValueError) as error:
+            # The compiler has ended in the middle of it, or no descriptor is left for its socket.
+            raise failures.half_request() from error
         subject = self.subject = compiled.subject
         self.trace.expect(streaming=subject.streaming)
         self._watch_silence()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -82,7 +83,7 @@ class Inbox:
         opened, but perhaps not read yet."""
         self._read_sockets()
         passed = self._sockets.pop(stream_id, None)
-        if passed is not None and passed.done() and not passed.cancelled():
+        if passed is not None and passed.done() and not passed.cancelled() and passed.exception() is None:
             passed.result().close()
 
     def _socket(self, stream_id: int) -> asyncio.Future[socket.socket]:
@@ -106,6 +107,9 @@ class Inbox:
                     return
                 for descriptor in descriptors:
                     self._take(int(data), socket.socket(fileno=descriptor))
+                if not descriptors and not (waiting := self._socket(int(data))).done():
+                    # The kernel drops a socket for which this process has no descriptor left.
+                    waiting.set_exception(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
 
     def _take(self, stream_id: int, passed: socket.socket) -> None:
         passed.setblocking(False)

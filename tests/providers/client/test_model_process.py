@@ -200,6 +200,38 @@ async def test_a_library_that_hangs_in_a_c_call_is_killed(
     assert await works(mortal)
 
 
+@pytest.mark.promise("P4")
+@pytest.mark.parametrize("kills", [1, 2])
+async def test_a_compiler_that_ends_while_it_hands_a_request_over_is_replaced_once(
+    mortal: ModelProcess, kills: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long request is still on its way when the stream process begins to read it."""
+    compiler, take = mortal._compiler, mortal._compiler.take_compiled
+    left = [*range(kills)]
+
+    def kill_then_take(stream_id: int) -> socket.socket | None:
+        passed = take(stream_id)
+        if passed is not None and left:
+            left.pop()
+            os.kill(pid_of(mortal), signal.SIGKILL)
+            assert compiler._child is not None
+            compiler._child.process.wait()
+        return passed
+
+    monkeypatch.setattr(compiler, "take_compiled", kill_then_take)
+    with ThreadedServer(OpenAIServer()) as server:
+        asked = Asked(mortal, request(OPENAI, server.url, text="long " * 1_000_000))
+        if kills == 1:
+            assert isinstance(await asked.outcome(), Finished)
+            assert asked.text == "Hello, world."
+        else:
+            failure = await asked.failure()
+            assert failure.kind is FailureKind.PROCESS_DIED
+            assert "worker.log" in str(failure)
+        assert len(server.exchanges) == 2 - kills
+    assert await works(mortal)
+
+
 @pytest.mark.promise("P4", "U5")
 async def test_no_stop_waits_for_a_compiler_that_takes_nothing(mortal: ModelProcess) -> None:
     os.kill(pid_of(mortal), signal.SIGSTOP)
