@@ -97,8 +97,8 @@ class ChatRequest(Record):
         return self.stream_options is not None and self.stream_options.include_usage
 
 
-async def read_chat_request(reader: asyncio.StreamReader) -> ChatRequest:
-    """Read one request for a chat completion.
+async def read_request(reader: asyncio.StreamReader) -> ChatRequest | None:
+    """Read one request, for a chat completion; None for one that asks which models there are.
 
     Raises `BadRequest` for a request that cannot be served and `EOFError` for one that breaks off.
     """
@@ -112,6 +112,8 @@ async def read_chat_request(reader: asyncio.StreamReader) -> ChatRequest:
     headers = {
         name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
     }
+    if method == "GET" and path.endswith("/models"):
+        return None
     if not path.endswith("/chat/completions"):
         raise BadRequest(404, "The demo model only knows /v1/chat/completions.")
     if method != "POST":
@@ -183,6 +185,10 @@ def completion(reply: Reply, request: ChatRequest) -> dict[str, object]:
 
 def _envelope(kind: str) -> dict[str, object]:
     return {"id": "chatcmpl-demo", "object": kind, "created": int(time.time()), "model": "demo"}
+
+
+def model_list() -> dict[str, object]:
+    return {"object": "list", "data": [{"id": "demo", "object": "model"}]}
 
 
 def error_body(status: int, message: str) -> dict[str, object]:

@@ -28,7 +28,8 @@ from providers.demo.http import (
     error_body,
     event,
     event_stream_head,
-    read_chat_request,
+    model_list,
+    read_request,
     whole,
 )
 from providers.demo.script import Answer, Ending, Moment, Pace, Progress, Refusal, Reply, Silence, answer
@@ -123,13 +124,17 @@ class DemoServer:
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(REQUEST_LIMIT_S):
-                request = await read_chat_request(reader)
+                request = await read_request(reader)
         except BadRequest as error:
             writer.write(whole(error.status, error_body(error.status, str(error))))
             await writer.drain()
             # Closing with unread data would reset the connection, and the answer might get lost.
             async with asyncio.timeout(LINGER_S):
                 await _until_closed(reader)
+            return
+        if request is None:
+            writer.write(whole(200, model_list()))
+            await writer.drain()
             return
         said = answer(request.conversation, self._untold, request.callable_tools)
         if isinstance(said, Reply):

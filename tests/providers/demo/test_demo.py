@@ -275,10 +275,15 @@ def raw(demo: DemoServer, request: bytes) -> bytes:
 CHAT = b"POST /v1/chat/completions HTTP/1.1\r\n"
 
 
+def test_it_lists_its_model(demo: DemoServer) -> None:
+    answer = httpx.get(f"{demo.url}/models", timeout=60)
+    assert [each["id"] for each in answer.json()["data"]] == ["demo"]
+
+
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
-        (b"GET /v1/models HTTP/1.1\r\n\r\n", 404),
+        (b"GET /v1/engines HTTP/1.1\r\n\r\n", 404),
         (b"GET /v1/chat/completions HTTP/1.1\r\n\r\n", 405),
         (CHAT + b"\r\n", 411),
         (CHAT + b"Content-Length: -1\r\n\r\n", 411),
