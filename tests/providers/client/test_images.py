@@ -196,7 +196,8 @@ async def test_a_model_that_does_not_see_is_told(model: ModelProcess, either_rea
 async def test_of_many_the_latest_are_sent_and_the_beginning_stays_the_same(model: ModelProcess) -> None:
     large = image(png(more=MOST_BYTES // 4))
     history: tuple[Any, ...] = ()
-    kept = []
+    kept: list[int] = []
+    before: list[Any] = []
     for number in range(6):
         history += (*called(large), UserMessage(f"{number}"))
         body = await sent(model, PROTOCOLS["openai"], *history)
@@ -204,6 +205,8 @@ async def test_of_many_the_latest_are_sent_and_the_beginning_stays_the_same(mode
                   for part in item["content"]]  # fmt: skip
         kept.append(places.count("image_url"))
         assert str(body).count("not sent any more, newer ones are") == number + 1 - kept[-1]
+        assert (body["messages"][: len(before)] == before) is (number != 3)
+        before = body["messages"]
     assert kept == [1, 2, 3, 1, 2, 3]
 
 
