@@ -15,6 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
+from core.base.base64_text import read, to_json
 from core.base.values import Record
 from core.model.directory import OwnServer
 from core.model.messages import FinishReason, Usage
@@ -231,6 +232,10 @@ class Lines:
         return lines
 
 
+def _to_sent_bytes(message: object) -> bytes:
+    return _to_unescaped_json(message).encode("utf-8", "replace")
+
+
 class _ToChildLine(Record, array_like=True):
     """A line with a message to the child. `msgspec` keeps its plan for reading a struct, but makes one for a
     union each time, which takes twenty times as long as reading a delta."""
@@ -246,7 +251,7 @@ def dump(message: ToChild | ToParent) -> bytes:
     if isinstance(message, Open):
         # Half a surrogate pair, a model's or a tool's, becomes a question mark: else a provider refuses
         # this request, and each later one that contains it.
-        return _to_unescaped_json(msgspec.to_builtins(message)).encode("utf-8", "replace") + b"\n"
+        return to_json(message, _to_sent_bytes) + b"\n"
     return _to_json(msgspec.to_builtins(message)).encode() + b"\n"
 
 
@@ -262,7 +267,7 @@ def load_to_parent(line: bytes) -> ToParent:
 
 def _load(line: bytes, kind: type[T]) -> T:
     try:
-        return msgspec.convert((json.loads(line),), kind)
+        return msgspec.convert((json.loads(line),), kind, dec_hook=read)
     except (ValueError, RecursionError):
         pass
     # Not in the handler: the error that was caught quotes the line, which may hold a key or the conversation.

@@ -311,5 +311,5 @@ def _called(call: ToolCall) -> str:
 
 
 def _resulted(result: ToolResult) -> str:
-    text = shortened(without_reminder(result), _QUOTED, "characters left out")
-    return f"[Result of {result.name}: {result.status}]\n{text}"
+    words = replace(result, text=shortened(without_reminder(result), _QUOTED, "characters left out"))
+    return f"[Result of {result.name}: {result.status}]\n{words.in_words().text}"

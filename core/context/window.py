@@ -45,6 +45,8 @@ _NOTE_ROOM = 200
 _ASCII_PER_TOKEN = 3.5
 _OTHER_BYTES_PER_TOKEN = 2.5
 """UTF-8 bytes per token: an accented letter counts 0.8 tokens, a Chinese character 1.2, an emoji 1.6."""
+_IMAGE_TOKENS = 1_500
+"""An image of a screen; providers count by its sides, each in its own way."""
 _MESSAGE_TOKENS = 8
 """Tokens of a message, a call or a result besides its text."""
 
@@ -206,7 +208,8 @@ def _trimmed(message: Message) -> Message:
 
 def _trimmed_result(result: ToolResult) -> ToolResult:
     note = "characters trimmed by Caesura: run it again or read the file if they are needed"
-    return replace(result, text=shortened(without_reminder(result), OUTPUT_KEPT, note))
+    trimmed = replace(result, text=shortened(without_reminder(result), OUTPUT_KEPT, note))
+    return trimmed.in_words("[{}, trimmed by Caesura: run it again if it is needed]")
 
 
 def without_reminder(result: ToolResult) -> str:
@@ -251,9 +254,13 @@ def _message_tokens(message: Message) -> int:
         case AssistantMessage(parts):
             return sum(map(_part_tokens, parts)) + _MESSAGE_TOKENS
         case ToolResults(results):
-            return sum(text_tokens(result.text) + _MESSAGE_TOKENS for result in results)
+            return sum(map(_result_tokens, results))
         case _:
             assert_never(message)
+
+
+def _result_tokens(result: ToolResult) -> int:
+    return text_tokens(result.text) + _IMAGE_TOKENS * len(result.images) + _MESSAGE_TOKENS
 
 
 def _part_tokens(part: Part) -> int:

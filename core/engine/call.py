@@ -58,7 +58,8 @@ class Call:
         """What goes back to the model. Raises `RuntimeError` while the call has not ended."""
         if self.outcome is None:
             raise RuntimeError(f"the call {self.call_id} was asked for its result before its end")
-        return ToolResult(self.call_id, self.name, self.outcome.status, self.outcome.text)
+        outcome = self.outcome
+        return ToolResult(self.call_id, self.name, outcome.status, outcome.text, outcome.images)
 
     @property
     def seconds(self) -> float | None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from core.cancel import CancelReason
     from core.engine.tool import ToolOutput
+    from core.model.images import Image
     from core.model.reply_end import ReplyEnd
     from core.operations.events import StopReport
     from core.operations.progress import Progress
@@ -27,18 +28,20 @@ if TYPE_CHECKING:
 
 
 class CallOutcome(Value):
-    """What became of a call: `text` for the model, `shown` for the person."""
+    """What became of a call: `text` and `images` for the model, `shown` for the person."""
 
     status: ResultStatus
     text: str
     shown: Shown
     proof: StopReport | None = None
+    images: tuple[Image, ...] = ()
 
 
 def completed(output: ToolOutput) -> CallOutcome:
     """It ran to its end; `output.failed` says that this was a bad one."""
     status = ResultStatus.FAILED if output.failed else ResultStatus.COMPLETED
-    return CallOutcome(status, output.text or "(no output)", output.shown)
+    text = output.text or ("" if output.images else "(no output)")
+    return CallOutcome(status, text, output.shown, images=output.images)
 
 
 def failed(error: str, progress: Progress | None = None) -> CallOutcome:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from core.cancel import CancelToken
+    from core.model.images import Image
     from core.operations.operation import LateEnd
     from core.operations.progress import Progress
     from core.storage.records import PreImage
@@ -62,12 +63,13 @@ class ToolContext(Value):
 
 
 class ToolOutput(Value):
-    """`text` is for the model, `shown` for the person. `failed` marks a result that is no success though the
-    tool did its part, such as a command that ended with an error."""
+    """`text` is for the model, `images` too if it sees, `shown` for the person. `failed` marks a result that
+    is no success though the tool did its part, such as a command that ended with an error."""
 
     text: str
     shown: Shown
     failed: bool = False
+    images: tuple[Image, ...] = ()
 
 
 ArgumentsT = TypeVar("ArgumentsT", bound=BaseModel)

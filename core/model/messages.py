@@ -14,6 +14,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from core.base.values import Record
+from core.model.images import Image
 from core.model.reply_end import FinishReason as FinishReason
 from core.model.reply_end import ReplyEnd, decide_end, note_for_model
 
@@ -120,13 +121,24 @@ class ResultStatus(StrEnum):
     NOT_STARTED = "not started"
 
 
-class ToolResult(Record, rename={"call_id": "id"}):
-    """The one result of one call (H4). `text` is what the model receives; it states the status by itself."""
+class ToolResult(Record, rename={"call_id": "id"}, omit_defaults=True):
+    """The one result of one call (H4). `text` is what the model receives; it states the status by itself.
+
+    `images` go with it to models that see.
+    """
 
     call_id: str
     name: str
     status: ResultStatus
     text: str
+    images: tuple[Image, ...] = ()
+
+    def in_words(self, words: str = "[{}]") -> ToolResult:
+        """The result with `words` in place of each of its images."""
+        if not self.images:
+            return self
+        told = (words.format(image) for image in self.images)
+        return replace(self, text="\n".join((*((self.text,) if self.text else ()), *told)), images=())
 
 
 class ToolResults(Record, tag_field="role", tag="tool"):

@@ -55,6 +55,10 @@ class ServerOptions(Record, kw_only=True, forbid_unknown_fields=True):
         Switch, Doc("Whether a stream is asked to count its tokens. Some servers refuse that.")
     ] = True
     tools: Annotated[Switch, Doc("Whether its models may call tools.")] = True
+    images: Annotated[
+        Switch | None,
+        Doc("Whether its models see images; unset, those that the catalogue says so of.", example=True),
+    ] = None
     fold_thinking: Annotated[
         Switch, Doc("Whether text between <think> and </think> at the beginning of a reply is reasoning.")
     ] = True

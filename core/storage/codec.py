@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from core.base import base64_text
 from core.base.errors import CaesuraError
 from core.base.values import Record
 from core.model.messages import ToolResult
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+
 
 class CodecError(CaesuraError):
     """The data does not have the expected form. The text names the field."""
@@ -36,7 +39,7 @@ class CodecError(CaesuraError):
 
 def to_text(data: object) -> str:
     """Encode records, or lists and dictionaries of them, as compact JSON in ASCII."""
-    return json.dumps(msgspec.to_builtins(data), ensure_ascii=True, separators=(",", ":"))
+    return base64_text.to_json(data, lambda builtins: _encode(builtins).encode("ascii")).decode("ascii")
 
 
 def from_text(text: str, kind: type[T]) -> T:
@@ -54,7 +57,7 @@ def _parse(text: str) -> object:
 def decode(data: object, kind: type[T]) -> T:
     """Convert parsed JSON to a `kind`. Raises `CodecError`, which names the path of the wrong field."""
     try:
-        return msgspec.convert(data, kind)
+        return msgspec.convert(data, kind, dec_hook=base64_text.read)
     except msgspec.ValidationError as error:
         raise CodecError(f"{error}.") from error
     except UnicodeEncodeError as error:

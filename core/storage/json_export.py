@@ -12,7 +12,7 @@ import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from core.base.errors import CaesuraError
 from core.base.values import Record
@@ -79,7 +79,7 @@ def to_json(loaded: LoadedSession) -> str:
     }
     lists: dict[str, tuple[Record, ...]] = {
         "turns": loaded.turns,
-        "steps": loaded.steps,
+        "steps": tuple(map(_in_words, loaded.steps)),
         "compactions": loaded.compactions,
     }
     fields = [f"{to_text(name)}:{to_text(value)}" for name, value in head.items()]
@@ -89,6 +89,17 @@ def to_json(loaded: LoadedSession) -> str:
     return "{" + ",\n".join(fields) + "}\n"
 
 
+def _in_words(stored: StoredStep) -> StoredStep:
+    """The step without images. One of somebody else's file could make each later request fail."""
+    messages = tuple(
+        ToolResults(tuple(result.in_words() for result in message.results))
+        if isinstance(message, ToolResults)
+        else message
+        for message in stored.step.messages
+    )
+    return replace(stored, step=replace(stored.step, messages=messages))
+
+
 def from_json(text: str) -> LoadedSession:
     """Read a result of `to_json` as a session with a new id, no parent and a paused queue.
 
@@ -96,7 +107,7 @@ def from_json(text: str) -> LoadedSession:
     caller decides which one to use. Raises `TransferError`.
     """
     read = _read(text)
-    steps = _each(StoredStep, read, "steps")
+    steps = tuple(map(_in_words, _each(StoredStep, read, "steps")))
     turns = _each(TurnRecord, read, "turns")
     compactions = _each(Compaction, read, "compactions")
     _check_steps(steps)

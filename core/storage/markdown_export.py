@@ -119,7 +119,7 @@ def _call(call: ToolCall | None, result: ToolResult, card: CallCard | None) -> I
         read = read_arguments(call.arguments)
         pretty = call.arguments if read is None else json.dumps(read, ensure_ascii=False, indent=2)
         yield _fenced(pretty, "json")
-    yield _fenced(result.text, "text")
+    yield _fenced(result.in_words().text, "text")
 
 
 _ENDINGS = {

@@ -100,6 +100,7 @@ class DirectProvider:
             max_output=target.parameters.max_output or info.max_output,
             input_price=_per_token(target.server.input_price, info.input_price),
             output_price=_per_token(target.server.output_price, info.output_price),
+            vision=info.vision if target.server.images is None else target.server.images,
         )
 
     async def _ask(self, asked: ModelRequest, token: CancelToken, monitor: AttemptMonitor) -> Finished:

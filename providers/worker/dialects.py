@@ -29,6 +29,8 @@ from providers.worker.return_rules import CALL_ID
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from core.model.images import Image
+    from core.model.messages import ToolResult
     from core.model.provider import ToolSpec
 
 THOUGHT = "__thought__"
@@ -37,6 +39,8 @@ as in its proxy. Nobody else gets the signature."""
 
 STRANGE_IN_A_NAME = re.compile(r"[^A-Za-z0-9_-]")
 NAME_LIMIT = 64
+
+IN_NEXT_MESSAGE = "[image, {}: in the next message]"
 
 UNUSUAL = re.compile(r"\\u[dD][89a-fA-F]|NaN|Infinity")
 
@@ -111,14 +115,48 @@ def chat_messages(
     *,
     call_ids: re.Pattern[str] = CALL_ID,
     for_gemini: bool = False,
+    images_in_results: bool = False,
 ) -> list[dict[str, Any]]:
-    sent = [item for message in acceptable(messages, call_ids) for item in _chat_items(message)]
+    """`images_in_results`: else they go in a message after the results, whose own may only be text."""
+    sent: list[dict[str, Any]] = [] if system is None else [{"role": "system", "content": system}]
+    for message in acceptable(messages, call_ids):
+        match message:
+            case ToolResults(results):
+                sent += (_chat_result(it, for_gemini, images_in_results) for it in results)
+                if not images_in_results and (parts := [part for it in results for part in _told_images(it)]):
+                    sent.append({"role": "user", "content": parts})
+            case UserMessage(prompt) if sent and _holds_images(sent[-1]):
+                sent[-1]["content"].append({"type": "text", "text": prompt})
+            case _:
+                sent.append(_chat_message(message))
+    return sent
+
+
+def _chat_result(result: ToolResult, for_gemini: bool, with_images: bool) -> dict[str, Any]:
+    text = result.text if with_images else result.in_words(IN_NEXT_MESSAGE).text
     if for_gemini:
-        for item in sent:
-            if item["role"] == "tool":
-                # litellm takes a text apart that is JSON or a picture. It leaves what is inside this object.
-                item["content"] = json.dumps({"output": item["content"]})
-    return sent if system is None else [{"role": "system", "content": system}, *sent]
+        # litellm takes a text apart that is JSON or a picture. It leaves what is inside this object.
+        text = json.dumps({"output": text})
+    content: str | list[dict[str, Any]] = text
+    if with_images and result.images:
+        content = [{"type": "text", "text": text}] if text.strip() else []
+        content += map(_chat_image, result.images)
+    return {"role": "tool", "tool_call_id": result.call_id, "content": content}
+
+
+def _told_images(result: ToolResult) -> Iterator[dict[str, Any]]:
+    """The images of a result for a message of the user's, each with where it comes from."""
+    for image in result.images:
+        yield {"type": "text", "text": f"[From the result of {result.name}, not from the user: {image}]"}
+        yield _chat_image(image)
+
+
+def _holds_images(item: dict[str, Any]) -> bool:
+    return item["role"] == "user" and isinstance(item["content"], list)
+
+
+def _chat_image(image: Image) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": image.url}}
 
 
 def chat_tools(tools: tuple[ToolSpec, ...]) -> list[dict[str, Any]]:
@@ -131,10 +169,10 @@ def _function(tool: ToolSpec) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _chat_items(message: Message) -> Iterator[dict[str, Any]]:
+def _chat_message(message: UserMessage | AssistantMessage) -> dict[str, Any]:
     match message:
         case UserMessage(prompt):
-            yield {"role": "user", "content": prompt}
+            return {"role": "user", "content": prompt}
         case AssistantMessage(parts=parts):
             # Gemini refuses an empty text, and for Anthropic litellm writes one of its own.
             text = message.text if message.text.strip() else None
@@ -143,10 +181,7 @@ def _chat_items(message: Message) -> Iterator[dict[str, Any]]:
                 sent["tool_calls"] = calls
             if blocks := [block for part in _led_on(parts) for block in _thinking_block(part)]:
                 sent["thinking_blocks"] = blocks
-            yield sent
-        case ToolResults(results):
-            for result in results:
-                yield {"role": "tool", "tool_call_id": result.call_id, "content": result.text}
+            return sent
         case _:
             assert_never(message)
 
@@ -204,9 +239,18 @@ def _responses_items(message: Message) -> Iterator[dict[str, Any]]:
                         assert_never(part)
         case ToolResults(results):
             for result in results:
-                yield {"type": "function_call_output", "call_id": result.call_id, "output": result.text}
+                yield {
+                    "type": "function_call_output", "call_id": result.call_id, "output": _output(result)
+                }  # fmt: skip
         case _:
             assert_never(message)
+
+
+def _output(result: ToolResult) -> str | list[dict[str, Any]]:
+    if not result.images:
+        return result.text
+    text = [{"type": "input_text", "text": result.text}] if result.text.strip() else []
+    return [*text, *({"type": "input_image", "image_url": image.url} for image in result.images)]
 
 
 def _reasoning_item(signature: str | None) -> Iterator[dict[str, Any]]:

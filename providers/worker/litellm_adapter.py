@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from core.base.values import Value
 from core.model.server_options import Reader
-from providers.catalog import entry_for, responses_model
+from providers.catalog import describe, entry_for, responses_model
 from providers.reading.chat import ChatParser
 from providers.reading.responses import ResponsesParser
 from providers.worker import dialects, failures, litellm_changes, parameters
 from providers.worker.amendments import amended
 from providers.worker.capture import capture, capturing_client, trusted_file
 from providers.worker.exchange import trust
+from providers.worker.images import fitting
 from providers.worker.reasoning import own_reasoning, signer_of
-from providers.worker.return_rules import rules_for
+from providers.worker.return_rules import GEMINI, rules_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -220,11 +221,18 @@ class LitellmCall(Value):
 
     @property
     def _messages(self) -> tuple[Message, ...]:
-        return own_reasoning(self.request.messages, self.signer)
+        return fitting(own_reasoning(self.request.messages, self.signer), sees=self._sees)
+
+    @property
+    def _sees(self) -> bool:
+        told = self.request.server.images
+        return (
+            describe(self.model, entry_for(self.model, cost_map())).vision is True if told is None else told
+        )
 
     @property
     def _is_gemini(self) -> bool:
-        return self.provider in ("gemini", "vertex_ai", "vertex_ai_beta") and "gemini" in self.model
+        return self.provider in GEMINI and "gemini" in self.model
 
     async def ask(self) -> Any:
         """The `Captured` request of this call; or litellm's stream or whole answer, where litellm reads it,
@@ -265,7 +273,11 @@ class LitellmCall(Value):
         return await _litellm.acompletion(
             model=self.model,
             messages=dialects.chat_messages(
-                self._messages, request.system, call_ids=self.rules.call_ids, for_gemini=self._is_gemini
+                self._messages,
+                request.system,
+                call_ids=self.rules.call_ids,
+                for_gemini=self._is_gemini,
+                images_in_results=self.rules.images_in_results,
             ),
             # An empty list is an error to OpenAI.
             tools=dialects.chat_tools(request.tools) or None,

@@ -24,7 +24,8 @@ class ReturnRules(Value):
     """`takes_reasoning`: whether it takes its reasoning back. `fill`: the field of reasoning that every reply
     must have; empty if none is missed. `call_ids`: the ids that it takes; it always takes those that it made.
     `is_gateway`: its models are of several makers, and what one has sealed is for that one. `folds_thinking`:
-    whether reasoning in the text of a reply may be taken out of it.
+    whether reasoning in the text of a reply may be taken out of it. `images_in_results`: whether results of
+    tools may hold images, in chat completions as litellm translates them.
     """
 
     takes_reasoning: bool = True
@@ -32,6 +33,7 @@ class ReturnRules(Value):
     call_ids: re.Pattern[str] = CALL_ID
     is_gateway: bool = False
     folds_thinking: bool = True
+    images_in_results: bool = False
 
 
 _PLAIN = ReturnRules()
@@ -40,7 +42,8 @@ _REFUSES_REASONING = ReturnRules(takes_reasoning=False, is_gateway=True)
 _ANY = ReturnRules(is_gateway=True)
 
 _OF_PROVIDER = {
-    **dict.fromkeys(("openai", "azure", "anthropic", "gemini", "ollama_chat", "xai"), _PLAIN),
+    **dict.fromkeys(("openai", "azure", "gemini", "ollama_chat", "xai"), _PLAIN),
+    "anthropic": ReturnRules(images_in_results=True),
     **dict.fromkeys(("deepseek", "moonshot", "zai", "minimax"), _WANTS_REASONING),
     **dict.fromkeys(("groq", "cerebras"), _REFUSES_REASONING),
     "mistral": ReturnRules(call_ids=NINE),
@@ -52,6 +55,9 @@ _OF_MODEL = (
     (re.compile("mistral|mixtral|magistral|ministral|codestral|devstral|pixtral"), {"call_ids": NINE}),
 )
 """Rules of models by their names, which hold wherever they run."""
+GEMINI = ("gemini", "vertex_ai", "vertex_ai_beta")
+_NESTS_IMAGES = re.compile(r"gemini-(?![12]\b)\d")
+"""Gemini takes images in results from its version 3 on."""
 _FILLED = frozenset({"openai", "litellm_proxy", "hosted_vllm", "openai_like", "custom_openai", "openrouter"})
 """Where models of other makers are asked without a schema that refuses a field."""
 
@@ -65,4 +71,6 @@ def rules_for(provider: str, model: str, *, has_own_address: bool) -> ReturnRule
             "fill" not in changes or (known is None and provider in _FILLED)
         ):
             rules = replace(rules, **changes)
+    if provider in GEMINI and _NESTS_IMAGES.match(model):
+        rules = replace(rules, images_in_results=True)
     return rules

@@ -240,7 +240,7 @@ def _responses_item(item: Mapping[str, Any]) -> Sent:
             call = SentCall(item["call_id"], item["name"], _arguments(item["arguments"]))
             return Sent(Role.ASSISTANT, calls=(call,))
         case "function_call_output":
-            return Sent(Role.RESULTS, results=(SentResult(item["call_id"], None, item["output"]),))
+            return Sent(Role.RESULTS, results=(SentResult(item["call_id"], None, _text(item["output"])),))
         case "message" if item["role"] in ("user", "assistant"):
             return Sent(Role(item["role"]), _text(item["content"]))
     raise ValueError(f"no item: {item}")

@@ -27,7 +27,7 @@ pages: a list of tools without end. deaf: stops reading once `hang` is called. o
 SCHEMA = {"type": "object", "properties": {"value": {"type": "string", "title": "A title"}}}
 NAMES = [
     "echo", "hang", "die", "huge", "endless", "daemon",
-    "grow", "ask", "environment", "steps", "kinds", "refuse", "obey", "late", "finish", "say",
+    "grow", "ask", "environment", "steps", "kinds", "refuse", "obey", "late", "finish", "say", "file",
 ]  # fmt: skip
 ODD: list[Any] = [
     {"name": "empty", "inputSchema": {}},
@@ -118,6 +118,8 @@ def call(request: dict[str, Any]) -> None:
             text(request, "finished")
         case "say":
             answer(request, json.loads(value))
+        case "file":
+            answer(request, json.loads(Path(value).read_text()))
         case "refuse":
             text(request, "no such thing", isError=True)
         case name:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MOST_LINE_BYTES = 8 * 1024 * 1024
+MOST_LINE_BYTES = 16 * 1024 * 1024
 """The longest message in bytes; a longer one ends the connection."""
 
 EOF_WITHIN_S = 0.5

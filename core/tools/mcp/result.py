@@ -1,4 +1,4 @@
-"""The result of a server as text for the model: other content is described, a long text is cut.
+"""The result of a server for the model: texts and images; other content is described, a long text is cut.
 
 It runs in a thread: a result may be megabytes. It must never import the SDK.
 """
@@ -9,12 +9,17 @@ import json
 from typing import TYPE_CHECKING, Any, assert_never
 
 from core.engine.tool import ToolOutput
+from core.model.images import MOST_BYTES, Unusable, read_image, size_of
 from core.operations.events import Shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import mcp_types as types
+
+    from core.model.images import Image
+
+    _NoImage = types.TextContent | types.AudioContent | types.ResourceLink | types.EmbeddedResource
 
 MOST_CHARS = 60_000
 """Of a result, for the model and the person alike: two thirds of them its beginning, one third its end."""
@@ -23,13 +28,35 @@ _LINE_CHARS = 300
 
 
 def output_of(result: types.CallToolResult) -> ToolOutput:
-    """The text of a result."""
-    parts = [_described(content) for content in result.content]
+    """The text and the images of a result. The person is shown where between its texts an image was."""
+    told: list[str] = []
+    shown: list[str] = []
+    images: list[Image] = []
+    for content in result.content:
+        if content.type == "image":
+            room = MOST_BYTES - sum(size_of(image.data) for image in images)
+            try:
+                image, words = read_image(content.mime_type, content.data, room)
+            except Unusable as error:
+                told.append(f"[image left out: {error}]")
+                shown.append(told[-1])
+            else:
+                images.append(image)
+                shown.append(f"[{words}]")
+        else:
+            told.append(_described(content))
+            shown.append(told[-1])
     structured = result.structured_content
     if structured is not None and not _told_already(result.content, structured):
-        parts.append(json.dumps(structured, ensure_ascii=False, indent=1))
-    text = shortened("\n".join(part for part in parts if part))
-    return ToolOutput(text, Shown(text), failed=result.is_error is True)
+        told.append(json.dumps(structured, ensure_ascii=False, indent=1))
+        shown.append(told[-1])
+    return ToolOutput(
+        _joined(told), Shown(_joined(shown)), failed=result.is_error is True, images=tuple(images)
+    )
+
+
+def _joined(parts: Iterable[str]) -> str:
+    return shortened("\n".join(part for part in parts if part))
 
 
 def shortened(text: str) -> str:
@@ -47,14 +74,13 @@ def one_line(text: str, most: int = _LINE_CHARS) -> str:
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
-def _described(content: types.ContentBlock) -> str:
+def _described(content: _NoImage) -> str:
     match content.type:
         case "text":
             return content.text
-        case "image" | "audio":
-            # A message has no part for them.
+        case "audio":
             size = _size(content.data)
-            return f"[{content.type} left out, {content.mime_type}, {size}: only text is passed on]"
+            return f"[audio left out, {content.mime_type}, {size}: only text and images are passed on]"
         case "resource_link":
             about = f": {one_line(content.description)}" if content.description else ""
             return f"[link to the resource {content.name}, {content.uri}{about}]"
@@ -75,7 +101,7 @@ def _resource(resource: types.TextResourceContents | types.BlobResourceContents)
 
 
 def _size(base64: str) -> str:
-    count = len(base64) * 3 // 4 - base64.count("=", -2)
+    count = size_of(base64)
     return f"{count:,} bytes" if count < 10_000 else f"{count // 1000:,} kB"
 
 

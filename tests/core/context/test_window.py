@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from core.cancel import CancelReason, Cause
+from core.context.summary import SummaryInput, transcript
 from core.context.window import (
     OUTPUT_KEPT,
     PROMPT_KEPT,
@@ -42,6 +43,7 @@ from core.model.messages import (
 from core.model.provider import ModelInfo, ToolSpec
 from core.operations.progress import Progress
 from core.storage.records import Compaction
+from tests.support.pictures import image, png
 from tests.support.scripted_models import MODEL, assert_accepted
 
 if TYPE_CHECKING:
@@ -136,6 +138,22 @@ def test_a_trimmed_output_keeps_its_ends_and_says_what_is_missing() -> None:
     assert f"{len(long) - OUTPUT_KEPT:,} characters trimmed by Caesura" in first.text
     assert len(first.text) < OUTPUT_KEPT + 200
     assert (second.text, third.text) == ("short", long)
+
+
+def test_images_count_and_are_words_where_they_are_trimmed_or_summarized() -> None:
+    plain = called("c", "x")
+    result = replace(results(plain.messages)[0], images=(image(png()), image(png(more=12_000))))
+    seen = replace(plain, messages=(*plain.messages[:-1], ToolResults((result,))))
+    assert tokens_of(seen.messages) - tokens_of(plain.messages) == 2 * 1_500
+    (trimmed,) = results(visible((seen,), (compaction(0, trimmed=1),)))
+    assert trimmed.images == ()
+    assert trimmed.text == (
+        "x\n[image/png, 70 bytes, trimmed by Caesura: run it again if it is needed]"
+        "\n[image/png, 12 KB, trimmed by Caesura: run it again if it is needed]"
+    )
+    told = transcript(SummaryInput("", (seen,), "", 1_000))
+    assert "x\n[image/png, 70 bytes]\n[image/png, 12 KB]\n" in told
+    assert image(png()).data not in told
 
 
 @pytest.mark.parametrize("length", [OUTPUT_KEPT, OUTPUT_KEPT + 100, OUTPUT_KEPT + 200, OUTPUT_KEPT + 201])

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+
 from hypothesis import strategies as st
 
+from core.base.base64_text import Base64
+from core.model.images import Image
 from core.model.messages import (
     AssistantMessage,
     FinishReason,
@@ -36,7 +40,10 @@ _seconds = st.floats(0, 2e9, allow_nan=False)
 _costs = st.none() | st.floats(0, 1e6, allow_nan=False)
 
 usages = st.builds(Usage, _counts, _counts, _counts, _counts)
-_results = st.builds(ToolResult, texts, texts, st.sampled_from(ResultStatus), texts)
+_images = st.builds(Image, texts, st.binary(max_size=8).map(base64.b64encode).map(bytes.decode).map(Base64))
+_results = st.builds(
+    ToolResult, texts, texts, st.sampled_from(ResultStatus), texts, st.lists(_images, max_size=2).map(tuple)
+)
 _parts = (
     st.builds(Text, texts)
     | st.builds(Reasoning, texts, st.none() | texts)

@@ -96,8 +96,8 @@ async def test_results_are_told_in_words_and_failures_are_failures(tmp_path: Pat
         kinds = (await call(tools["mcp__own__kinds"], tmp_path)).text
         for part in (
             "words",
-            "[image left out, image/png, 300 bytes: only text is passed on]",
-            "[audio left out, audio/wav, 3 bytes: only text is passed on]",
+            "[image left out: image/png, 300 bytes, it is no PNG, JPEG, GIF or WebP]",
+            "[audio left out, audio/wav, 3 bytes: only text and images are passed on]",
             "[link to the resource notes, file:///notes.txt]",
             "[resource file:///a.txt, unknown type]\ninside",
             "[resource file:///b, x/y, 3 bytes; its bytes are left out]",
@@ -145,7 +145,7 @@ async def test_the_bytes_of_an_image_are_not_told_as_a_structure(tmp_path: Path,
     async with running(tmp_path, own=own_server(record)) as servers:
         say = (await listed(servers))["mcp__own__say"]
         told = (await call(say, tmp_path, value=json.dumps(result))).text
-        assert told == "[image left out, image/png, 2 bytes: only text is passed on]"
+        assert told == "[image left out: image/png, 2 bytes, it is no PNG, JPEG, GIF or WebP]"
 
 
 async def test_an_odd_tool_is_left_out_and_named_and_the_others_stay(tmp_path: Path, record: Path) -> None:

@@ -83,9 +83,8 @@ async def list_call_stop_call(servers: Servers, folder: Path, *, confirmed: bool
     tools = await listed(servers)
     echo: Any = tools["mcp__everything__echo"]
     assert (await call(echo, folder, message="hello")).text == "Echo: hello"
-    assert (
-        "[image left out, image/png, " in (await call(tools["mcp__everything__get-tiny-image"], folder)).text
-    )
+    output = await call(tools["mcp__everything__get-tiny-image"], folder)
+    assert [image.mime for image in output.images] == ["image/png"]
     long = begin(tools[LONG], folder, duration=600, steps=6000)
     await until(lambda: long.progress.tail(1).startswith("1/6000"))
     long.stop()

@@ -247,6 +247,16 @@ async def test_new_settings_count_from_the_next_request_on() -> None:
 # ---- what is known
 
 
+async def test_the_settings_say_whether_models_of_a_server_see() -> None:
+    servers = {"a": ServerAddress(images=True), "b": ServerAddress(images=False), "c": ServerAddress()}
+    infos = {
+        f"openai/{name}": info(f"openai/{name}", 1, vision=seen) for name, seen in (("x", None), ("y", True))
+    }
+    asking = router(Stage(answer, infos), ModelSettings(providers=servers))
+    known = [(await asking.describe(f"{server}/{model}")).vision for server in "abc" for model in "xy"]
+    assert known == [True, True, False, False, None, True]
+
+
 def info(name: str, window: int | None, price: float | None = 1.0, **more: bool | None) -> ModelInfo:
     return ModelInfo(name, window, 10, price, 2.0, **more)  # type: ignore[arg-type]
 
