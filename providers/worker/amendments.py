@@ -222,11 +222,23 @@ def _as_documented(body: Json) -> Json:
     if config := body.get("generationConfig"):
         body["generationConfig"] = _in_camel_case(config)
     for content in body["contents"]:
-        content["parts"] = [_in_camel_case(part) for part in content["parts"]]
+        content["parts"] = [_part_as_documented(part) for part in content["parts"]]
     for tool in (tools := [_in_camel_case(tool) for tool in body.get("tools") or ()]):
         if declared := tool.get("functionDeclarations"):
             tool["functionDeclarations"] = [_in_camel_case(function) for function in declared]
     return {**body, "tools": tools} if tools else body
+
+
+def _part_as_documented(part: Json) -> Json:
+    part = _in_camel_case(part)
+    if image := part.get("inlineData"):
+        part["inlineData"] = _in_camel_case(image)
+    if (result := part.get("functionResponse")) and result.get("parts"):
+        part["functionResponse"] = {
+            **result,
+            "parts": [_part_as_documented(each) for each in result["parts"]],
+        }
+    return part
 
 
 def _in_camel_case(fields: Json) -> Json:

@@ -108,22 +108,33 @@ def anthropic(body: Any) -> None:
     ]
 
 
+def documented(body: Any) -> Any:
+    """With Google's own names, as we send them; litellm sends others alone, which Google takes too."""
+    names = {"inline_data": "inlineData", "mime_type": "mimeType", "function_response": "functionResponse"}
+    text = json.dumps(body)
+    if '"functionResponse"' in text:
+        return body
+    for theirs, name in names.items():
+        text = text.replace(f'"{theirs}"', f'"{name}"')
+    return json.loads(text)
+
+
 def gemini(body: Any) -> None:
     def picture(url: str) -> dict[str, Any]:
-        return {"inline_data": {"data": url.partition(",")[2], "mime_type": "image/png"}}
+        return {"inlineData": {"data": url.partition(",")[2], "mimeType": "image/png"}}
 
-    results, after = body["contents"][-2:]
-    outputs = [part["function_response"]["response"]["output"] for part in results["parts"]]
+    results, after = documented(body["contents"][-2:])
+    outputs = [part["functionResponse"]["response"]["output"] for part in results["parts"]]
     assert outputs[1] == "[image, image/png, 1 KB: in the next message]"
     assert after["parts"] == shared_message(lambda text: {"text": text}, picture)
 
 
 def gemini_3(body: Any) -> None:
-    results, after = body["contents"][-2:]
-    first, second = (part["function_response"] for part in results["parts"])
+    results, after = documented(body["contents"][-2:])
+    first, second = (part["functionResponse"] for part in results["parts"])
     assert (first["response"], second["response"]) == ({"output": "words"}, {"output": ""})
     for response, content in ((first, ONE), (second, TWO)):
-        assert response["parts"] == [{"inline_data": {"data": text64(content), "mime_type": "image/png"}}]
+        assert response["parts"] == [{"inlineData": {"data": text64(content), "mimeType": "image/png"}}]
     assert after["parts"] == [{"text": "go on"}]
 
 
