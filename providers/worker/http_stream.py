@@ -34,7 +34,9 @@ class HttpStream(Stream):
         parser = compiled.protocol.parser(self._summary)
         await exchange(client, compiled.request, parser, self._emit, streaming=subject.streaming)
         if not self.shown:
-            raise failures.empty_answer(subject.model, subject.api_base, subject.provider)
+            raise failures.empty_answer(
+                subject.model, subject.api_base, subject.provider, subject.address_setting
+            )
         self._emit(parser.rest())
         if not parser.is_complete:
             raise failures.cut_short(subject.model)

@@ -89,3 +89,10 @@ async def test_a_model_of_the_catalog_is_its_providers_and_that_is_said(tmp_path
     assert talk.session.record.choice.api_base == HERE
     await talk.stop()
     assert talk.session.record.choice == ModelChoice("openai/gpt")
+
+
+async def test_the_status_tells_the_address_of_a_server_and_where_it_is_named(stage: Stage) -> None:
+    await send_at_once(stage, "/status")
+    await stage.until_said(f"Address      {HERE}")
+    await send_at_once(stage, "/model team/two", "/status")
+    await stage.until_said("https://llm.example.com/v1 ([providers.team] api_base)")
