@@ -228,6 +228,16 @@ async def test_a_certificate_that_is_not_accepted_is_not_tried_again(
     assert len(asked.of(AttemptStarted)) == 1
 
 
+async def test_a_page_for_people_is_not_asked_for_again(model: ModelProcess) -> None:
+    page = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 15\r\n\r\n<html>Hi</html>"
+    with Raw(page) as raw:
+        address = ServerAddress(api_base=raw.url, key="OPENAI_API_KEY")
+        settings = ModelSettings({"mine": address}, retry=RetryPolicy(retries=3))
+        asked = Listened(router(model, settings), "mine/m")
+        assert (await asked.failure()).kind is FailureKind.WEB_PAGE
+        assert raw.accepted == 1
+
+
 async def test_a_server_that_is_not_there_is_told_by_its_setting_and_without_its_password(
     model: ModelProcess, either_reader: WireProtocol
 ) -> None:
