@@ -189,10 +189,11 @@ class Listed(_WireMessage, tag="listed"):
 
 
 class ServerListed(_WireMessage, tag="server listed"):
-    """Child: the models that a server lists, as a choice has them, or a sentence why there are none."""
+    """Child: the models that a server lists, named as a choice names them and with their windows where the
+    list tells them, or a sentence why there are none."""
 
     stream_id: int
-    models: tuple[str, ...] = ()
+    models: tuple[ModelInfo, ...] = ()
     problem: str = ""
 
 

@@ -32,7 +32,7 @@ _KEY_OF_A_SERVER = (
     rf"|\b(?:sk|pk|rk|gsk|xai|hf|pplx|nvapi|ghp|gho|github_pat|key)[-_]?{_WITH_DIGIT}"
     rf"|{_NOT_WITHIN}{_ACCESS_KEY_ID}"
     r"|(?<=Bearer )\S+"
-    r"|(?<=://)[^/\s@]+(?=@)"
+    r"|(?<=://)[^/\s]+(?=@)"
     r"|(?<=[?&]key=)[^&\s'\"]+"
     r"|\b[A-Za-z0-9_-]{48,}\b"
     rf"|{_HEX}"
@@ -70,6 +70,11 @@ def redact_keys(text: str, replacement: str = "[key]") -> str:
     """`text` without anything that has the shape of a key. Rather hides a word too many than a key too few,
     but leaves the names of models, addresses and versions."""
     return re.sub(_KEY_OF_A_SERVER, replacement, text)
+
+
+def without_login(address: str) -> str:
+    """An address as a person or a log may read it: without the name and the password in it."""
+    return re.sub(r"(?<=://)[^/?#]*@", "", address)
 
 
 def may_hold_secret(line: str) -> bool:

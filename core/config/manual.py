@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from msgspec.structs import asdict
 
+from core.base.secrets import without_login
 from core.base.values import Value
 from core.config.edit import rendered
 from core.config.layers import BY_DEFAULT, value_at
@@ -45,6 +46,11 @@ def value_lines(loaded: Loaded) -> Iterator[str]:
 def value_text(value: Any) -> str:
     """A value as a file has it."""
     return rendered(plain(value))
+
+
+def is_secret(setting: Setting, value: Any) -> bool:
+    """Whether a value is not listed: also an address with a password in it."""
+    return setting.doc.secret or (isinstance(value, str) and without_login(value) != value)
 
 
 def plain(value: Any) -> Any:
@@ -140,7 +146,7 @@ def _value_line(loaded: Loaded, setting: Setting, key: Key) -> Iterator[str]:
     if value is None:
         yield f"# {dotted(key)} is not set"
         return
-    if setting.doc.secret:
+    if is_secret(setting, value):
         yield f"# {dotted(key)} is not shown  # {origin}"
         return
     line = f"{dotted(key)} = {value_text(value)}"

@@ -24,7 +24,7 @@ from core.config.edit import Edited, set_value, unset_value
 from core.config.errors import ConfigError
 from core.config.layers import BY_DEFAULT, LayerKind, value_at
 from core.config.load import load_config
-from core.config.manual import manual, plain, value_lines, value_text
+from core.config.manual import is_secret, manual, plain, value_lines, value_text
 from core.config.sources import read_value
 from core.config.tree import NoSuchSetting, Setting, dotted, find, parse_key
 from core.config.trust import distrust, trust
@@ -191,7 +191,9 @@ class _Runner:
         value = value_at(loaded.config, key)
         if value is None:
             return _print([f"{dotted(key)} is not set"])
-        return _print([f"{dotted(key)} = {'...' if node.doc.secret else value_text(value)}  # {origin}"])
+        return _print(
+            [f"{dotted(key)} = {'...' if is_secret(node, value) else value_text(value)}  # {origin}"]
+        )
 
     def _edit(self) -> ExitCode:
         editor = self.environment.get("VISUAL") or self.environment.get("EDITOR")

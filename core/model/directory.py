@@ -55,3 +55,6 @@ class ModelDirectory(Catalog, Protocol):
 
     async def hosts(self, choice: ModelChoice) -> tuple[str, ...]:
         """Where requests go to, in words."""
+
+    async def addresses(self, choice: ModelChoice) -> tuple[str, ...]:
+        """The same with whole addresses, without passwords, and with the settings that they are from."""

@@ -85,7 +85,8 @@ class ModelRequest(Record, forbid_unknown_fields=True):
     formed (H4). `streaming` is false for a model that answers only as a whole; a stop closes its connection
     as well. The model may call `tools`. `key_name` names the environment variable or keyring entry that holds
     the key, if it is not the provider's usual one; the key itself is never here. `server` has what is special
-    about the server, the limits of silence among it.
+    about the server, the limits of silence among it. `address_setting` names the setting that `api_base` is
+    from, for errors; "" if it is from none.
     """
 
     model: str
@@ -98,6 +99,7 @@ class ModelRequest(Record, forbid_unknown_fields=True):
     key_name: str | None = None
     api_version: str | None = None
     server: ServerOptions = USUAL
+    address_setting: str = ""
 
 
 class TextDelta(Record, tag="text"):
@@ -260,6 +262,7 @@ class FailureKind(StrEnum):
     UNREACHABLE = "unreachable"
     NAME_NOT_FOUND = "name not found"
     WEB_PAGE = "web page"
+    UNTRUSTED = "certificate not accepted"
     RATE_LIMITED = "rate limited"
     OVERLOADED = "overloaded"
     SERVER_ERROR = "server error"

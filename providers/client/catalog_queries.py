@@ -102,8 +102,7 @@ class CatalogQueries:
         with contextlib.suppress(TimeoutError), self._new_query() as query:
             answer = await self._ask_server(query, ListServer(query.query_id, server))
             if isinstance(answer, ServerListed):
-                infos = map(ModelInfo, answer.models)
-                offers = (Offer(info, OfferKind.SERVER, usable=True) for info in infos)
+                offers = (Offer(info, OfferKind.SERVER, usable=True) for info in answer.models)
                 return ServerModels(tuple(offers), (answer.problem,) if answer.problem else ())
         why = "the process that asks for them does not answer; open the list again"
         return ServerModels(problems=(f"{server.title} lists no models: {why}.",))

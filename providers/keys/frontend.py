@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 
 from core.base.errors import CaesuraError
 from core.base.output import write_output
+from core.base.secrets import without_login
 from core.cancel import Cancelled, CancelToken, stopped_by_signals
 from core.model.key_commands import KeyPlace, KeysCommand, ListKeys, RemoveKey, SetKey, TryKey
 from core.model.provider import ModelError
@@ -208,7 +209,9 @@ def _trial(meant: KeyName, model: str, entries: tuple[KeyEntry, ...], api_base: 
     words = meant.variable if found is None else f"{found.name} of the {found.source}"
     if api_base is not None:
         # Name this key: without it a server of the user's own might get none.
-        return _Trial(f"The server at {api_base}", model, found.name if found else meant.variable, words)
+        return _Trial(
+            f"The server at {without_login(api_base)}", model, found.name if found else meant.variable, words
+        )
     usual = bool(meant.provider) and meant.cli_name == meant.provider and meant.provider == _family(model)
     return _Trial(title_of(_family(model)), model, None if usual else meant.variable, words)
 

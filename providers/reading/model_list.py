@@ -7,6 +7,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from core.model.provider import ModelInfo
+
 if TYPE_CHECKING:
     import httpx
 
@@ -20,7 +22,7 @@ NAME_LIMIT = 200
 MOST_TOKENS = 10**12
 _WINDOW_FIELDS = ("max_model_len", "context_length", "context_window", "max_context_length")
 """Names of a model's context window in lists: vLLM's, Ollama's of loaded models and OpenRouter's, Groq's,
-Mistral's."""
+Mistral's. llama.cpp's is `meta.n_ctx`."""
 
 
 class NoList(ValueError):
@@ -47,16 +49,25 @@ async def read_body(client: httpx.AsyncClient, url: str, question: object = None
 
 
 def model_names(body: bytes) -> tuple[str, ...]:
-    """The names in a list of models. Raises `ValueError` or `RecursionError` for anything else."""
+    """The names in a list of models. Raises as `listed_models`."""
+    return tuple(info.model for info in listed_models(body))
+
+
+def listed_models(body: bytes) -> tuple[ModelInfo, ...]:
+    """The models of a list by their names, with their context windows where it tells them; that of Ollama
+    tells none. Raises `ValueError` or `RecursionError` for anything else."""
     answer: Any = json.loads(body)
     if not isinstance(answer, dict):
         raise ValueError("no object")
     listed, field = (answer.get("data"), "id") if "data" in answer else (answer.get("models"), "name")
     if not isinstance(listed, list):
         raise ValueError("no list of models")
-    names = (entry.get(field) for entry in listed if isinstance(entry, dict))
-    usable = dict.fromkeys(name for name in names if isinstance(name, str) and _can_talk(name))
-    return tuple(usable)[:MODELS_LIMIT]
+    found: dict[str, ModelInfo] = {}
+    for entry in listed:
+        name = entry.get(field) if isinstance(entry, dict) else None
+        if isinstance(name, str) and _can_talk(name):
+            found.setdefault(name, ModelInfo(name, _window_of(entry) if field == "id" else None))
+    return tuple(found.values())[:MODELS_LIMIT]
 
 
 def context_window(body: bytes, model: str) -> int | None:
@@ -76,9 +87,15 @@ def context_window(body: bytes, model: str) -> int | None:
     listed = answer.get("data") or answer.get("models")
     for entry in listed if isinstance(listed, list) else ():
         if isinstance(entry, dict) and (entry.get("id") or entry.get("name")) in (model, f"{model}:latest"):
-            told = (_tokens(entry.get(field)) for field in _WINDOW_FIELDS)
-            return next((tokens for tokens in told if tokens), None)
+            return _window_of(entry)
     return None
+
+
+def _window_of(entry: dict[str, Any]) -> int | None:
+    """How much a model of a list reads, in tokens."""
+    meta = entry.get("meta")
+    told = (*(entry.get(field) for field in _WINDOW_FIELDS), isinstance(meta, dict) and meta.get("n_ctx"))
+    return next(filter(None, map(_tokens, told)), None)
 
 
 def _tokens(value: object) -> int | None:

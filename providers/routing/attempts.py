@@ -115,11 +115,11 @@ TEMPORARY = frozenset(
         FailureKind.SERVER_ERROR,
         FailureKind.UNREACHABLE,
         FailureKind.NAME_NOT_FOUND,
-        FailureKind.WEB_PAGE,
         FailureKind.BROKEN_STREAM,
     }
 )
-"""Failures that may be over in a moment. A model process that died is replaced without a retry."""
+"""Failures that may be over in a moment. A certificate and a page for people stay what they are. A model
+process that died is replaced without a retry."""
 
 REQUEST_FAULTS = frozenset({FailureKind.BAD_REQUEST, FailureKind.TOO_LARGE})
 """Failures that another model would also have."""

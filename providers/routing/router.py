@@ -11,6 +11,7 @@ import asyncio
 import os
 import re
 import threading
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from msgspec.structs import asdict, replace
@@ -34,13 +35,14 @@ from providers.routing import servers
 from providers.routing.attempts import monitor_attempts
 from providers.routing.failover import Failover, any_of
 from providers.routing.retry import Member, Retry, Timing
-from providers.routing.routes import Target, check_route, target_of
+from providers.routing.routes import Target, at_server, check_route, target_of
 from providers.routing.slots import ConcurrencyLimit, Limit
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from core.cancel import CancelToken
+    from core.model.directory import OwnServer
     from core.model.provider import Emit, Finished, ModelChoice, ModelRequest
     from core.model.settings import ModelSettings, Route
     from providers.routing.attempts import AttemptMonitor
@@ -61,12 +63,16 @@ _NAMES_OF_PARAMETERS = {
 class DirectProvider:
     """A `ModelProvider` that uses one model of `inner`, `target`.
 
-    A parameter that the model has refused is left out from then on, for that value.
+    A parameter that the model has refused is left out from then on, for that value. `windows` are the context
+    windows that servers of the settings have told, by the names of their models.
     """
 
-    def __init__(self, inner: ModelProvider, target: Target) -> None:
+    def __init__(
+        self, inner: ModelProvider, target: Target, windows: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
         self.target = target
         self._inner = inner
+        self._windows = windows
         self._refused: frozenset[tuple[str, object]] = frozenset()
         self._lock = threading.Lock()
 
@@ -93,15 +99,8 @@ class DirectProvider:
     async def describe(self, model: str) -> ModelInfo:
         target = self.target
         info = await self._inner.describe(target.model)
-        return replace(
-            info,
-            model=target.name,
-            context_window=target.context_window or info.context_window,
-            max_output=target.parameters.max_output or info.max_output,
-            input_price=_per_token(target.server.input_price, info.input_price),
-            output_price=_per_token(target.server.output_price, info.output_price),
-            vision=info.vision if target.server.images is None else target.server.images,
-        )
+        served = self._windows.get(target.served_as, info.context_window)
+        return _as_set(replace(info, model=target.name, context_window=served), target)
 
     async def _ask(self, asked: ModelRequest, token: CancelToken, monitor: AttemptMonitor) -> Finished:
         monitor.emit(AttemptStarted(asked.server.first_byte_timeout, asked.server.idle_timeout))
@@ -129,6 +128,7 @@ class DirectProvider:
             streaming=request.streaming and target.server.stream,
             tools=request.tools if target.server.tools else (),
             server=request.server if target.server == USUAL else target.server,
+            address_setting=target.address_setting,
             parameters=replace(
                 parameters, **dict.fromkeys((n for n, _ in self._refused & _set(parameters)), None)
             ),
@@ -200,10 +200,14 @@ class Router:
 
     async def server_models(self, now: ModelChoice) -> ServerModels:
         """Implements `core.model.directory.ModelDirectory`, like `choose` and `hosts`."""
-        settings = (await self._current()).settings
-        asked = servers.own_servers(now, settings, self._keys.endpoint)
+        tree = await self._current()
+        asked = tuple(servers.own_servers(now, tree.settings, self._keys.endpoint))
         found = await asyncio.gather(*(self._inner.models_of(server) for server in asked))
-        offers = (offer for each in found for offer in each.offers)
+        offers = (
+            replace(offer, info=tree.served(server, offer.info))
+            for server, each in zip(asked, found, strict=True)
+            for offer in each.offers
+        )
         return ServerModels(tuple(offers), tuple(problem for each in found for problem in each.problems))
 
     async def served_window(self, now: ModelChoice) -> int | None:
@@ -219,6 +223,9 @@ class Router:
 
     async def hosts(self, choice: ModelChoice) -> tuple[str, ...]:
         return servers.hosts(choice, (await self._current()).settings, self._keys.endpoint)
+
+    async def addresses(self, choice: ModelChoice) -> tuple[str, ...]:
+        return servers.addresses(choice, (await self._current()).settings, self._keys.endpoint)
 
     async def _current(self) -> _Tree:
         settings = await self._settings()
@@ -240,6 +247,16 @@ class _Tree:
         self._providers: dict[str, ModelProvider] = {}
         self._members: dict[str, ModelProvider] = {}
         self._slots: dict[str, ConcurrencyLimit] = {}
+        self._windows: dict[str, int] = {}
+
+    def served(self, server: OwnServer, info: ModelInfo) -> ModelInfo:
+        """What is known of a model that `server` lists. The window is kept for `describe`, unless the name
+        means this server only as long as it is the one in use."""
+        if server.prefix.removesuffix("/") not in self.settings.providers:
+            return info
+        if info.context_window is not None:
+            self._windows[info.model] = info.context_window
+        return _as_set(info, at_server(info.model, self.settings))
 
     def provider_for(self, name: str) -> ModelProvider:
         """The provider for `name`. Raises `ModelError` for a name that cannot be used."""
@@ -273,7 +290,7 @@ class _Tree:
 
     def _direct(self, name: str) -> ModelProvider:
         target = target_of(name, self.settings)
-        provider: ModelProvider = DirectProvider(self._inner, target)
+        provider: ModelProvider = DirectProvider(self._inner, target, self._windows)
         # Always in the same order, so that no two requests wait for each other.
         for ceiling in target.ceilings:
             slots = self._slots.setdefault(ceiling.whose, ConcurrencyLimit(ceiling.most))
@@ -292,6 +309,18 @@ class _Tree:
             known_as = members[0].name if route.model else name
             provider = Retry(Member(known_as, provider), route.retry, self._timing)
         return provider
+
+
+def _as_set(info: ModelInfo, target: Target) -> ModelInfo:
+    """What is known of a model, with what the settings say of it instead."""
+    return replace(
+        info,
+        context_window=target.context_window or info.context_window,
+        max_output=target.parameters.max_output or info.max_output,
+        input_price=_per_token(target.server.input_price, info.input_price),
+        output_price=_per_token(target.server.output_price, info.output_price),
+        vision=info.vision if target.server.images is None else target.server.images,
+    )
 
 
 def _per_token(per_million: float | None, known: float | None) -> float | None:

@@ -35,7 +35,8 @@ class Target(Value):
     """One model as it is requested. `name` is the settings' name for it, `model` litellm's.
 
     `key_name` is empty for a server that gets no key and None for the provider's usual one. `context_window`
-    is from the settings, in tokens. All `ceilings` apply.
+    is from the settings, in tokens. All `ceilings` apply. `address_setting` names the setting of `api_base`.
+    `served_as` is the name under which a server of the settings lists the model.
     """
 
     name: str
@@ -47,16 +48,18 @@ class Target(Value):
     context_window: int | None = None
     ceilings: tuple[Ceiling, ...] = ()
     server: ServerOptions = USUAL
+    address_setting: str = ""
+    served_as: str = ""
 
 
 def target_of(name: str, settings: ModelSettings) -> Target:
     """The target of `name`, which is not a route. Raises `ModelError` if the settings are wrong."""
     named = settings.models.get(name)
     if named is None:
-        return _at_server(name, settings)
+        return at_server(name, settings)
     if wrong := _wrong_with_model(name, named, settings):
         raise _bad(wrong)
-    served = _at_server(named.model, settings)
+    served = at_server(named.model, settings)
     return replace(
         served,
         name=name,
@@ -66,6 +69,8 @@ def target_of(name: str, settings: ModelSettings) -> Target:
         parameters=or_else(named.parameters, settings.parameters),
         context_window=named.context_window or served.context_window,
         ceilings=served.ceilings + _ceilings(f"models.{name}", named),
+        address_setting=_address_setting(f"models.{name}", named) or served.address_setting,
+        served_as="" if named.api_base else served.served_as,
     )
 
 
@@ -93,7 +98,8 @@ def check_routes(settings: ModelSettings) -> tuple[str, ...]:
     return tuple(dict.fromkeys(wrong))
 
 
-def _at_server(model: str, settings: ModelSettings) -> Target:
+def at_server(model: str, settings: ModelSettings) -> Target:
+    """The target of a model under the name that its server or litellm has for it."""
     server, slash, rest = model.partition("/")
     address = settings.providers.get(server) if slash else None
     if address is None:
@@ -114,11 +120,17 @@ def _at_server(model: str, settings: ModelSettings) -> Target:
         context_window=address.context_window,
         ceilings=_ceilings(f"providers.{server}", address),
         server=address.options,
+        address_setting=_address_setting(f"providers.{server}", address),
+        served_as=model,
     )
 
 
 def _ceilings(whose: str, place: ServerAddress | NamedModel) -> tuple[Ceiling, ...]:
     return (Ceiling(whose, place.concurrent),) if place.concurrent else ()
+
+
+def _address_setting(whose: str, place: ServerAddress | NamedModel) -> str:
+    return f"[{whose}] api_base" if place.api_base else ""
 
 
 def _wrong_with_model(name: str, named: NamedModel, settings: ModelSettings) -> str | None:

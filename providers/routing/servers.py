@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
+from core.base.secrets import without_login
 from core.base.values import Value
 from core.model.directory import OwnServer
 from core.model.provider import ModelChoice, ModelError
@@ -100,9 +101,31 @@ def server_of(choice: ModelChoice, settings: ModelSettings) -> Server | None:
     return Server(_protocol(protocol), f"{prefix}/", api_base, key_name)
 
 
+class _Place(Value):
+    """Where requests go to: an address of the person's own, which a `setting` may name, or the usual one of
+    a provider, in words."""
+
+    address: str | None
+    usual: str
+    setting: str = ""
+
+
 def hosts(choice: ModelChoice, settings: ModelSettings, endpoint: GetEndpoint) -> tuple[str, ...]:
     """Where requests for `choice` go to, each place once."""
+    places = _places(choice, settings, endpoint)
+    return tuple(dict.fromkeys(_host(each.address) if each.address else each.usual for each in places))
+
+
+def addresses(choice: ModelChoice, settings: ModelSettings, endpoint: GetEndpoint) -> tuple[str, ...]:
+    """The same with the whole address and the setting that it is from."""
     found: dict[str, None] = {}
+    for place in _places(choice, settings, endpoint):
+        where = without_login(place.address) if place.address else place.usual
+        found[f"{where} ({place.setting})" if place.setting else where] = None
+    return tuple(found)
+
+
+def _places(choice: ModelChoice, settings: ModelSettings, endpoint: GetEndpoint) -> Iterator[_Place]:
     is_route = choice.model in settings.routes
     for name in _models_behind(choice.model, settings):
         try:
@@ -112,14 +135,10 @@ def hosts(choice: ModelChoice, settings: ModelSettings, endpoint: GetEndpoint) -
         prefix, slash, _ = target.model.partition("/")
         api_base = target.api_base or (None if is_route else choice.api_base)
         address = endpoint(_protocol(prefix), api_base).api_base if slash else api_base
-        if address:
-            found[_host(address)] = None
-        elif slash:
-            usual = f"the usual address of {title_of(prefix)}"
-            found[USUAL_HOSTS.get(_protocol(prefix), usual)] = None
-        else:
-            found[f"the provider of {target.model}"] = None
-    return tuple(found)
+        usual = f"the provider of {target.model}"
+        if slash:
+            usual = USUAL_HOSTS.get(_protocol(prefix), f"the usual address of {title_of(prefix)}")
+        yield _Place(address, usual, target.address_setting)
 
 
 def own_servers(now: ModelChoice, settings: ModelSettings, endpoint: GetEndpoint) -> Iterator[OwnServer]:

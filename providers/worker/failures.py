@@ -16,6 +16,7 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from core.base.secrets import without_login
 from core.base.values import Value
 from core.model.provider import FailureKind, ModelError
 from providers.catalog import title_of
@@ -49,6 +50,7 @@ UNKNOWN_MODEL = re.compile(
     r"|model.{0,80}(not found|does not exist|not supported)|deploymentnotfound",
     re.IGNORECASE,
 )
+ABOUT_MODEL = re.compile(r"\b(model|deployment)s?\b", re.IGNORECASE)
 OVERLOADED = re.compile(r"overloaded|unavailable|server busy", re.IGNORECASE)
 
 DNS_ERRORS = frozenset({"gaierror", "ClientConnectorDNSError"})
@@ -78,6 +80,10 @@ CUT_SHORT = re.compile(r"before any terminal event", re.IGNORECASE)
 UNREADABLE = re.compile(r"(error parsing|failed to decode).{0,20}chunk", re.IGNORECASE)
 RETRY_DELAY = re.compile(r"""(?:retryDelay[\\"']*:\s*[\\"']*|(?:retry|try again) in )(\d+(?:\.\d+)?)s""")
 
+OLLAMAS = frozenset({"ollama", "ollama_chat"})
+BELOW_V1 = frozenset({"openai", "litellm_proxy", "hosted_vllm", "lm_studio"})
+"""Protocols whose addresses usually end with /v1."""
+
 _Verdict = tuple[FailureKind, str]
 
 SEND_AGAIN = "send the prompt again"
@@ -91,6 +97,7 @@ class _Request(Value):
     provider: str
     api_base: str | None
     key_name: str | None = None
+    address_setting: str = ""
 
     @property
     def where(self) -> str:
@@ -98,15 +105,22 @@ class _Request(Value):
         vendor whose protocol it speaks."""
         if not self.api_base:
             return title_of(self.provider)
-        name = "Ollama" if self.provider in ("ollama", "ollama_chat") else "The server"
-        return f"{name} at {self.api_base}"
+        name = "Ollama" if self.provider in OLLAMAS else "The server"
+        return f"{name} at {without_login(self.api_base)}"
+
+    @property
+    def address_from(self) -> str:
+        """Where a person has set the address: a setting, or else a variable or an option."""
+        if self.address_setting:
+            return f"`{self.address_setting}`"
+        return "OLLAMA_API_BASE" if self.provider in OLLAMAS else "--api-base"
 
     @property
     def check_address(self) -> str:
-        if self.provider in ("ollama", "ollama_chat"):
-            return "check that it runs (`ollama serve`) and that OLLAMA_API_BASE is right"
+        if self.provider in OLLAMAS:
+            return f"check that it runs (`ollama serve`) and that {self.address_from} is right"
         if self.api_base:
-            return "check that the server runs and that its address is right (--api-base)"
+            return f"check that the server runs and that its address is right ({self.address_from})"
         return "check your network connection and proxy"
 
     @property
@@ -121,16 +135,22 @@ class _Request(Value):
 
     @property
     def unknown_model(self) -> str:
-        if self.provider in ("ollama", "ollama_chat"):
+        if self.provider in OLLAMAS:
             name = self.model.partition("/")[2] or self.model
             return f"Ollama does not have {self.model}: fetch it with `ollama pull {name}`, or {ANOTHER}."
         return f"{self.where} does not know {self.model}: check the spelling, or {ANOTHER}."
+
+    @property
+    def nothing_there(self) -> str:
+        path = (self.api_base or "").rstrip("/")
+        hint = " (does it lack /v1?)" if self.provider in BELOW_V1 and not path.endswith("/v1") else ""
+        return f"{self.where} has nothing there (404): check {self.address_from}{hint}, or {ANOTHER}."
 
     def redirected(self, address: str, status: str) -> str:
         return (
             f"{self.where} redirects to {address or 'another address'}{status}. Caesura does not follow "
             "redirects, so that your key and the conversation go nowhere else: if that address is right, set "
-            "it as the address of the server (--api-base)."
+            f"it as the address of the server ({self.address_from})."
         )
 
     @property
@@ -170,15 +190,16 @@ def classify(
     api_base: str | None,
     secrets: tuple[str, ...] = (),
     key_name: str | None = None,
+    address_setting: str = "",
 ) -> ModelError:
     """The meaning for the user of `error`, which litellm raised for a request to `model`.
 
     `provider` is litellm's name of it, `api_base` the address in use if it is not the provider's own, and
     `key_name` that of the key if it is not the provider's usual one. `secrets` are the keys in use; none of
-    them is in the result. Never raises.
+    them is in the result. `address_setting` is as in `ModelRequest`. Never raises.
     """
     chain = tuple(_chain(error))
-    request = _Request(model, provider, api_base, key_name)
+    request = _Request(model, provider, api_base, key_name, address_setting)
     words = "\n".join(
         f"{type(link).__module__}.{type(link).__qualname__}: {str(link)[:TEXT_LIMIT]}" for link in chain
     )
@@ -213,9 +234,9 @@ def no_key(problem: KeyProblem, provider: str, key_name: str | None = None) -> M
     return ModelError(FailureKind.NO_KEY, explain(problem, provider, key_name))
 
 
-def empty_answer(model: str, api_base: str | None, provider: str) -> ModelError:
+def empty_answer(model: str, api_base: str | None, provider: str, address_setting: str = "") -> ModelError:
     """The failure of a reply without a single byte."""
-    request = _Request(model, provider, api_base)
+    request = _Request(model, provider, api_base, address_setting=address_setting)
     return ModelError(
         FailureKind.BROKEN_STREAM,
         f"{request.where} sent an empty answer: {SEND_AGAIN}, or {request.check_address}.",
@@ -354,7 +375,7 @@ def _by_connection(chain: tuple[BaseException, ...], words: str, request: _Reque
         return FailureKind.TIMED_OUT, f"{where} took too long to answer: {SEND_AGAIN}."
     if names & CERTIFICATE_ERRORS:
         return (
-            FailureKind.UNREACHABLE,
+            FailureKind.UNTRUSTED,
             f"The certificate of {where} was not accepted: if it is your organization's own, name its file "
             f"as `ca_file` where the settings name the server; else {check}.",
         )
@@ -390,7 +411,7 @@ def _by_status(said: _Answer, request: _Request) -> _Verdict:
         case 403:
             return FailureKind.WRONG_KEY, f"{where} does not let this key use {model}: {ANOTHER}.{quote}"
         case 404:
-            return FailureKind.UNKNOWN_MODEL, request.unknown_model
+            return _by_absence(said, request)
         case 408 | 504:
             return FailureKind.TIMED_OUT, f"{where} took too long to answer: {SEND_AGAIN}."
         case 413:
@@ -410,6 +431,15 @@ def _by_status(said: _Answer, request: _Request) -> _Verdict:
             )
         case _:
             return _by_server_failure(said, request)
+
+
+def _by_absence(said: _Answer, request: _Request) -> _Verdict:
+    """Classify a 404: of a server of the person's own, it may mean its path as well as the model."""
+    if not request.api_base:
+        return FailureKind.UNKNOWN_MODEL, request.unknown_model
+    is_of_model = UNKNOWN_MODEL.search(said.words) or ABOUT_MODEL.search(said.quote)
+    words = request.unknown_model if is_of_model else request.nothing_there
+    return FailureKind.UNKNOWN_MODEL, f"{words}{said.in_quotes}"
 
 
 def _by_rejection(said: _Answer, request: _Request) -> _Verdict:

@@ -28,7 +28,7 @@ class Subject(Record):
 
     `model` and `key_name` are the request's, `provider` is litellm's name, `signer` the name that is kept
     with reasoning. `dropped` are parameters that were left out. `secrets` are not in any error. `call_ids` is
-    a pattern of the ids that the provider takes also from others.
+    a pattern of the ids that the provider takes also from others. `address_setting` is the request's.
     """
 
     model: str
@@ -42,6 +42,7 @@ class Subject(Record):
     secrets: tuple[str, ...] = ()
     call_ids: str = CALL_ID.pattern
     folds_thinking: bool = True
+    address_setting: str = ""
 
     def __repr__(self) -> str:
         return f"Subject({self.model!r})"

@@ -41,7 +41,9 @@ class HttpStream(Stream):
             await self._clients.drop(subject.server.ca_file)
             raise
         if not self.shown:
-            raise failures.empty_answer(subject.model, subject.api_base, subject.provider)
+            raise failures.empty_answer(
+                subject.model, subject.api_base, subject.provider, subject.address_setting
+            )
         self._emit(parser.rest())
         if not parser.is_complete:
             raise failures.cut_short(subject.model)

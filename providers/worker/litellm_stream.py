@@ -44,6 +44,7 @@ class LitellmStream(Stream):
             key_name=request.key_name,
             streaming=request.streaming,
             server=request.server,
+            address_setting=request.address_setting,
         )
         super().__init__(stream_id, subject, outbox)
         self._request = request

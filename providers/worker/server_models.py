@@ -8,10 +8,11 @@ import contextlib
 from typing import TYPE_CHECKING
 
 import httpx
+from msgspec.structs import replace
 
 from providers.keys.finder import Key, KeySource
 from providers.keys.names import KeyProblem, explain
-from providers.reading.model_list import NoList, context_window, model_names, read_body
+from providers.reading.model_list import NoList, context_window, listed_models, read_body
 from providers.wire import ServerListed
 from providers.worker.exchange import NoNetwork, new_client
 
@@ -33,8 +34,9 @@ async def ask_server(stream_id: int, server: OwnServer, keys: KeyFinder) -> Serv
     key = await _key(server, keys)
     try:
         async with _client(server, key) as client:
-            names = await _names(client, server)
-        return ServerListed(stream_id, tuple(server.prefix + name for name in names))
+            models = await asyncio.to_thread(listed_models, await _body(client, server))
+        named = (replace(info, model=server.prefix + info.model) for info in models)
+        return ServerListed(stream_id, tuple(named))
     except TimeoutError:
         why = f"it has not answered within {ANSWER_WITHIN_S:g} s"
     except NoList as error:
@@ -102,10 +104,6 @@ def _refusal(server: OwnServer, key: Key | KeyProblem) -> str:
     if key.source is KeySource.NOT_NEEDED:
         return "it wants a key, and none was found"
     return "it refuses the key; `caesura keys list` says where that comes from"
-
-
-async def _names(client: httpx.AsyncClient, server: OwnServer) -> tuple[str, ...]:
-    return await asyncio.to_thread(model_names, await _body(client, server))
 
 
 async def _body(client: httpx.AsyncClient, server: OwnServer) -> bytes:

@@ -206,4 +206,5 @@ class Stream(ABC):
             api_base=subject.api_base,
             secrets=subject.secrets,
             key_name=subject.key_name,
+            address_setting=subject.address_setting,
         )

@@ -157,7 +157,7 @@ TO_PARENT: dict[type, st.SearchStrategy[Any]] = {
     Stopped: st.builds(Stopped, _ids, st.sampled_from(Closing), _floats),
     Described: st.builds(Described, _ids, _infos),
     Listed: st.builds(Listed, _ids, st.lists(_known_models, max_size=3).map(tuple), st.booleans()),
-    ServerListed: st.builds(ServerListed, _ids, st.lists(texts, max_size=3).map(tuple), texts),
+    ServerListed: st.builds(ServerListed, _ids, st.lists(_infos, max_size=3).map(tuple), texts),
     WindowTold: st.builds(WindowTold, _ids, st.none() | st.integers(0, 2**40)),
 }
 

@@ -205,6 +205,9 @@ class Routed:
     async def hosts(self, choice: ModelChoice) -> tuple[str, ...]:
         return await (await self._ready()).hosts(choice)
 
+    async def addresses(self, choice: ModelChoice) -> tuple[str, ...]:
+        return await (await self._ready()).addresses(choice)
+
     async def _ready(self) -> Router:
         router = self._router
         return router if router is not None else await run_in_thread(self._make, name="import of routes")

@@ -133,7 +133,8 @@ async def _tell_status(target: CommandTarget) -> None:
 
     # The first call runs programs to find out.
     containment = await run_in_thread(available_containment, name="look at containment")
-    target.notify(status_report(target.session, target.config_report(), containment))
+    addresses = await target.addresses()
+    target.notify(status_report(target.session, target.config_report(), containment, addresses))
 
 
 @SESSIONS.command("init")

@@ -11,6 +11,8 @@ from core.process.containment import Containment
 from tui.base.format import format_tokens
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from core.engine.turn import Limits
     from core.model.provider import ModelInfo
     from core.session.session import Session
@@ -22,9 +24,9 @@ _CONTAINED = {
 }
 
 
-def status_report(session: Session, config: str, containment: Containment) -> str:
+def status_report(session: Session, config: str, containment: Containment, addresses: Sequence[str]) -> str:
     """The facts of the session now, as labeled lines. `config` has one file of settings per line;
-    `containment` is the best of this machine."""
+    `containment` is the best of this machine, and requests go to the `addresses`."""
     choice, info, steps = session.model.choice, session.record.info, session.record.steps
     answered = steps[-1].step.model if steps else ""
     title = session.after_turn.title
@@ -34,7 +36,7 @@ def status_report(session: Session, config: str, containment: Containment) -> st
         ("Behind it", ", ".join(member.model for member in info.members)),
         ("Answered last", answered if answered != choice.model else ""),
         ("Effort", choice.parameters.effort or "left to the provider"),
-        ("Address", choice.api_base or "the provider's usual one"),
+        ("Address", "\n".join(addresses)),
         ("Folder", str(session.workspace.root)),
         ("Mode", session.permissions.mode),
         ("Containment", _CONTAINED[containment]),

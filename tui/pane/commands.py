@@ -200,6 +200,10 @@ class PaneCommands:
     def config_report(self) -> str:
         return "" if self._services.preferences is None else self._services.preferences.files
 
+    async def addresses(self) -> tuple[str, ...]:
+        preferences = self._services.preferences
+        return () if preferences is None else await preferences.directory.addresses(self.session.model.choice)
+
     def show_doctor(self) -> None:
         self.do_later(self._show_doctor())
 

@@ -156,7 +156,11 @@ class SessionModels:
         return await self._preferences.offers()
 
     async def server_models(self) -> ServerModels:
-        return await self._preferences.server_models(self._session.model.choice)
+        found = await self._preferences.server_models(self._session.model.choice)
+        if found.offers:
+            # A server may have told how much the model in use reads.
+            self._session.model.describe_soon()
+        return found
 
     async def pick(self, name: str, effort: Effort | None, *, from_catalog: bool = False) -> str:
         """Use this model from the next prompt on, and for new sessions.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from core.base.secrets import without_login
 from core.frontends.doctor.report import Finding, State
 from core.frontends.server_check.addresses import other_addresses
 from core.model.provider import FailureKind
@@ -99,7 +100,8 @@ class ServerCheck:
                 await self._look_for_models(moved)
             there = await self._questions.ask(moved)
             if not _is_elsewhere(there.failure):
-                words = f"nothing answers at {self.proposed.api_base}, and the server does at {address}"
+                here, found = without_login(self.proposed.api_base), without_login(address)
+                words = f"nothing answers at {here}, and the server does at {found}"
                 await self._found("Address", State.BAD, words)
                 self.proposed = moved
                 return there

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from core.base.errors import CaesuraError
 from core.base.output import check_output, write_messages, write_output_in_thread
 from core.base.sanitize import printable
+from core.base.secrets import without_login
 from core.cancel import Cancelled, CancelToken, stopped_by_signals
 from core.config.edit import rendered
 from core.config.tree import dotted, nearest
@@ -87,14 +88,20 @@ def _proposal(name: str, changes: dict[str, object]) -> Iterator[str]:
     yield "Write this into your settings:"
     yield ""
     yield f"[{dotted(('providers', name))}]"
+    hidden = {field for field, value in changes.items() if str(value) != without_login(str(value))}
     for field, value in changes.items():
-        yield f"{field} = {rendered(value)}"
+        if field in hidden:
+            yield "# With the name and the password that your address has:"
+        yield f"{field} = {rendered(without_login(str(value)) if field in hidden else value)}"
     yield ""
-    yield "These commands do it:"
+    if changes.keys() == hidden:
+        return
+    yield "These commands do it:" if not hidden else "These commands do all but the address:"
     yield ""
     for field, value in changes.items():
-        key = dotted(("providers", name, field))
-        yield shlex.join(["caesura", "config", "set", key, rendered(value)])
+        if field not in hidden:
+            key = dotted(("providers", name, field))
+            yield shlex.join(["caesura", "config", "set", key, rendered(value)])
     yield ""
 
 

@@ -71,6 +71,7 @@ def test_ordinary_words_are_not_redacted(text: str) -> None:
 def test_what_stands_around_a_key_is_redacted_with_it() -> None:
     assert redact_keys("Bearer abc") == "Bearer [key]"
     assert redact_keys("https://me:hunter2@host/") == "https://[key]@host/"
+    assert redact_keys("https://me:hunt@er2@host/") == "https://[key]@host/"
     pem = "-----BEGIN RSA PRIVATE KEY-----\nMIIE\nabc=\n-----END RSA PRIVATE KEY-----\nafter"
     assert redact_keys(pem) == "[key]\nafter"
 

@@ -150,3 +150,10 @@ def test_what_is_shown_is_a_file_too_and_names_each_place(path: Path, tmp_path: 
 def test_a_key_is_read_as_it_is_typed(text: str, key: Key) -> None:
     assert parse_key(text) == key
     assert parse_key(dotted(key)) == key
+
+
+def test_an_address_with_a_password_is_not_listed(path: Path, tmp_path: Path) -> None:
+    written(path, '[providers.team]\napi_base = "http://me:hunter2@host/v1"')
+    lines = list(value_lines(loaded(path, tmp_path)))
+    assert any(line.startswith("# providers.team.api_base is not shown") for line in lines)
+    assert "hunter2" not in "".join(lines)

@@ -463,6 +463,18 @@ def test_a_certificate_of_ones_own_is_said_to_need_a_file(desk: Desk, tmp_path: 
         assert desk.check().code == 0
 
 
+def test_a_password_in_an_address_is_not_shown(desk: Desk) -> None:
+    with ThreadedServer(LocalServer()) as server:
+        desk.write(server.url.replace("://", "://me:hunter2@"), context_window=8192, tools=True)
+        said = desk.check(model="small")
+    assert "hunter2" not in said.out + said.err
+    assert f"the server does at {server.url}/v1" in said.line("Address")
+    assert said.proposed == {"api_base": f"{server.url}/v1"}
+    assert "# With the name and the password that your address has:" in said.out
+    # It would put the address there without the password.
+    assert said.commands == []
+
+
 def test_a_server_that_fails_whatever_is_asked_gets_no_proposal(desk: Desk) -> None:
     with ThreadedServer(LocalServer(objects=lambda request: "out of order")) as server:
         desk.write(f"{server.url}/v1")

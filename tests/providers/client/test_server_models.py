@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from dataclasses import replace
@@ -13,14 +14,14 @@ import pytest
 from keyrings.alt.file import PlaintextKeyring
 
 from core.model.directory import OwnServer
-from core.model.provider import Finished, ModelChoice
+from core.model.provider import Finished, ModelChoice, ModelInfo
 from core.model.server_options import Reader
-from core.model.settings import ModelSettings, ServerAddress
+from core.model.settings import ModelSettings, NamedModel, ServerAddress
 from providers.client import spawn
 from tests.providers.conftest import linux_only
 from tests.providers.harness import Asked, plant, request, start
 from tests.providers.routing.routed import router
-from tests.providers.setup.test_discovery import Listener, listed, listening
+from tests.providers.setup.test_discovery import Listener, answer, listed, listening
 from tests.servers.base import ThreadedServer
 from tests.servers.registry import PROTOCOLS
 from tests.support.waiting import GENEROUS_S, until
@@ -138,6 +139,48 @@ async def test_the_servers_of_the_settings_are_asked_the_one_in_use_first(proces
     assert f"Bearer {KEPT}".encode() in here.received
     (problem,) = found.problems
     assert problem.startswith("a lists no models: it cannot be reached ")
+
+
+@pytest.mark.parametrize(
+    ("more", "window"),
+    [
+        ({"meta": {"n_ctx": 8192, "n_ctx_train": 131_072}}, 8192),
+        ({"meta": {"n_ctx_train": 131_072}}, None),
+        ({"max_model_len": 32_768}, 32_768),
+    ],
+    ids=["llama.cpp", "trained for", "vLLM"],
+)
+async def test_a_window_that_the_list_tells_is_that_of_its_models_unless_the_settings_have_one(
+    process: ModelProcess, more: dict[str, object], window: int | None
+) -> None:
+    body = json.dumps({"data": [{"id": "one", **more}, {"id": "two"}]}).encode()
+    with listening(answer(body)) as here:
+        address = own(here, "").api_base
+        named = {"fast": NamedModel("a/one"), "small": NamedModel("a/one", context_window=5)}
+        asking = router(
+            process,
+            ModelSettings(
+                {
+                    "a": ServerAddress(api_base=address),
+                    "b": ServerAddress(api_base=address, context_window=7),
+                },
+                named,
+            ),
+        )
+        found = await asking.server_models(ModelChoice("a/one"))
+    windows = [offer.info.context_window for offer in found.offers]
+    assert windows == [window, None, 7, 7]
+    described = [await asking.describe(name) for name in ("a/one", "a/two", "b/one", "fast", "small")]
+    assert [info.context_window for info in described] == [window, None, 7, window, 5]
+    assert here.connections == 2
+
+
+async def test_a_list_of_ollama_tells_no_window(process: ModelProcess) -> None:
+    body = json.dumps({"models": [{"name": "one", "context_length": 131_072}]}).encode()
+    with listening(answer(body)) as here:
+        server = OwnServer("ollama", "ollama/", "ollama_chat", f"http://127.0.0.1:{here.port}")
+        (offer,) = (await process.models_of(server)).offers
+    assert offer.info == ModelInfo("ollama/one")
 
 
 @linux_only

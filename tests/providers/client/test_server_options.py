@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from core.model.messages import UserMessage
 from core.model.provider import (
+    AttemptStarted,
     Closing,
     FailureKind,
     Finished,
@@ -20,11 +22,12 @@ from core.model.server_options import Reader
 from core.model.settings import ModelSettings, NamedModel, RetryPolicy, ServerAddress
 from tests.providers.client.test_tools import TOOLS
 from tests.providers.harness import Asked, request
-from tests.providers.routing.routed import router
+from tests.providers.routing.routed import Listened, router
 from tests.providers.tls import TlsFront
 from tests.servers.base import ThreadedServer
 from tests.servers.frames import Frame, ndjson, sse
 from tests.servers.openai import OpenAIServer
+from tests.servers.raw import Raw
 from tests.servers.registry import PROTOCOLS, WireProtocol
 from tests.servers.script import Script, Silence, Stall
 from tests.support.waiting import until
@@ -200,7 +203,7 @@ async def test_a_file_of_certificates_is_trusted_and_no_other_server(
     with ThreadedServer(either_reader.server()) as server, front.before(server) as url:
         strange = await asking(model, either_reader, url).outcome()
         assert isinstance(strange, ModelError)
-        assert strange.kind is FailureKind.UNREACHABLE
+        assert strange.kind is FailureKind.UNTRUSTED
         assert "certificate" in str(strange)
         assert server.exchanges == []
         trusted = asking(model, either_reader, url, ca_file=str(front.certificate))
@@ -211,6 +214,63 @@ async def test_a_file_of_certificates_is_trusted_and_no_other_server(
     assert isinstance(missing, ModelError)
     assert "none.pem" in str(missing)
     assert "`ca_file`" in str(missing)
+
+
+async def test_a_certificate_that_is_not_accepted_is_not_tried_again(
+    model: ModelProcess, tmp_path: Path
+) -> None:
+    front = TlsFront(tmp_path)
+    with ThreadedServer(OPENAI.server()) as server, front.before(server) as url:
+        address = ServerAddress(api_base=url, key="OPENAI_API_KEY")
+        settings = ModelSettings({"mine": address}, retry=RetryPolicy(retries=3))
+        asked = Listened(router(model, settings), "mine/m")
+        assert (await asked.failure()).kind is FailureKind.UNTRUSTED
+    assert len(asked.of(AttemptStarted)) == 1
+
+
+async def test_a_page_for_people_is_not_asked_for_again(model: ModelProcess) -> None:
+    page = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 15\r\n\r\n<html>Hi</html>"
+    with Raw(page) as raw:
+        address = ServerAddress(api_base=raw.url, key="OPENAI_API_KEY")
+        settings = ModelSettings({"mine": address}, retry=RetryPolicy(retries=3))
+        asked = Listened(router(model, settings), "mine/m")
+        assert (await asked.failure()).kind is FailureKind.WEB_PAGE
+        assert raw.accepted == 1
+
+
+async def test_a_server_that_is_not_there_is_told_by_its_setting_and_without_its_password(
+    model: ModelProcess, either_reader: WireProtocol
+) -> None:
+    with ThreadedServer(either_reader.server()) as gone:
+        pass
+    failure = await asking(model, either_reader, gone.url).failure()
+    assert f" at {gone.url} cannot be reached: " in str(failure)
+    assert "`[providers.mine] api_base`" in str(failure)
+    # The library's transport refuses to send a key to such an address.
+    failure = await asking(model, either_reader, gone.url.replace("://", "://me:hunter2@")).failure()
+    assert f" at {gone.url} " in str(failure)
+    assert "hunter2" not in str(failure) + failure.detail
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("Not found: POST /chat/completions", "has nothing there (404): check `[providers.mine] api_base`"),
+        ("The model m is not loaded", "does not know openai/gpt"),
+    ],
+)
+async def test_a_404_quotes_the_server_and_asks_for_the_path_where_it_is_not_of_the_model(
+    model: ModelProcess, said: str, told: str
+) -> None:
+    body = json.dumps({"error": {"message": f"{said} sk-test"}}).encode()
+    head = f"HTTP/1.1 404 No\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with Raw(head.encode() + body) as raw:
+        failure = await asking(model, OPENAI, raw.url).outcome()
+        deeper = await asking(model, OPENAI, f"{raw.url}/v1").outcome()
+    assert told in str(failure)
+    assert f"It says: “{said} [key]”" in str(failure)
+    assert ("does it lack /v1?" in str(failure)) is ("nothing there" in told)
+    assert "does it lack /v1?" not in str(deeper)
 
 
 @pytest.mark.promise("P1")

@@ -49,10 +49,11 @@ TEMPORARY = {
     FailureKind.SERVER_ERROR,
     FailureKind.UNREACHABLE,
     FailureKind.NAME_NOT_FOUND,
-    FailureKind.WEB_PAGE,
     FailureKind.BROKEN_STREAM,
 }
 OF_THE_MEMBER = TEMPORARY | {
+    FailureKind.WEB_PAGE,
+    FailureKind.UNTRUSTED,
     FailureKind.TIMED_OUT,
     FailureKind.NO_KEY,
     FailureKind.WRONG_KEY,

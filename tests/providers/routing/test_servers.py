@@ -9,7 +9,7 @@ import pytest
 from core.model.provider import ModelChoice
 from core.model.settings import ModelSettings, Route
 from providers.keys.finder import KeyFinder
-from providers.routing.servers import USUAL_HOSTS, choose, hosts, own_servers
+from providers.routing.servers import USUAL_HOSTS, addresses, choose, hosts, own_servers
 from tests.providers.routing.test_names import SETTINGS
 
 HERE = "http://127.0.0.1:8000/v1"
@@ -79,6 +79,19 @@ def test_a_name_stays_at_the_server_in_use_unless_it_names_another(
 def test_the_host_of_a_choice_is_that_of_its_requests(choice: ModelChoice, places: tuple[str, ...]) -> None:
     keys = KeyFinder({"GROQ_API_BASE": "http://groq.example:1/v1"})
     assert hosts(choice, SETTINGS, keys.endpoint) == places
+
+
+@pytest.mark.parametrize(
+    ("choice", "places"),
+    [
+        (ModelChoice("openai/one", "https://me:s@cret@example.com/v1"), ("https://example.com/v1",)),
+        (ModelChoice("openai/one"), ("api.openai.com",)),
+        (ModelChoice("careful"), ("https://llm.example.com ([providers.team] api_base)",)),
+        (ModelChoice("own"), ("http://127.0.0.1:1 ([models.own] api_base)",)),
+    ],
+)
+def test_an_address_is_told_without_a_password(choice: ModelChoice, places: tuple[str, ...]) -> None:
+    assert addresses(choice, SETTINGS, KeyFinder({}).endpoint) == places
 
 
 def test_a_circle_of_routes_has_an_end() -> None:

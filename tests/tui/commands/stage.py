@@ -111,6 +111,9 @@ class PlayedScreen:
     def config_report(self) -> str:
         return "/home/ada/.config/caesura/config.toml\n/work/.caesura.toml"
 
+    async def addresses(self) -> tuple[str, ...]:
+        return ()
+
     def copy_text(self, text: str) -> None:
         self.asked.append(("copy_text", text))
 

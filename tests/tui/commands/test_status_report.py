@@ -23,7 +23,8 @@ async def test_it_tells_what_is(stage: Stage) -> None:
     session.record.info = ModelInfo("fast", 128_000, members=(ModelInfo("groq/a"), ModelInfo("openai/b")))
     session.settings.notes_files = ("/work/AGENTS.md", "/work/core/AGENTS.md")
     config = "/home/ada/config.toml\n/work/.caesura.toml"
-    lines = status_report(session, config, Containment.NAMESPACE).splitlines()
+    addresses = ("http://localhost:1/v1", "http://[::1]:8080/v1 ([providers.local] api_base)")
+    lines = status_report(session, config, Containment.NAMESPACE, addresses).splitlines()
     named = {line[:13].strip(): line[15:] for line in lines if line[:13].strip()}
     assert named["Version"].startswith("Caesura")
     assert named["Model"] == "fast"
@@ -39,11 +40,12 @@ async def test_it_tells_what_is(stage: Stage) -> None:
     assert named["Settings"] == "/home/ada/config.toml"
     assert "PID namespace" in named["Containment"]
     assert named["MCP"]
+    assert " " * 15 + addresses[1] in lines
     assert " " * 15 + "/work/core/AGENTS.md" in lines
     assert " " * 15 + "/work/.caesura.toml" in lines
 
 
 async def test_without_notes_it_says_how_to_get_them(stage: Stage) -> None:
-    report = status_report(stage.session, "", Containment.GROUP)
+    report = status_report(stage.session, "", Containment.GROUP, ())
     assert "/init has the model write AGENTS.md" in report
     assert "Settings" not in report

@@ -276,6 +276,24 @@ def test_a_row_is_as_wide_as_the_list_whatever_a_server_calls_its_models(
         assert printable(line) == line
 
 
+@pytest.mark.parametrize(
+    ("model", "shown"),
+    [
+        ("local//home/ada/models/llama/gemma.gguf", "local/…/llama/gemma.gguf"),
+        ("local//home/ada/models/gemma-3-27b-it-Q4.gguf", "…/gemma-3-27b-it-Q4.gguf"),
+        ("local//models/gemma-3-27b-it-qat-Q4_K_M.gguf", "…3-27b-it-qat-Q4_K_M.gguf"),
+        ("router/meta-llama/llama-3.3-70b", "router/…/llama-3.3-70b"),
+    ],
+)
+async def test_of_a_path_the_name_of_the_file_is_shown(model: str, shown: str) -> None:
+    async with listed(models=PlayedModels(kept=(Offer(ModelInfo(model), OfferKind.SERVER),))) as stage:
+        await stage.open()
+        assert f" {shown} " in stage.text
+    (name, *_) = fact_lines(Offer(ModelInfo(f"local/{'/folder' * 20}/a.gguf"), OfferKind.SERVER), 76, 3)
+    assert name.startswith("local/…/folder/")
+    assert name.endswith("/folder/a.gguf")
+
+
 def test_numbers_are_short() -> None:
     assert [
         format_tokens(count, decimals=2) for count in (1, 8_192, 128_000, 999_400, 999_900, 2_097_152)

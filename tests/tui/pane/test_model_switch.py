@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
+from unittest.mock import AsyncMock
 
 import pytest
 
 from core.config.settings import Settings
 from core.frontends.doctor.report import NOTHING_HIDDEN
-from core.model.provider import Effort, ModelChoice, TextDelta
+from core.model.directory import ServerModels
+from core.model.provider import Effort, ModelChoice, ModelInfo, Offer, OfferKind, TextDelta
 from core.model.settings import ModelSettings, ServerAddress
 from tests.providers.routing.routed import Stage as Inner
 from tests.providers.routing.routed import router
@@ -89,3 +92,23 @@ async def test_a_model_of_the_catalog_is_its_providers_and_that_is_said(tmp_path
     assert talk.session.record.choice.api_base == HERE
     await talk.stop()
     assert talk.session.record.choice == ModelChoice("openai/gpt")
+
+
+async def test_the_status_tells_the_address_of_a_server_and_where_it_is_named(stage: Stage) -> None:
+    await send_at_once(stage, "/status")
+    await stage.until_said(f"Address      {HERE}")
+    await send_at_once(stage, "/model team/two", "/status")
+    await stage.until_said("https://llm.example.com/v1 ([providers.team] api_base)")
+
+
+async def test_what_a_server_lists_is_known_of_the_model_in_use(tmp_path: Path) -> None:
+    talk = Conversation()
+    talk.session.model.use(ModelChoice("team/one"))
+    await asyncio.gather(*talk.session.model.tasks)
+    talk.session.record.info = ModelInfo("team/one")
+    served = ServerModels((Offer(ModelInfo("team/one", 8192), OfferKind.SERVER),))
+    own = preferences(tmp_path)
+    own.server_models = AsyncMock(return_value=served)  # type: ignore[method-assign]
+    await SessionModels(talk.session, own).server_models()
+    await asyncio.gather(*talk.session.model.tasks)
+    assert talk.session.record.info.context_window is not None

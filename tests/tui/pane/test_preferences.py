@@ -41,6 +41,9 @@ class Nothing:
     async def hosts(self, choice: ModelChoice) -> tuple[str, ...]:
         raise NotImplementedError
 
+    async def addresses(self, choice: ModelChoice) -> tuple[str, ...]:
+        raise NotImplementedError
+
 
 @pytest.fixture
 def folder(own_home: Path, tmp_path: Path) -> Path:

@@ -93,7 +93,7 @@ def heads_line(width: int) -> str:
 
 def fact_lines(offer: Offer, width: int, height: int) -> list[str]:
     """The facts of a model in at most `height` lines of at most `width` cells."""
-    facts = [inline(offer.info.model), *_facts(offer)]
+    facts = [_short(inline(offer.info.model), width).rstrip(), *_facts(offer)]
     lines: list[str] = []
     for fact in facts:
         longer = f"{lines[-1]} · {fact}" if lines else fact
@@ -156,10 +156,17 @@ def _size(count: int | None) -> str:
 
 
 def _short(name: str, width: int) -> str:
-    """The name in exactly `width` cells; a long one keeps its provider and its end."""
+    """The name in exactly `width` cells; a long one keeps its provider and its end. Of a path whole parts are
+    left out, and its provider goes before the name of its file does."""
     if cell_len(name) <= width:
         return fit(name, width)
     provider, slash, rest = name.partition("/")
+    for start in (f"{provider}/…", "…"):
+        for at in (index for index, letter in enumerate(rest) if letter == "/"):
+            if cell_len(shorter := start + rest[at:]) <= width:
+                return fit(shorter, width)
+    if "/" in rest:
+        return fit(without_beginning(rest.rpartition("/")[2], width), width)
     if not slash or cell_len(provider) + 1 > width // 2:
         return fit(name, width)
     return fit(f"{provider}/{without_beginning(rest, width - cell_len(provider) - 1)}", width)
