@@ -26,7 +26,7 @@ class Found(NamedTuple):
 
 async def asked(*servers: OwnServer, **environment: str) -> Found:
     answers = [await ask_server(1, server, KeyFinder(environment)) for server in servers]
-    names = [name for answer in answers for name in answer.models]
+    names = [info.model for answer in answers for info in answer.models]
     return Found(names, [answer.problem for answer in answers if answer.problem])
 
 
