@@ -198,16 +198,17 @@ class ModelProcess:
         return self._compiler.restarts + self._replaced + alive
 
     def start(self) -> None:
-        """Start a process of each kind, so that they are warm when the first prompt comes."""
+        """Start the compiler, so that it is warm when the first prompt comes. A stream process is ready much
+        sooner: `prepare` or the first request starts it, and the program's own start has the processors."""
         self._compiler.start()
-        self._keep_spare()
 
     def prepare(self) -> None:
-        """Start what has ended because it was not needed: a person types, so a request may come soon.
+        """Start what is not there because it was not needed: a person types, so a request may come soon.
 
         Returns at once. May be called from any thread, and often.
         """
         self._compiler.prepare()
+        self._keep_spare()
 
     def close(self) -> None:
         """End all processes and what they have open. Waits for that, for a bounded time."""

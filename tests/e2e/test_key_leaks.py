@@ -88,7 +88,7 @@ def assert_clean(data: bytes, what: object) -> None:
 
 REFUSALS = {
     Kept.ENVIRONMENT: (Refusal.SERVER_ERROR, b"failed on its side"),
-    Kept.KEYRING: (Refusal.UNKNOWN_MODEL, b"does not know"),
+    Kept.KEYRING: (Refusal.UNKNOWN_MODEL, b"has nothing there (404)"),
     Kept.FILE: (Refusal.WRONG_KEY, b"refused the key"),
 }
 """How the last request of a run ends, and what the person is told."""

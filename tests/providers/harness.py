@@ -81,6 +81,7 @@ def start(log_file: Path | None = None) -> ModelProcess:
     """A model process that is warm. Its child has the environment of this moment."""
     process = ModelProcess(None if log_file is None else lambda: log_file)
     process.start()
+    process.prepare()
     with pytest.MonkeyPatch.context() as patient:
         patient.setattr("providers.client.catalog_queries.ANSWER_WITHIN_S", GENEROUS_S)
         asyncio.run(process.describe("openai/gpt-4o"))

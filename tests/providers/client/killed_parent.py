@@ -24,6 +24,7 @@ async def ask(urls: list[str]) -> None:
 if __name__ == "__main__":
     plant_for_good()
     process = start()
+    process.prepare()
     asyncio.run(until(lambda: process.spare_pids))
     print(process.pid, *process.spare_pids, flush=True)
     asyncio.run(ask(sys.argv[1:]))
