@@ -7,12 +7,12 @@ keeps up or not.
 
 Each run is a program of its own; a first flood warms it up and is not counted.
 
-Figures (Python 3.11.7, 2 processors, 24 GB, Linux, 1 December 2026, load average 3.4), 3 runs; in brackets
-the version that read replies with litellm, within the same minutes, 2 runs:
+Figures (Python 3.11.7, 2 slow processors, 24 GB, Linux, 1 December 2026, load average 0.8), 4 runs; in
+brackets the version that read replies with litellm, on the same machine at load average 3.4, 2 runs:
 
-    first byte to last text shown    median 0.31 s (1.88)
-    processor time per chunk         median 0.09 ms (0.75)
-    key echo meanwhile               median 15.7 ms (18.6)   p95 27.8 (53.6)
+    first byte to last text shown    median 0.39 s (1.88)
+    processor time per chunk         median 0.12 ms (0.75)
+    key echo meanwhile               median 14.7 ms (18.6)   p95 29.8 (53.6)
 """
 
 from __future__ import annotations

@@ -7,14 +7,15 @@ time and in processor time, and all processes together must stay under 350 MB af
 A run takes half a minute; `--runs 3` is enough for a look. Memory is the sum of each process' proportional
 share (PSS) on Linux, of its resident set elsewhere.
 
-Figures (Python 3.11.7, 2 processors, 24 GB, Linux, 21 November 2026, load average below 2.1), 5 runs:
+Figures (Python 3.11.7, 2 slow processors, 24 GB, Linux, 1 December 2026, load average 1.3), 2 runs; in
+brackets those of 21 November 2026, 5 runs on a machine twice as fast:
 
-    first flood shown                median 1.00 s   max 1.20
-    tenth flood shown                median 1.00 s   max 1.31
-    tenth to first, time             median 1.01     max 1.34
-    tenth to first, processor        median 1.11     max 1.35
-    key echo in the tenth            median 7.9 ms   p95 26.3  p99 31.2
-    memory after the tenth           median 304 MB   max 305 (288 after the first)
+    first flood shown                median 0.44 s   max 0.47  (1.00, 1.20)
+    tenth flood shown                median 0.35 s   max 0.35  (1.00, 1.31)
+    tenth to first, time             median 0.80     max 0.86  (1.01, 1.34)
+    tenth to first, processor        median 0.84     max 0.92  (1.11, 1.35)
+    key echo in the tenth            median 21.0 ms  p95 57.2  (7.9, 26.3)
+    memory after the tenth           median 336 MB   max 336   (304, 305), 320 after the first (288)
 """
 
 from __future__ import annotations

@@ -7,6 +7,17 @@ whose compiler had ended until three letters were typed, one every 200 ms. The c
 `IDLE_S` to end here, and five minutes by the program.
 
 Memory is the sum of each process' proportional share (PSS) on Linux, of its resident set elsewhere.
+
+Figures (Python 3.11.7, 2 slow processors, 24 GB, Linux, 1 December 2026, load average 1.4), 4 runs:
+
+    memory with the compiler     median 314 MB
+    memory when it has ended     median 89 MB
+    memory in a turn             median 314 MB
+    Enter to request, warm       median 21.6 ms   p95 27.0
+    Enter to request, rested     median 3.4 s     p95 4.1
+
+The last misses its goal: litellm's import takes three seconds of processor time on that machine. Some 2,100
+modules and 1,900 pydantic models share it, none with much.
 """
 
 from __future__ import annotations

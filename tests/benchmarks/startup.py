@@ -14,6 +14,9 @@ Figures (Python 3.11.7, 2 processors, 24 GB, Linux, 21 November 2026, load avera
     first key echoed                  median 373   p95 405   p99 439
     with many settings: prompt        median 337   p95 353   p99 366
     with many settings: first key     median 384   p95 407   p99 420, 10.8 more
+
+On 2 slow processors, 1 December 2026, load average 1.6, 12 runs: prompt median 602, first key 637; within the
+same minutes 757 to 864 with a stream process started beside the program, 766 before there were any.
 """
 
 from __future__ import annotations
