@@ -127,8 +127,7 @@ class Pane(Widget):
     ) -> None:
         super().__init__()
         self.session = session
-        self._gate = gate
-        self._services = services
+        self._gate, self._services = gate, services
         self._opening = opening
         self.stop_keys = StopKeys(session, clock)
         self.stops = CallStops(session, self.add_notice, clock)
