@@ -60,9 +60,8 @@ TIMEOUTS = frozenset(
         "ServerTimeoutError", "SocketTimeoutError", "Timeout", "TimeoutError", "WriteTimeout",
     }
 )  # fmt: skip
-CERTIFICATE_ERRORS = frozenset(
-    {"ClientConnectorCertificateError", "ClientConnectorSSLError", "SSLCertVerificationError", "SSLError"}
-)
+CERTIFICATE_ERRORS = frozenset({"ClientConnectorCertificateError", "SSLCertVerificationError"})
+TLS_ERRORS = frozenset({"ClientConnectorSSLError", "SSLError"})
 CONNECT_ERRORS = frozenset(
     {
         "ClientConnectorError", "ConnectError", "ConnectionRefusedError",
@@ -378,6 +377,12 @@ def _by_connection(chain: tuple[BaseException, ...], words: str, request: _Reque
             FailureKind.UNTRUSTED,
             f"The certificate of {where} was not accepted: if it is your organization's own, name its file "
             f"as `ca_file` where the settings name the server; else {check}.",
+        )
+    if names & TLS_ERRORS:
+        return (
+            FailureKind.UNREACHABLE,
+            f"{where} cannot be reached: it does not answer as https does. Does its address begin with http? "
+            f"Else {check}.",
         )
     if names & PROXY_ERRORS:
         return (

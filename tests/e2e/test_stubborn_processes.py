@@ -96,7 +96,7 @@ class Owner:
         self.hold = hold
         self.trees = trees
         self.panel = Panel(app)
-        wait_until(lambda: len(descendants(app.terminal.pid)) == 2, what="there are model processes")
+        wait_until(lambda: descendants(app.terminal.pid), what="there are model processes")
         self._seen: set[tuple[int, str]] = set()
 
     def third(self, number: int) -> list[OwnedTree]:
