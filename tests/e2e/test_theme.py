@@ -87,6 +87,7 @@ def test_a_silent_terminal_is_dark_and_escape_waits_for_no_answer(tmp_path: Path
         assert "released" not in app.record
         app.release()
         app.wait("scheme light")
+        app.wait(f"theme {LIGHT}")
         assert app.of("theme") == [DARK, LIGHT]
         assert app.of("key") == ["f5"]
 
