@@ -124,6 +124,9 @@ def _read_switch(value: Any) -> bool:
     return value
 
 
+NO_PROXY = "none"
+"""In place of a proxy's address: connect directly, whatever the environment says."""
+
 SWITCH = Kind("true or false", _read_switch)
 TEXT = text()
 
@@ -140,12 +143,12 @@ def _parse_address(text: str) -> str:
     return text
 
 
-def _is_address(text: str) -> bool:
+def _is_address(text: str, schemes: tuple[str, ...] = ("http", "https")) -> bool:
     from urllib.parse import urlsplit
 
     try:
         parts = urlsplit(text)
-        is_reachable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_reachable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
     return is_reachable and text.isprintable() and " " not in text
@@ -157,6 +160,12 @@ def _parse_key_name(text: str) -> str:
         raise ValueError(
             "put the NAME of the variable here, such as TEAM_LLM_KEY; `caesura keys set` stores the key"
         )
+    return text
+
+
+def _parse_proxy(text: str) -> str:
+    if text and text != NO_PROXY and not _is_address(text, schemes=("http", "https", "socks5", "socks5h")):
+        raise ValueError("it must be an address such as http://proxy.example.com:3128, or none")
     return text
 
 
@@ -178,6 +187,7 @@ Share = Annotated[float, number(most=1)]
 Switch = Annotated[bool, SWITCH]
 Name = Annotated[str, text("a name", _parse_name)]
 Address = Annotated[str, text("an address such as https://llm.example.com/v1", _parse_address)]
+Proxy = Annotated[str, text("an address such as http://proxy.example.com:3128, or none", _parse_proxy)]
 HeaderValue = Annotated[str, text("a line of ASCII characters", _parse_header)]
 KeyName = Annotated[
     str, text("the name of a variable, such as TEAM_LLM_KEY, never the key itself", _parse_key_name)

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 from msgspec import field
 
-from core.base.setting import Count, Doc, FromZero, HeaderValue, Seconds, Switch, text
-from core.base.values import Record
+from core.base.setting import Count, Doc, FromZero, HeaderValue, Proxy, Seconds, Switch, text
+from core.base.values import Record, Value
 
 
 class Reader(StrEnum):
@@ -34,6 +34,13 @@ def _parse_file(value: str) -> str:
     if value and not Path(value).expanduser().is_absolute():
         raise ValueError("it must be an absolute path, or one that begins with ~/")
     return value
+
+
+class Network(Value):
+    """How a server is reached. The fields are those of `ServerOptions`."""
+
+    ca_file: str = ""
+    proxy: str = ""
 
 
 class ServerOptions(Record, kw_only=True, forbid_unknown_fields=True):
@@ -75,6 +82,14 @@ class ServerOptions(Record, kw_only=True, forbid_unknown_fields=True):
         text("an absolute path", _parse_file),
         Doc("A file with the certificates that it is trusted by, in PEM.", example="~/company-ca.pem"),
     ] = ""
+    proxy: Annotated[
+        Proxy,
+        Doc(
+            "The proxy on the way to it, in place of those of the environment; none: no proxy.",
+            secret=True,
+            example="http://proxy.example.com:3128",
+        ),
+    ] = ""
     context_window: Annotated[
         Count | None, Doc("How much its models can read, in tokens.", example=32768)
     ] = None
@@ -88,6 +103,10 @@ class ServerOptions(Record, kw_only=True, forbid_unknown_fields=True):
         Reader,
         Doc("Who reads its replies: own is Caesura itself, where it knows the protocol; litellm is litellm."),
     ] = Reader.OWN
+
+    @property
+    def network(self) -> Network:
+        return Network(self.ca_file, self.proxy)
 
     @property
     def more_body(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from core.model.server_options import USUAL, Network
 from providers.reading.protocols import protocol_of
 from providers.worker.exchange import Clients
 
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from providers.reading.protocols import Protocol
 
 _capturing: ContextVar[bool] = ContextVar("_capturing", default=False)
-trusted_file: ContextVar[str] = ContextVar("trusted_file", default="")
-"""The file of certificates that the server of the current task is trusted by."""
+current_network: ContextVar[Network] = ContextVar("current_network")
+"""How the server of the current task is reached."""
 
 
 class Captured(BaseException):
@@ -54,7 +55,7 @@ class CapturingTransport(httpx.AsyncBaseTransport):
         if self._clients is None:
             # It reads all certificates, for tens of milliseconds.
             self._clients = await asyncio.to_thread(Clients)
-        client = await self._clients.get(trusted_file.get())
+        client = await self._clients.get(current_network.get(USUAL.network))
         return await client.send(request, stream=True)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from core.base.setting import NO_PROXY
 from providers.reading.decoder import Decoder, TooLong
 from providers.worker.sockets import MOST_BYTES_PER_REPLY
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
     from core.model.provider import ContentDelta
+    from core.model.server_options import Network
     from providers.reading.parser import Parser
 
     Emit = Callable[[Iterable[ContentDelta]], None]
@@ -59,44 +61,44 @@ class Slices:
 
 
 class NoNetwork(Exception):
-    """The network settings of the environment cannot be used. The text is safe to show."""
+    """The network settings, of the environment or of a server, cannot be used. The text is safe to show."""
 
 
 class Clients:
-    """HTTP clients: one for servers with the usual certificates, and one for each file of others.
+    """HTTP clients, one for each way to reach a server.
 
     They keep connections, but no cookies, and follow no redirect (P9).
     """
 
     def __init__(self) -> None:
         self._trusted: dict[str, ssl.SSLContext] = {}
-        self._clients: dict[str, httpx.AsyncClient] = {}
+        self._clients: dict[Network, httpx.AsyncClient] = {}
 
     def prepare(self) -> None:
         """Read the usual certificates before there is a request. If they cannot be read, that fails."""
         with contextlib.suppress(NoNetwork):
-            self._trusted[""] = trust("")
+            self._trusted[""] = _trust("")
 
-    async def get(self, ca_file: str) -> httpx.AsyncClient:
-        """The client that trusts the certificates in `ca_file` too. Raises `OSError` or `ValueError` if they
+    async def get(self, network: Network) -> httpx.AsyncClient:
+        """The client for servers that are reached so. Raises `OSError` or `ValueError` if its certificates
         cannot be read, and `NoNetwork`."""
-        if ca_file not in self._trusted:
-            self._trusted[ca_file] = await asyncio.to_thread(trust, ca_file)
-        if ca_file not in self._clients:
-            self._clients[ca_file] = _client_with(self._trusted[ca_file])
-        return self._clients[ca_file]
+        if (ca_file := network.ca_file) not in self._trusted:
+            self._trusted[ca_file] = await asyncio.to_thread(_trust, ca_file)
+        if network not in self._clients:
+            self._clients[network] = _client_with(self._trusted[ca_file], network.proxy)
+        return self._clients[network]
 
-    async def drop(self, ca_file: str) -> None:
+    async def drop(self, network: Network) -> None:
         """Close a client with what it keeps. The next request gets a new one.
 
         For a client whose request was stopped: at some of its awaits httpx's pool keeps a request for good,
         with the conversation in it.
         """
-        if (client := self._clients.pop(ca_file, None)) is not None:
+        if (client := self._clients.pop(network, None)) is not None:
             await client.aclose()
 
 
-def trust(ca_file: str) -> ssl.SSLContext:
+def _trust(ca_file: str) -> ssl.SSLContext:
     """The usual certificates and those in `ca_file`. Reads all of them, for tens of milliseconds; raises as
     `Clients.get` does."""
     try:
@@ -108,15 +110,18 @@ def trust(ca_file: str) -> ssl.SSLContext:
     return trusted
 
 
-def new_client(ca_file: str) -> httpx.AsyncClient:
-    """A client that trusts the certificates in `ca_file` too. Blocks and raises as `trust` does."""
-    return _client_with(trust(ca_file))
+def new_client(network: Network) -> httpx.AsyncClient:
+    """A client for servers that are reached so. Blocks, and raises as `Clients.get` does."""
+    return _client_with(_trust(network.ca_file), network.proxy)
 
 
-def _client_with(trusted: ssl.SSLContext) -> httpx.AsyncClient:
+def _client_with(trusted: ssl.SSLContext, proxy: str) -> httpx.AsyncClient:
+    is_direct = proxy == NO_PROXY
     try:
         return httpx.AsyncClient(
             verify=trusted,
+            proxy=None if is_direct else proxy or None,
+            trust_env=not is_direct,
             timeout=None,
             follow_redirects=False,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
@@ -126,7 +131,7 @@ def _client_with(trusted: ssl.SSLContext) -> httpx.AsyncClient:
         raise NoNetwork("a SOCKS proxy needs the Python package “socksio”") from error
     except (ValueError, httpx.InvalidURL):
         # Without the error, which may quote a part of the proxy's password.
-        raise NoNetwork("the address of a proxy is none") from None
+        raise NoNetwork("the address of a proxy is not valid") from None
 
 
 async def exchange(

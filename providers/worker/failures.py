@@ -252,11 +252,12 @@ def no_certificates(ca_file: str, why: str) -> ModelError:
 
 
 def no_network(why: str) -> ModelError:
-    """The failure of every request while the network settings of the environment cannot be used."""
+    """The failure of every request while the network settings cannot be used."""
     return ModelError(
         FailureKind.BAD_REQUEST,
-        f"The network settings of the environment cannot be used ({why}): check SSL_CERT_FILE, SSL_CERT_DIR, "
-        "ALL_PROXY, HTTP_PROXY, HTTPS_PROXY and NO_PROXY there, then start Caesura again.",
+        f"The network settings cannot be used ({why}): check `proxy` of the server in the settings, and "
+        "SSL_CERT_FILE, SSL_CERT_DIR, ALL_PROXY, HTTP_PROXY, HTTPS_PROXY and NO_PROXY in the environment. "
+        "Then start Caesura again.",
     )
 
 
@@ -387,8 +388,8 @@ def _by_connection(chain: tuple[BaseException, ...], words: str, request: _Reque
     if names & PROXY_ERRORS:
         return (
             FailureKind.UNREACHABLE,
-            f"The proxy on the way to {where} refused the connection: check HTTP_PROXY, HTTPS_PROXY and "
-            "NO_PROXY in the environment.",
+            f"The proxy on the way to {where} refused the connection: check `proxy` of the server in the "
+            "settings, or HTTP_PROXY, HTTPS_PROXY and NO_PROXY in the environment.",
         )
     if names & CONNECT_ERRORS:
         return FailureKind.UNREACHABLE, f"{where} cannot be reached: {check}."

@@ -13,6 +13,7 @@ from providers.worker.stream import Stream
 if TYPE_CHECKING:
     import httpx
 
+    from core.model.server_options import Network
     from providers.worker.exchange import Clients
     from providers.worker.outbox import Outbox
     from providers.worker.startup import Inbox
@@ -34,11 +35,11 @@ class HttpStream(Stream):
         self.trace.expect(streaming=subject.streaming)
         self._watch_silence()
         parser = compiled.protocol.parser(self._summary)
-        client = await self._client(subject.server.ca_file)
+        client = await self._client(subject.server.network)
         try:
             await exchange(client, compiled.request, parser, self._emit, streaming=subject.streaming)
         except asyncio.CancelledError:
-            await self._clients.drop(subject.server.ca_file)
+            await self._clients.drop(subject.server.network)
             raise
         if not self.shown:
             raise failures.empty_answer(
@@ -48,10 +49,10 @@ class HttpStream(Stream):
         if not parser.is_complete:
             raise failures.cut_short(subject.model)
 
-    async def _client(self, ca_file: str) -> httpx.AsyncClient:
+    async def _client(self, network: Network) -> httpx.AsyncClient:
         try:
-            return await self._clients.get(ca_file)
+            return await self._clients.get(network)
         except NoNetwork as error:
             raise failures.no_network(str(error)) from error
         except (OSError, ValueError) as error:
-            raise failures.no_certificates(ca_file, str(error)) from error
+            raise failures.no_certificates(network.ca_file, str(error)) from error

@@ -10,14 +10,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from core.base.values import Value
-from core.model.server_options import Reader
+from core.model.server_options import USUAL, Network, Reader
 from providers.catalog import describe, entry_for, responses_model
 from providers.reading.chat import ChatParser
 from providers.reading.responses import ResponsesParser
 from providers.worker import dialects, failures, litellm_changes, parameters
 from providers.worker.amendments import amended
-from providers.worker.capture import capture, capturing_client, trusted_file
-from providers.worker.exchange import trust
+from providers.worker.capture import capture, capturing_client, current_network
+from providers.worker.exchange import NoNetwork, new_client
 from providers.worker.images import fitting
 from providers.worker.reasoning import own_reasoning, signer_of
 from providers.worker.return_rules import GEMINI, rules_for
@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from providers.worker.return_rules import ReturnRules
 
 _litellm: Any = None
-_trusting_clients: dict[str, Any] = {}
-"""By their files of certificates. Like litellm's own, they are kept, with their connections."""
+_own_clients: dict[Network, Any] = {}
+"""For servers that are reached otherwise than the environment says. Like litellm's, they are kept, with their
+connections."""
 
 TAKES_ANY_NAME = frozenset({"azure", "llamafile", "lm_studio"})
 """Providers of OpenAI's protocol whose models have names that the person chose. litellm cannot know from such
@@ -66,26 +67,30 @@ async def warm_up() -> None:
 @lru_cache(maxsize=1)
 def _client() -> Any:
     """The HTTP client to hand to litellm."""
+    return _handler_of(capturing_client())
+
+
+def _handler_of(client: httpx.AsyncClient) -> Any:
+    """What litellm calls an HTTP client, with `client` in it."""
     from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 
     class Handler(AsyncHTTPHandler):
         def create_client(self, *_: Any, **__: Any) -> httpx.AsyncClient:
-            return capturing_client()
+            return client
 
     return Handler()
 
 
-async def _trusting_client(ca_file: str) -> Any:
-    """litellm's own client, which trusts the certificates in `ca_file` too. Raises `ModelError`."""
-    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
-
-    if ca_file not in _trusting_clients:
+async def _own_client(network: Network) -> Any:
+    """litellm's client with one of ours in it. Raises `ModelError`."""
+    if network not in _own_clients:
         try:
-            trusted = await asyncio.to_thread(trust, ca_file)
+            _own_clients[network] = _handler_of(await asyncio.to_thread(new_client, network))
+        except NoNetwork as error:
+            raise failures.no_network(str(error)) from error
         except (OSError, ValueError) as error:
-            raise failures.no_certificates(ca_file, str(error)) from error
-        _trusting_clients[ca_file] = AsyncHTTPHandler(ssl_verify=trusted)
-    return _trusting_clients[ca_file]
+            raise failures.no_certificates(network.ca_file, str(error)) from error
+    return _own_clients[network]
 
 
 def cost_map() -> Mapping[str, Mapping[str, object]]:
@@ -241,10 +246,11 @@ class LitellmCall(Value):
         # The `openai` package, through which Azure's chat is asked, gets its client from `litellm`.
         through_sdk = self.provider == "azure" and not self.responses
         # For the rest of this task: some requests are made when their stream is first read.
-        trusted_file.set(server.ca_file)
+        current_network.set(server.network)
         if server.reader is Reader.LITELLM:
-            trusting = await _trusting_client(server.ca_file) if server.ca_file else None
-            client = None if through_sdk else trusting
+            # Also for the package, which uses another: here it is told what of the settings is wrong.
+            own = None if server.network == USUAL.network else await _own_client(server.network)
+            client = None if through_sdk else own
             added = {"extra_headers": server.headers, "extra_body": server.more_body, "client": client}
             return await self._start({name: value for name, value in added.items() if value})
         return await capture(self._start({} if through_sdk else {"client": _client()}))

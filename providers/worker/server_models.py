@@ -48,7 +48,7 @@ async def ask_server(stream_id: int, server: OwnServer, keys: KeyFinder) -> Serv
         # Its text may hold an address with a password.
         why = f"it cannot be reached ({type(error).__name__})"
     except NoNetwork as error:
-        why = f"the network settings of the environment cannot be used: {error}"
+        why = f"the network settings cannot be used: {error}"
     except OSError as error:
         why = f"the certificates for it cannot be read ({error.strerror or type(error).__name__})"
     except (ValueError, RecursionError):
@@ -92,7 +92,7 @@ async def _key(server: OwnServer, keys: KeyFinder) -> Key | KeyProblem:
 async def _client(server: OwnServer, key: Key | KeyProblem) -> AsyncIterator[httpx.AsyncClient]:
     """A client for one question. Raises `NoNetwork`, `TimeoutError` in the block, and `OSError` or
     `ValueError` for bad certificates."""
-    client = await asyncio.to_thread(new_client, server.options.ca_file)
+    client = await asyncio.to_thread(new_client, server.options.network)
     async with client, asyncio.timeout(ANSWER_WITHIN_S):
         client.headers = _headers(server, key)
         yield client

@@ -1,4 +1,4 @@
-"""An encrypted door in front of a loopback server, with a certificate made on the spot."""
+"""What stands in front of a loopback server: encryption with a certificate made on the spot, and a proxy."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import ipaddress
 import ssl
 import threading
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tests.servers.streams import stream_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
     from tests.servers.base import Server
@@ -63,30 +64,65 @@ class TlsFront:
 
     @contextlib.contextmanager
     def before(self, server: Server) -> Iterator[str]:
-        opened = threading.Event()
-        port = 0
+        async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await _relay(server.port, reader, writer)
 
-        async def run() -> None:
-            nonlocal port
-            self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-            async with stream_server(
-                lambda reader, writer: _relay(server.port, reader, writer), encryption=self._context
-            ) as port:
-                opened.set()
-                await self._stop.wait()
-
-        thread = threading.Thread(target=lambda: asyncio.run(run()), name="tls")
-        thread.start()
-        opened.wait()
-        try:
+        with _listening(relay, self._context) as port:
             yield f"https://127.0.0.1:{port}"
-        finally:
-            self._loop.call_soon_threadsafe(self._stop.set)
-            thread.join()
 
 
-async def _relay(port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+class ForwardProxy:
+    """`with proxy.before(server) as url:`. A proxy for one request a connection, which takes it to `server`
+    wherever it is to go. `asked` are the addresses that it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    @contextlib.contextmanager
+    def before(self, server: Server) -> Iterator[str]:
+        async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            method, address, version = (await reader.readline()).split()
+            self.asked.append(address.decode())
+            path = urlsplit(address)._replace(scheme=b"", netloc=b"").geturl()
+            await _relay(server.port, reader, writer, b" ".join((method, path, version)) + b"\r\n")
+
+        with _listening(forward) as port:
+            yield f"http://127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def _listening(
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    encryption: ssl.SSLContext | None = None,
+) -> Iterator[int]:
+    """A server in a thread of its own, and its port."""
+    opened = threading.Event()
+    port = 0
+
+    async def run() -> None:
+        nonlocal port, loop, stop
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        async with stream_server(serve, encryption=encryption) as port:
+            opened.set()
+            await stop.wait()
+
+    loop: asyncio.AbstractEventLoop
+    stop: asyncio.Event
+    thread = threading.Thread(target=lambda: asyncio.run(run()), name="front")
+    thread.start()
+    opened.wait()
+    try:
+        yield port
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+
+
+async def _relay(
+    port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, first: bytes = b""
+) -> None:
     inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
+    inner_writer.write(first)
     ways = {
         asyncio.create_task(_copy(reader, inner_writer)),
         asyncio.create_task(_copy(inner_reader, writer)),

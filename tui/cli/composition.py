@@ -283,6 +283,7 @@ def standing_checks(parts: Parts, facts: TerminalFacts) -> tuple[Check, ...]:
     from tui.keys.bindings import follow_keymap
 
     loaded = parts.settings.load()
+    servers = loaded.config.providers
     bad_keys = (str(error) for error in follow_keymap(loaded.config.keys).errors)
     database = data_folder() / "caesura.db"
     return (
@@ -294,10 +295,8 @@ def standing_checks(parts: Parts, facts: TerminalFacts) -> tuple[Check, ...]:
         ),
         checks.keys_check(key_names(parts.settings.key_names()), os.environ),
         checks.keyring_check(partial(_keys_kept, parts.settings)),
-        proxies_check(os.environ),
-        certificates_check(
-            os.environ, {name: server.ca_file for name, server in loaded.config.providers.items()}
-        ),
+        proxies_check(os.environ, {name: server.proxy for name, server in servers.items()}),
+        certificates_check(os.environ, {name: server.ca_file for name, server in servers.items()}),
         checks.model_check(_asked_model(parts, loaded), parts.router().describe),
         checks.model_process_check(
             lambda: parts.process.pid, lambda: parts.process.restarts, lambda: parts.process.is_resting

@@ -12,6 +12,7 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from core.base.setting import NO_PROXY
 from core.frontends.doctor.report import Finding, State, blocking_check
 
 if TYPE_CHECKING:
@@ -25,8 +26,9 @@ _HASHED: Final = re.compile(r"[0-9a-f]{8}\.\d+")
 
 
 @blocking_check("Proxies")
-def proxies_check(environment: Mapping[str, str]) -> Finding:
-    """Which variables for proxies are in force."""
+def proxies_check(environment: Mapping[str, str], proxies: Mapping[str, str]) -> Finding:
+    """Which variables for proxies are in force, and the `proxy` of each server of the settings, by the
+    server's name. That one goes before the variables, also before NO_PROXY."""
     in_force = dict(_proxies_in_force(environment))
     ignored = [
         f"{name} does not count, for {name.lower()} is there too"
@@ -34,10 +36,14 @@ def proxies_check(environment: Mapping[str, str]) -> Finding:
         if environment.get(name) and name.lower() in environment
     ]
     told = [f"{name} is {_without_password(value)}" for name, value in in_force.items()]
-    words = "; ".join((*(told or ["the environment names none"]), *ignored))
+    own = {f"proxy of {name}": value for name, value in proxies.items() if value}
+    told_own = [f"{name} is {_without_password(value)}" for name, value in own.items()]
+    words = "; ".join((*(told or ["the environment names none"]), *ignored, *told_own))
     named = {name.upper(): value for name, value in in_force.items()}
     if "*" in [host.strip() for host in named.pop("NO_PROXY", "").split(",")]:
-        return Finding("Proxies", State.GOOD, f"{words}. The star keeps every request from a proxy")
+        named = {}
+        words += ". The star in NO_PROXY keeps every other request from a proxy"
+    named |= {name: value for name, value in own.items() if value != NO_PROXY}
     for name, value in named.items():
         scheme = value.partition("://")[0].lower() if "://" in value else "http"
         if scheme not in _SCHEMES:

@@ -154,6 +154,10 @@ def test_a_wrong_line_is_named_by_its_own_number(path: Path, tmp_path: Path) -> 
             )
             for wrong in ("é", "\\n", "\\r\\nX: y", "\\u0000", "\\u007f", " ")
         ),
+        *(
+            ('key = "TEAM_LLM_KEY"', f'proxy = "{wrong}"', ["providers.team.proxy", "or none"])
+            for wrong in ("proxy:3128", "ftp://proxy", "http://", "None")
+        ),
         ('Authorization = "sesame"', 'Authorization = "sésame"', ["mcp.servers.far.headers.Authorization"]),
         ('Authorization = "sesame"', '"X Team" = "sesame"', ["mcp.servers.far.headers", "no spaces"]),
         ('key = "TEAM_LLM_KEY"', 'headers."X:y" = "z"', ["providers.team.headers", "the name of a header"]),

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-async def proxies(**environment: str) -> Finding:
-    (finding,) = await examine((proxies_check(environment),))
+async def proxies(own: Mapping[str, str] | None = None, **environment: str) -> Finding:
+    (finding,) = await examine((proxies_check(environment, own or {}),))
     return finding
 
 
@@ -46,7 +46,8 @@ async def certificates(ca_files: Mapping[str, str] | None = None, **environment:
         ),
         (
             {"ALL_PROXY": "http://a:1", "NO_PROXY": "localhost, *"},
-            "ALL_PROXY is http://a:1; NO_PROXY is localhost, *. The star keeps every request from a proxy",
+            "ALL_PROXY is http://a:1; NO_PROXY is localhost, *. "
+            "The star in NO_PROXY keeps every other request from a proxy",
         ),
     ],
 )
@@ -62,6 +63,13 @@ async def test_the_variables_in_force_are_those_that_httpx_reads(
             monkeypatch.setenv(name, value)
     for used in getproxies_environment().values():
         assert f" is {used}" in words
+
+
+async def test_a_server_may_have_a_proxy_of_its_own() -> None:
+    found = await proxies({"team": "http://ada:s3cret@proxy:3128", "near": "none", "usual": ""}, NO_PROXY="*")
+    assert found.state is State.GOOD
+    assert "proxy of team is http://…@proxy:3128; proxy of near is none." in found.words
+    assert (await proxies({"team": "ftp://proxy"}, NO_PROXY="*")).state is State.BAD
 
 
 @pytest.mark.parametrize(

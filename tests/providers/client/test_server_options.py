@@ -23,13 +23,13 @@ from core.model.settings import ModelSettings, NamedModel, RetryPolicy, ServerAd
 from tests.providers.client.test_tools import TOOLS
 from tests.providers.harness import Asked, request
 from tests.providers.routing.routed import Listened, router
-from tests.providers.tls import TlsFront
+from tests.providers.tls import ForwardProxy, TlsFront
 from tests.servers.base import ThreadedServer
 from tests.servers.frames import Frame, ndjson, sse
 from tests.servers.openai import OpenAIServer
 from tests.servers.raw import Raw
 from tests.servers.registry import PROTOCOLS, WireProtocol
-from tests.servers.script import Script, Silence, Stall
+from tests.servers.script import Script, Silence, Stall, in_turn
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -214,6 +214,28 @@ async def test_a_file_of_certificates_is_trusted_and_no_other_server(
     assert isinstance(missing, ModelError)
     assert "none.pem" in str(missing)
     assert "`ca_file`" in str(missing)
+
+
+@pytest.mark.promise("P9", "P1")
+async def test_a_server_is_asked_through_its_own_proxy_and_a_stop_closes_that(
+    model: ModelProcess, either_reader: WireProtocol
+) -> None:
+    """The host has no address here, so no other way leads to it."""
+    proxy = ForwardProxy()
+    stalled = in_turn(Script(fault=Stall(after=2)), Script())
+    with ThreadedServer(either_reader.server(stalled)) as server, proxy.before(server) as url:
+        asked = asking(model, either_reader, "http://model.invalid", proxy=url)
+        await until(lambda: asked.shown)
+        assert (await asked.stop()).how is Closing.CLOSED
+        await until(lambda: server.exchanges[0].closed_by_peer)
+        assert isinstance(
+            await asking(model, either_reader, "http://model.invalid", proxy=url).outcome(), Finished
+        )
+        assert len(proxy.asked) == 2
+        assert all(address.startswith("http://model.invalid/") for address in proxy.asked)
+        # Another server is not.
+        assert isinstance(await asking(model, either_reader, server.url).outcome(), Finished)
+        assert len(proxy.asked) == 2
 
 
 async def test_a_certificate_that_is_not_accepted_is_not_tried_again(

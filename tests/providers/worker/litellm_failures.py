@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 
 from core.model.messages import UserMessage
 from core.model.provider import ModelError, ModelRequest
-from core.model.server_options import Reader, ServerOptions
+from core.model.server_options import USUAL, Reader, ServerOptions
 from providers.catalog import provider_of
 from providers.demo.server import DemoServer
 from providers.keys.finder import Endpoint
@@ -104,7 +104,7 @@ class Asking:
                 pass
             return
         parser = answer.protocol.parser(Summary())
-        client = await self._clients.get("")
+        client = await self._clients.get(USUAL.network)
         await exchange(client, answer.request, parser, lambda deltas: [*deltas] and None, streaming=True)
         if not parser.is_complete:
             raise cut_short(asked.model)

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from core.base.setting import NO_PROXY
 from core.model.messages import FinishReason
 from core.model.provider import TextDelta
+from core.model.server_options import USUAL, Network
 from providers.reading.decoder import TooLong
 from providers.reading.parser import Summary
 from providers.reading.protocols import Protocol
 from providers.worker import exchange as exchanges
 from providers.worker.exchange import Clients, exchange
 from tests.providers.odd_replies import DONE, END, chat, choice, raw, say
+from tests.servers.raw import Raw
 from tests.support.waiting import GENEROUS_S
 
 if TYPE_CHECKING:
@@ -62,7 +65,7 @@ class Reading:
         self.begun = asyncio.Event()
 
     async def of(self, url: str) -> None:
-        client = await Clients().get("")
+        client = await Clients().get(USUAL.network)
         try:
             async with asyncio.timeout(GENEROUS_S):
                 await exchange(
@@ -193,3 +196,20 @@ async def test_a_compressed_reply_without_an_end_is_cut(monkeypatch: pytest.Monk
         async with asyncio.timeout(GENEROUS_S):
             await left.wait()
     assert 50_000 < len(reading.text) <= 100_000
+
+
+@pytest.mark.promise("P9")
+async def test_a_server_without_a_proxy_is_reached_directly_whatever_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("NO_PROXY", "no_proxy", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    with Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") as raw:
+        clients = Clients()
+        with pytest.raises(httpx.ConnectError):
+            await (await clients.get(USUAL.network)).get(raw.url)
+        direct = await clients.get(Network(proxy=NO_PROXY))
+        assert (await direct.get(raw.url)).text == "ok"
+    for client in clients._clients.values():
+        await client.aclose()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from core.model.server_options import USUAL
 from providers.client.incoming import IncomingBuffer
 from providers.reading.protocols import Protocol
 from providers.wire import Cancel, End, Failed, Start, Stopped, dump
@@ -111,7 +112,7 @@ def test_a_stop_at_any_await_leaves_nothing_in_the_pool(runner: asyncio.Runner) 
                     pool = client._transport._pool  # type: ignore[attr-defined]
                     assert pool._requests == []
                     assert all(connection.is_idle() for connection in pool.connections), pool
-            await parent.streamer._clients.drop("")
+            await parent.streamer._clients.drop(USUAL.network)
             server.close()
             await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
         return ends
