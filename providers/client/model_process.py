@@ -208,7 +208,11 @@ class ModelProcess:
         Returns at once. May be called from any thread, and often.
         """
         self._compiler.prepare()
-        self._keep_spare()
+        with self._lock:
+            # A turn under way leaves its process to the next one. A spare one that has failed is still there:
+            # a request tries again, and not each letter.
+            if not (self._busy or self._idle):
+                self._add_spare()
 
     def close(self) -> None:
         """End all processes and what they have open. Waits for that, for a bounded time."""
@@ -346,12 +350,18 @@ class ModelProcess:
         """Have one that waits. Also called in the thread of one that has ended."""
         with self._lock:
             self._forget_ended()
-            if not self._closing and len(self._idle) < SPARE:
-                try:
-                    self._idle.append(self._start_streamer())
-                except OSError:
-                    # The next turn tries again, and says so.
-                    log.exception("no stream process can be kept for the next turn")
+            if len(self._idle) < SPARE:
+                self._add_spare()
+
+    def _add_spare(self) -> None:
+        """Needs the lock."""
+        if self._closing:
+            return
+        try:
+            self._idle.append(self._start_streamer())
+        except OSError:
+            # The next turn tries again, and says so.
+            log.exception("no stream process can be kept for the next turn")
 
     def _start_streamer(self) -> Streamer:
         """Raises `OSError`."""

@@ -77,8 +77,11 @@ def test_leaving_while_idle(tmp_path: Path, server: OpenAIServer, leave: Exit, c
 @pytest.mark.promise("E2")
 def test_ctrl_c_clears_a_draft_undoably_and_twice_quits(tmp_path: Path, server: OpenAIServer) -> None:
     with running(tmp_path, *talk_to(server)) as app:
+        wait_model_process(app)
         app.terminal.type("a draft")
         app.wait_composer("a draft")
+        # The first letter starts the process that a turn needs beside the one that the program starts.
+        wait_until(lambda: len(descendants(app.terminal.pid)) == 2, what="both kinds of model process")
         app.terminal.press("ctrl+c")
         app.wait_composer("Ask anything")
         app.terminal.press("ctrl+z")

@@ -10,6 +10,8 @@ from msgspec.structs import replace
 
 from core.model.provider import Closing, Finished
 from core.model.server_options import Reader
+from providers.client import spawn
+from providers.client.model_process import ModelProcess
 from tests.providers.conftest import linux_only
 from tests.providers.harness import Asked, is_running, request, start
 from tests.servers.base import ThreadedServer
@@ -20,8 +22,7 @@ from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from providers.client.model_process import ModelProcess
+    from pathlib import Path
 
 OPENAI = PROTOCOLS["openai"]
 STALLED = Script(fault=Stall(after=2))
@@ -107,3 +108,36 @@ async def test_a_stop_while_it_starts_again_sends_nothing_and_a_question_is_answ
         assert (await asked.stop()).how is Closing.NEVER_OPENED
         assert (await process.describe("gpt-4o")).context_window
         assert not server.exchanges
+
+
+# -- the stream process that waits for the next turn --
+
+
+async def test_typing_in_a_turn_starts_no_other_stream_process(process: ModelProcess) -> None:
+    with ThreadedServer(OpenAIServer(STALLED)) as server:
+        asked = Asked(process, request(OPENAI, server.url))
+        await until(lambda: asked.shown)
+        process.prepare()
+        assert len(process.busy_pids) == 1
+        assert process._idle == []
+        assert (await asked.stop()).how is Closing.CLOSED
+    assert len(process._idle) == 1
+
+
+async def test_a_stream_process_that_fails_is_not_tried_again_by_each_letter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a request it is."""
+    started = tmp_path / "started"
+    failing = f"open({str(started)!r}, 'a').write('.'); raise SystemExit(1); "
+    monkeypatch.setattr(spawn, "CODE", failing + spawn.CODE)
+    process = ModelProcess()
+    try:
+        process.prepare()
+        await until(lambda: process._idle[0].is_ended)
+        for _ in range(3):
+            process.prepare()
+        assert [streamer.is_ended for streamer in process._idle] == [True]
+        assert started.read_text() == "."
+    finally:
+        process.close()
