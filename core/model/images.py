@@ -15,6 +15,8 @@ from core.base.values import Record
 
 MOST_BYTES = 3_900_000
 """Of the images of one result, all together. In base64 that is 5.2 MB: Anthropic takes no longer image."""
+MOST_IMAGES = 20
+"""Of a request, and so of one result: beside more, Anthropic takes no side of more than 2,000 pixels."""
 MOST_PIXELS = 8_000
 """Of a side of an image: providers refuse larger ones."""
 

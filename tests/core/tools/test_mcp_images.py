@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.model.images import MOST_BYTES, size_of, size_text
+from core.model.images import MOST_BYTES, MOST_IMAGES, size_of, size_text
 from core.tools.mcp.server import ServerState
 from tests.core.tools.mcp_calls import call, listed, own_server, running
 from tests.support.pictures import block, image, png, result, text64, words
@@ -94,6 +94,12 @@ async def test_the_images_of_one_result_have_a_limit_together(tmp_path: Path) ->
         "[image left out: image/png, 500 KB, the limit is 3.9 MB for a result]"
     )
     assert sum(size_of(each.data) for each in output.images) <= MOST_BYTES
+
+
+async def test_no_more_images_of_one_result_are_kept_than_a_request_may_have(tmp_path: Path) -> None:
+    output = await said(tmp_path, result(*[block(png())] * (MOST_IMAGES + 1)))
+    assert output.images == (image(png()),) * MOST_IMAGES
+    assert output.text == "[image left out: the limit is 20 images for a result]"
 
 
 def test_sizes_in_words() -> None:
