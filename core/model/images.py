@@ -108,11 +108,27 @@ def _sides(kind: str, content: bytes) -> tuple[int, int]:
     """Width and height from the header; zeros where they are not found."""
     match kind:
         case "image/png":
-            return _number(content[16:20]), _number(content[20:24])
+            return _big(content[16:20]), _big(content[20:24])
         case "image/gif":
-            return int.from_bytes(content[6:8], "little"), int.from_bytes(content[8:10], "little")
+            return _little(content[6:8]), _little(content[8:10])
         case "image/jpeg":
             return _sides_of_jpeg(content)
+        case _:
+            return _sides_of_webp(content)
+
+
+def _sides_of_webp(content: bytes) -> tuple[int, int]:
+    """Its three forms have 14 bits for a side, but the extended one 24."""
+    if len(content) < 30:
+        return 0, 0
+    match content[12:16]:
+        case b"VP8 ":
+            return _little(content[26:28]) & 0x3FFF, _little(content[28:30]) & 0x3FFF
+        case b"VP8L":
+            bits = _little(content[21:25])
+            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        case b"VP8X":
+            return _little(content[24:27]) + 1, _little(content[27:30]) + 1
         case _:
             return 0, 0
 
@@ -124,11 +140,15 @@ def _sides_of_jpeg(content: bytes) -> tuple[int, int]:
         if marker == 0xFF or marker in _NO_LENGTH:
             at += 1 if marker == 0xFF else 2
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return _number(content[at + 7 : at + 9]), _number(content[at + 5 : at + 7])
+            return _big(content[at + 7 : at + 9]), _big(content[at + 5 : at + 7])
         else:
-            at += 2 + max(2, _number(content[at + 2 : at + 4]))
+            at += 2 + max(2, _big(content[at + 2 : at + 4]))
     return 0, 0
 
 
-def _number(data: bytes) -> int:
+def _big(data: bytes) -> int:
     return int.from_bytes(data, "big")
+
+
+def _little(data: bytes) -> int:
+    return int.from_bytes(data, "little")

@@ -27,6 +27,13 @@ JPEG = (
 )
 GIF = b"GIF89a" + struct.pack("<HH", 640, 480) + b"rest"
 WEBP = b"RIFF\4\0\0\0WEBPVP8 rest"
+WEBPS = (
+    # Lossy, behind a frame tag and a start code; lossless, behind a signature; extended, behind flags.
+    b"RIFF....WEBPVP8 ....\x30\1\0\x9d\1\x2a" + struct.pack("<HH", 640 | 1 << 14, 480),
+    b"RIFF....WEBPVP8L....\x2f" + struct.pack("<I", 639 | 479 << 14 | 1 << 28) + b".....",
+    b"RIFF....WEBPVP8X....\0\0\0\0" + (639).to_bytes(3, "little") + (479).to_bytes(3, "little"),
+)
+WIDE_WEBP = WEBPS[2][:24] + (8_000).to_bytes(3, "little") + WEBPS[2][27:]
 
 
 async def said(folder: Path, value: str) -> ToolOutput:
@@ -55,6 +62,7 @@ async def test_images_are_kept_and_the_person_is_shown_where_they_were(tmp_path:
         (JPEG[:30], "image/jpeg", "image/jpeg, 30 bytes"),
         (GIF, "image/gif", "image/gif, 640x480, 14 bytes"),
         (WEBP, "image/webp", "image/webp, 20 bytes"),
+        *((content, "image/webp", "image/webp, 640x480, 30 bytes") for content in WEBPS),
         (PNG[:8], "image/png", "image/png, 8 bytes"),
     ],
 )
@@ -73,6 +81,7 @@ async def test_the_first_bytes_tell_the_type(tmp_path: Path, content: bytes, kin
         (block(b"BM rest", ""), "no type, 7 bytes, it is no PNG, JPEG, GIF or WebP"),
         (block(b""), "image/png, 0 bytes, it is no PNG, JPEG, GIF or WebP"),
         (block(png(8_001, 2)), "image/png, 8001x2, 71 bytes, the limit is 8000 pixels a side"),
+        (block(WIDE_WEBP), "image/webp, 8001x480, 30 bytes, the limit is 8000 pixels a side"),
         ({**block(PNG), "data": text64(PNG)[:-1]}, "image/png, 12 KB, it is not base64"),
         ({**block(PNG), "data": "*" + text64(PNG)}, "image/png, 12 KB, it is not base64"),
     ],
