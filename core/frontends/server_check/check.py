@@ -43,6 +43,18 @@ _MAYBE_AN_OPTION = frozenset(
     }
 )
 """Failures that may come from something in the request that the server does not take."""
+_NO_REFUSAL = frozenset(
+    {
+        FailureKind.UNREACHABLE,
+        FailureKind.NAME_NOT_FOUND,
+        FailureKind.UNTRUSTED,
+        FailureKind.TIMED_OUT,
+        FailureKind.BROKEN_STREAM,
+        FailureKind.PROCESS_DIED,
+        FailureKind.UNKNOWN,
+    }
+)
+"""Failures without an answer, or with one that anything else may have given."""
 _OPTIONS = (("tools", "Tools"), ("stream", "Streaming"), ("stream_options", "Token counts"))
 """The options that may be left out, and their titles; what matters most is added first."""
 
@@ -99,7 +111,7 @@ class ServerCheck:
             if not self._questions.model:
                 await self._look_for_models(moved)
             there = await self._questions.ask(moved)
-            if not _is_elsewhere(there.failure):
+            if _is_here(there.failure):
                 here, found = without_login(self.proposed.api_base), without_login(address)
                 words = f"nothing answers at {here}, and the server does at {found}"
                 await self._found("Address", State.BAD, words)
@@ -190,6 +202,11 @@ def _is_elsewhere(failure: ModelError | None) -> bool:
     if failure is None:
         return False
     return failure.kind is FailureKind.WEB_PAGE or failure.status in _NOT_THERE
+
+
+def _is_here(failure: ModelError | None) -> bool:
+    """Whether an answer is one of the interface: a reply, or a refusal of one."""
+    return failure is None or not (_is_elsewhere(failure) or failure.kind in _NO_REFUSAL)
 
 
 def _words_of(failure: ModelError) -> str:

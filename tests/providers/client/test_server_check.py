@@ -404,6 +404,25 @@ def test_an_address_behind_a_page_is_found(desk: Desk) -> None:
         desk.obey(said)
 
 
+class OtherApi(LocalServer):
+    """Has no interface for models, but answers each request below `/`."""
+
+    def form(self, request: Request) -> Form | Aside | None:  # type: ignore[override]
+        return None if request.path.startswith("/v1") else Aside({"hello": "there"})
+
+
+@pytest.mark.promise("P9")
+def test_an_address_at_which_something_else_answers_is_not_proposed(desk: Desk) -> None:
+    with ThreadedServer(OtherApi()) as server:
+        desk.write(f"{server.url}/v1")
+        said = desk.check(model="small")
+        asked = {exchange.request.path for exchange in server.exchanges}
+    assert "/chat/completions" in asked
+    assert (said.code, said.proposed) == (1, {})
+    assert " Address: " not in said.out
+    assert f"The server at {server.url}/v1 has nothing there (404)" in said.line("Reply")
+
+
 def test_an_ollama_is_found_below_the_path_of_the_other_protocol(desk: Desk) -> None:
     with ThreadedServer(LocalOllama()) as server:
         ollama(desk, server, api_base=f"{server.url}/v1")
