@@ -97,7 +97,7 @@ class ServerCheck:
         if names:
             await self._found("Models", State.GOOD, f"{', '.join(names[:LISTED])}{more}")
         else:
-            words = " ".join(listed.problems) or "a list of this protocol is not read"
+            words = " ".join(listed.problems) or "Caesura cannot read the list of this protocol"
             await self._found("Models", State.UNKNOWN, words)
         self._questions.model = self._questions.model or next(iter(names), "")
 
@@ -113,7 +113,7 @@ class ServerCheck:
             there = await self._questions.ask(moved)
             if _is_here(there.failure):
                 here, found = without_login(self.proposed.api_base), without_login(address)
-                words = f"nothing answers at {here}, and the server does at {found}"
+                words = f"the server has nothing at {here}, but answers at {found}"
                 await self._found("Address", State.BAD, words)
                 self.proposed = moved
                 return there
@@ -140,7 +140,7 @@ class ServerCheck:
         kept = {name: True for name in wanted if name not in refused}
         self.proposed = replace(fewer, **kept)
         if not refused:
-            words = f"one request failed, and the same one did not fail later. {refusal}"
+            words = f"a request failed once, but not when it was repeated. {refusal}"
             await self._found("Reply", State.WARNING, words)
         await self._tell_options(refused, answer)
         return answer
@@ -152,7 +152,7 @@ class ServerCheck:
             elif not getattr(self.proposed, name):
                 await self._found(title, State.UNKNOWN, f"not tried: the settings have {name} = false")
             elif name == "stream_options" and not self.proposed.stream:
-                await self._found(title, State.UNKNOWN, "not tried: they are asked for in streams alone")
+                await self._found(title, State.UNKNOWN, "not tried: only a stream is asked for them")
             elif name == "stream" and answer.is_whole:
                 words = "asked for in pieces, the reply came as a whole"
                 await self._found(title, State.WARNING, words)
@@ -168,7 +168,7 @@ class ServerCheck:
             return
         longer = 60 * math.ceil(took * FIRST_WORD_FACTOR / 60)
         self.proposed = replace(self.proposed, first_byte_timeout=longer)
-        words += ", which a long prompt would pass"
+        words += ", and a long prompt would take longer"
         await self._found("First word", State.WARNING, words)
 
     async def _judge_reasoning(self, answer: Answer) -> None:
@@ -184,16 +184,16 @@ class ServerCheck:
         told = await self._questions.window(self.proposed)
         known = await self._questions.known_window(self.proposed)
         if told is not None and (known is None or known > told):
-            here = "nothing is known of it here" if known is None else f"{known} are assumed here"
+            here = "nothing is known here" if known is None else f"{known} are assumed here"
             self.proposed = replace(self.proposed, context_window=told)
-            words = f"the server tells {told} tokens, and {here}"
+            words = f"the server says {told} tokens, and {here}"
             await self._found("Context window", State.WARNING, words)
         elif known is not None:
-            tells = f"{told}" if told is not None else "nothing of it"
-            words = f"{known} tokens; the server tells {tells}"
+            says = f"{told}" if told is not None else "nothing about it"
+            words = f"{known} tokens; the server says {says}"
             await self._found("Context window", State.GOOD, words)
         else:
-            words = "the server does not tell it: set context_window if you know it"
+            words = "the server does not say: set context_window if you know it"
             await self._found("Context window", State.UNKNOWN, words)
 
 

@@ -125,7 +125,10 @@ def gemini(body: Any) -> None:
 
     results, after = documented(body["contents"][-2:])
     outputs = [part["functionResponse"]["response"]["output"] for part in results["parts"]]
-    assert outputs[1] == "[image, image/png, 1 KB: in the next message]"
+    assert outputs == [
+        "words\n[image, image/png, 70 bytes: in the next message]",
+        "[image, image/png, 1 KB: in the next message]",
+    ]
     assert after["parts"] == shared_message(lambda text: {"text": text}, picture)
 
 
