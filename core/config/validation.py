@@ -124,7 +124,8 @@ def _check_names(config: Config) -> None:
             if not re.fullmatch(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+", header):
                 where = (*place, "headers", header)
                 raise Fault(
-                    where, f"{_name(where)}: the name of a header has no spaces, : or other than ASCII."
+                    where,
+                    f"{_name(where)}: the name of a header takes ASCII letters, digits and signs such as -, no spaces.",
                 )
 
 

@@ -1,1 +1,1 @@
-"""The model process: litellm, sockets, dialects, failures. Nothing else imports litellm."""
+"""The model process: litellm, sockets, dialects, errors. Nothing else imports litellm."""

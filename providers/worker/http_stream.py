@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from providers.worker import failures, handover
+from providers.worker import handover
+from providers.worker.errors import failures
 from providers.worker.exchange import NoNetwork, exchange
 from providers.worker.handover import Subject
 from providers.worker.stream import Stream

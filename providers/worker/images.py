@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING
 
-from core.model.images import size_of
+from core.model.images import MOST_IMAGES, size_of
 from core.model.messages import ToolResults
 
 if TYPE_CHECKING:
@@ -40,13 +40,14 @@ def fitting(messages: Iterable[Message], *, sees: bool) -> tuple[Message, ...]:
 def _first_sent(results: Sequence[ToolResult]) -> int:
     """The first result whose images are sent.
 
-    Whenever the limit is reached, all images so far are left out at once, and not one more with each request:
+    Whenever a limit is reached, all images so far are left out at once, and not one more with each request:
     so the beginning of the prompt seldom changes, and stays in the provider's cache.
     """
-    first, size = 0, 0
+    first, size, number = 0, 0, 0
     for at, result in enumerate(results):
         more = sum(size_of(image.data) for image in result.images)
-        if size + more > MOST_BYTES:
-            first, size = at, 0
+        if size + more > MOST_BYTES or number + len(result.images) > MOST_IMAGES:
+            first, size, number = at, 0, 0
         size += more
+        number += len(result.images)
     return first

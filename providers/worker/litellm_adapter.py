@@ -14,9 +14,10 @@ from core.model.server_options import USUAL, Network, Reader
 from providers.catalog import describe, entry_for, responses_model
 from providers.reading.chat import ChatParser
 from providers.reading.responses import ResponsesParser
-from providers.worker import dialects, failures, litellm_changes, parameters
+from providers.worker import dialects, litellm_changes, parameters
 from providers.worker.amendments import amended
 from providers.worker.capture import capture, capturing_client, current_network
+from providers.worker.errors import failures
 from providers.worker.exchange import NoNetwork, new_client
 from providers.worker.images import fitting
 from providers.worker.reasoning import own_reasoning, signer_of

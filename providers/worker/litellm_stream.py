@@ -12,9 +12,10 @@ from core.model.provider import FailureKind
 from providers.catalog import provider_of
 from providers.keys.names import KeyProblem
 from providers.wire import HandedOver
-from providers.worker import failures, handover, litellm_adapter
+from providers.worker import handover, litellm_adapter
 from providers.worker.amendments import with_added
 from providers.worker.capture import Captured
+from providers.worker.errors import failures
 from providers.worker.exchange import Slices
 from providers.worker.handover import Subject
 from providers.worker.stream import Stream

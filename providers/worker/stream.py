@@ -30,7 +30,8 @@ from providers.reading.parser import Summary
 from providers.reading.returned import Kind, note
 from providers.reading.thinking import ThinkingFolder
 from providers.wire import End, Failed
-from providers.worker import failures
+from providers.worker.errors import failures
+from providers.worker.errors.classification import classify
 from providers.worker.reasoning import signed
 from providers.worker.sockets import SocketTrace, current_trace
 
@@ -199,7 +200,7 @@ class Stream(ABC):
         subject = self.subject
         if self.trace.too_large or isinstance(error, TooLong):
             return failures.too_large(subject.model)
-        return failures.classify(
+        return classify(
             TimeoutError() if self._timed_out else error,
             model=subject.model,
             provider=subject.provider,

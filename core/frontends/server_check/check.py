@@ -43,6 +43,18 @@ _MAYBE_AN_OPTION = frozenset(
     }
 )
 """Failures that may come from something in the request that the server does not take."""
+_NO_REFUSAL = frozenset(
+    {
+        FailureKind.UNREACHABLE,
+        FailureKind.NAME_NOT_FOUND,
+        FailureKind.UNTRUSTED,
+        FailureKind.TIMED_OUT,
+        FailureKind.BROKEN_STREAM,
+        FailureKind.PROCESS_DIED,
+        FailureKind.UNKNOWN,
+    }
+)
+"""Failures without an answer, or with one that anything else may have given."""
 _OPTIONS = (("tools", "Tools"), ("stream", "Streaming"), ("stream_options", "Token counts"))
 """The options that may be left out, and their titles; what matters most is added first."""
 
@@ -85,7 +97,7 @@ class ServerCheck:
         if names:
             await self._found("Models", State.GOOD, f"{', '.join(names[:LISTED])}{more}")
         else:
-            words = " ".join(listed.problems) or "a list of this protocol is not read"
+            words = " ".join(listed.problems) or "Caesura cannot read the list of this protocol"
             await self._found("Models", State.UNKNOWN, words)
         self._questions.model = self._questions.model or next(iter(names), "")
 
@@ -99,9 +111,9 @@ class ServerCheck:
             if not self._questions.model:
                 await self._look_for_models(moved)
             there = await self._questions.ask(moved)
-            if not _is_elsewhere(there.failure):
+            if _is_here(there.failure):
                 here, found = without_login(self.proposed.api_base), without_login(address)
-                words = f"nothing answers at {here}, and the server does at {found}"
+                words = f"the server has nothing at {here}, but answers at {found}"
                 await self._found("Address", State.BAD, words)
                 self.proposed = moved
                 return there
@@ -128,7 +140,7 @@ class ServerCheck:
         kept = {name: True for name in wanted if name not in refused}
         self.proposed = replace(fewer, **kept)
         if not refused:
-            words = f"one request failed, and the same one did not fail later. {refusal}"
+            words = f"a request failed once, but not when it was repeated. {refusal}"
             await self._found("Reply", State.WARNING, words)
         await self._tell_options(refused, answer)
         return answer
@@ -140,7 +152,7 @@ class ServerCheck:
             elif not getattr(self.proposed, name):
                 await self._found(title, State.UNKNOWN, f"not tried: the settings have {name} = false")
             elif name == "stream_options" and not self.proposed.stream:
-                await self._found(title, State.UNKNOWN, "not tried: they are asked for in streams alone")
+                await self._found(title, State.UNKNOWN, "not tried: only a stream is asked for them")
             elif name == "stream" and answer.is_whole:
                 words = "asked for in pieces, the reply came as a whole"
                 await self._found(title, State.WARNING, words)
@@ -156,7 +168,7 @@ class ServerCheck:
             return
         longer = 60 * math.ceil(took * FIRST_WORD_FACTOR / 60)
         self.proposed = replace(self.proposed, first_byte_timeout=longer)
-        words += ", which a long prompt would pass"
+        words += ", and a long prompt would take longer"
         await self._found("First word", State.WARNING, words)
 
     async def _judge_reasoning(self, answer: Answer) -> None:
@@ -172,16 +184,16 @@ class ServerCheck:
         told = await self._questions.window(self.proposed)
         known = await self._questions.known_window(self.proposed)
         if told is not None and (known is None or known > told):
-            here = "nothing is known of it here" if known is None else f"{known} are assumed here"
+            here = "nothing is known here" if known is None else f"{known} are assumed here"
             self.proposed = replace(self.proposed, context_window=told)
-            words = f"the server tells {told} tokens, and {here}"
+            words = f"the server says {told} tokens, and {here}"
             await self._found("Context window", State.WARNING, words)
         elif known is not None:
-            tells = f"{told}" if told is not None else "nothing of it"
-            words = f"{known} tokens; the server tells {tells}"
+            says = f"{told}" if told is not None else "nothing about it"
+            words = f"{known} tokens; the server says {says}"
             await self._found("Context window", State.GOOD, words)
         else:
-            words = "the server does not tell it: set context_window if you know it"
+            words = "the server does not say: set context_window if you know it"
             await self._found("Context window", State.UNKNOWN, words)
 
 
@@ -190,6 +202,11 @@ def _is_elsewhere(failure: ModelError | None) -> bool:
     if failure is None:
         return False
     return failure.kind is FailureKind.WEB_PAGE or failure.status in _NOT_THERE
+
+
+def _is_here(failure: ModelError | None) -> bool:
+    """Whether an answer is one of the interface: a reply, or a refusal of one."""
+    return failure is None or not (_is_elsewhere(failure) or failure.kind in _NO_REFUSAL)
 
 
 def _words_of(failure: ModelError) -> str:

@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any, assert_never
 
 from core.engine.tool import ToolOutput
-from core.model.images import MOST_BYTES, Unusable, read_image, size_of
+from core.model.images import MOST_BYTES, MOST_IMAGES, Unusable, read_image, size_of, size_text
 from core.operations.events import Shown
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def output_of(result: types.CallToolResult) -> ToolOutput:
         if content.type == "image":
             room = MOST_BYTES - sum(size_of(image.data) for image in images)
             try:
+                if len(images) == MOST_IMAGES:
+                    raise Unusable(f"the limit is {MOST_IMAGES} images for a result")
                 image, words = read_image(content.mime_type, content.data, room)
             except Unusable as error:
                 told.append(f"[image left out: {error}]")
@@ -101,8 +103,7 @@ def _resource(resource: types.TextResourceContents | types.BlobResourceContents)
 
 
 def _size(base64: str) -> str:
-    count = size_of(base64)
-    return f"{count:,} bytes" if count < 10_000 else f"{count // 1000:,} kB"
+    return size_text(size_of(base64))
 
 
 def _told_already(contents: Sequence[types.ContentBlock], structured: Any) -> bool:

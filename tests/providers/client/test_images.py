@@ -125,7 +125,10 @@ def gemini(body: Any) -> None:
 
     results, after = documented(body["contents"][-2:])
     outputs = [part["functionResponse"]["response"]["output"] for part in results["parts"]]
-    assert outputs[1] == "[image, image/png, 1 KB: in the next message]"
+    assert outputs == [
+        "words\n[image, image/png, 70 bytes: in the next message]",
+        "[image, image/png, 1 KB: in the next message]",
+    ]
     assert after["parts"] == shared_message(lambda text: {"text": text}, picture)
 
 
@@ -219,6 +222,18 @@ async def test_of_many_the_latest_are_sent_and_the_beginning_stays_the_same(mode
         assert (body["messages"][: len(before)] == before) is (number != 3)
         before = body["messages"]
     assert kept == [1, 2, 3, 1, 2, 3]
+
+
+async def test_no_request_has_more_images_than_all_providers_take(model: ModelProcess) -> None:
+    """Next to more than 20 of them, Anthropic refuses those of a large screen."""
+    history: tuple[Any, ...] = ()
+    kept = []
+    for pictures in (12, 8, 1):
+        history += (*called(*[image(ONE)] * pictures), UserMessage("go on"))
+        body = json.dumps(await sent(model, PROTOCOLS["anthropic"], *history))
+        kept.append(body.count(text64(ONE)))
+    # As with their size, all that went before are left out at once.
+    assert kept == [12, 20, 1]
 
 
 # -- a whole session, with the images from a real MCP server, in a file --

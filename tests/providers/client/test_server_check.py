@@ -210,7 +210,7 @@ def test_a_server_that_takes_everything_needs_one_request(desk: Desk) -> None:
     for title in ("Tools", "Streaming", "Token counts"):
         assert said.line(title).endswith("accepted")
     assert "small answered after " in said.line("First word")
-    assert said.line("Context window").endswith("8192 tokens; the server tells 8192")
+    assert said.line("Context window").endswith("8192 tokens; the server says 8192")
     (request,) = asked
     assert request.body["max_tokens"] == 16
     assert request.body["tools"]
@@ -332,7 +332,7 @@ def test_a_limit_that_the_first_word_nearly_passes_is_proposed_to_be_longer(desk
         desk.write(f"{server.url}/v1", context_window=8192, first_byte_timeout=0.000_01)
         said = desk.check()
         assert said.proposed == {"first_byte_timeout": 60}
-        assert "the limit is 1e-05 s, which a long prompt would pass" in said.line("First word")
+        assert "the limit is 1e-05 s, and a long prompt would take longer" in said.line("First word")
         desk.obey(said)
 
 
@@ -404,6 +404,25 @@ def test_an_address_behind_a_page_is_found(desk: Desk) -> None:
         desk.obey(said)
 
 
+class OtherApi(LocalServer):
+    """Has no interface for models, but answers each request below `/`."""
+
+    def form(self, request: Request) -> Form | Aside | None:  # type: ignore[override]
+        return None if request.path.startswith("/v1") else Aside({"hello": "there"})
+
+
+@pytest.mark.promise("P9")
+def test_an_address_at_which_something_else_answers_is_not_proposed(desk: Desk) -> None:
+    with ThreadedServer(OtherApi()) as server:
+        desk.write(f"{server.url}/v1")
+        said = desk.check(model="small")
+        asked = {exchange.request.path for exchange in server.exchanges}
+    assert "/chat/completions" in asked
+    assert (said.code, said.proposed) == (1, {})
+    assert " Address: " not in said.out
+    assert f"The server at {server.url}/v1 has nothing there (404)" in said.line("Reply")
+
+
 def test_an_ollama_is_found_below_the_path_of_the_other_protocol(desk: Desk) -> None:
     with ThreadedServer(LocalOllama()) as server:
         ollama(desk, server, api_base=f"{server.url}/v1")
@@ -468,7 +487,7 @@ def test_a_password_in_an_address_is_not_shown(desk: Desk) -> None:
         desk.write(server.url.replace("://", "://me:hunter2@"), context_window=8192, tools=True)
         said = desk.check(model="small")
     assert "hunter2" not in said.out + said.err
-    assert f"the server does at {server.url}/v1" in said.line("Address")
+    assert f"but answers at {server.url}/v1" in said.line("Address")
     assert said.proposed == {"api_base": f"{server.url}/v1"}
     assert "# With the name and the password that your address has:" in said.out
     # It would put the address there without the password.

@@ -21,8 +21,9 @@ from providers.keys.finder import Endpoint
 from providers.reading.parser import Summary
 from providers.worker import litellm_adapter as library
 from providers.worker.capture import Captured
+from providers.worker.errors.classification import classify
+from providers.worker.errors.failures import cut_short
 from providers.worker.exchange import Clients, exchange
-from providers.worker.failures import classify, cut_short
 from tests.servers.registry import PROTOCOLS, WireProtocol
 from tests.servers.script import Cut, ErrorEvent, Fault, Refusal, Refuse, Reset, Script, Silence
 from tests.support.waiting import GENEROUS_S

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from core.model.provider import FailureKind, ModelError
 from providers.keys.names import KeyProblem
-from providers.worker import failures
-from providers.worker.failures import classify
-from providers.worker.redaction import QUOTE_LIMIT, scrub, server_message
+from providers.worker.errors import failures
+from providers.worker.errors.classification import classify
+from providers.worker.errors.redaction import QUOTE_LIMIT, scrub, server_message
 from tests.providers.worker.litellm_failures import FAULTS, SECRET, Outcome
 from tests.servers.registry import PROTOCOLS
 from tests.support.waiting import GENEROUS_S
