@@ -38,26 +38,20 @@ class DrawnRows:
         return found
 
 
-class Thumb:
-    """Moves the thumb of a vertical scroll bar."""
-
-    def __init__(self) -> None:
-        self._place = (-1, -1)
-
-    def move(self, bar: ScrollBar, rows: int, height: int, top: float) -> None:
-        """Show the `rows` from `top` on of `height`. The bar is drawn again only if it looks different."""
-        bar.set_reactive(ScrollBar.window_virtual_size, height)
-        bar.set_reactive(ScrollBar.window_size, rows)
-        bar.set_reactive(ScrollBar.position, top)
-        place = _thumb(rows, height, top)
-        if place != self._place:
-            self._place = place
-            bar.refresh()
+def move_thumb(bar: ScrollBar, rows: int, height: int, top: float) -> None:
+    """Have a vertical `bar` show the `rows` from `top` on of `height`. It is drawn again only if that looks
+    different from what it shows, which Textual sets too, with a new size."""
+    before = _thumb(bar.window_size, bar.window_virtual_size, bar.position)
+    bar.set_reactive(ScrollBar.window_virtual_size, height)
+    bar.set_reactive(ScrollBar.window_size, rows)
+    bar.set_reactive(ScrollBar.position, top)
+    if _thumb(rows, height, top) != before:
+        bar.refresh()
 
 
 def _thumb(rows: int, height: int, top: float) -> tuple[int, int]:
     """The beginning of the thumb and its end in eighths of a row, as `ScrollBarRender` rounds them."""
-    if height <= rows:
+    if not 0 < rows < height:
         return 0, 0
     size = max(1, rows * rows / height)
     start = int((rows - size) * top / (height - rows) * _EIGHTHS)

@@ -23,7 +23,7 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 
 from core.base.threads import run_in_thread
-from tui.transcript.drawn import DrawnRows, Thumb
+from tui.transcript.drawn import DrawnRows, move_thumb
 from tui.transcript.feed import Feed
 from tui.transcript.followed_end import FollowedEnd
 from tui.transcript.markdown.highlight import WARM_LANGUAGES, load_lexer
@@ -74,7 +74,6 @@ class Transcript(ScrollView, can_focus=False):
         self._end = FollowedEnd()
         self._painter = Painter(self)
         self._drawn = DrawnRows()
-        self._thumb = Thumb()
         self._older_to_come = False
         self._wants_start = False
         self._requested: set[str] = set()
@@ -191,9 +190,8 @@ class Transcript(ScrollView, can_focus=False):
 
     def _draw(self) -> None:
         """Have what changed drawn again."""
-        rows = self._rows
-        self._thumb.move(self.vertical_scrollbar, rows, self.feed.document.height, self.scroll_y)
-        document = self.feed.document
+        rows, document = self._rows, self.feed.document
+        move_thumb(self.vertical_scrollbar, rows, document.height, self.scroll_y)
         shown: list[object] = [line[1:] for line in self._painter.lines(document, self.scroll_offset.y, rows)]
         shown[-1] = shown[-1], self._end.label(document.width)
         if changed := self._drawn.changed(shown, document.width):

@@ -69,6 +69,7 @@ def is_as_fresh(stage: Stage, watched: type[WatchedCompositor]) -> bool:
     stage.pane.transcript._painter.forget()
     for widget in compositor.visible_widgets:
         due = widget._repaint_regions.copy()
+        widget._layout_cache.clear()  # with the picture of a scroll bar
         widget._set_dirty()
         widget._repaint_regions = due
     return watched.cells == [cells_of(strip) for strip in compositor.render_strips()]

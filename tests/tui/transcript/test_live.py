@@ -39,6 +39,7 @@ from tests.support.scripted_tools import AskingTool, PlayedTool, equipped
 from tests.support.waiting import GENEROUS_S
 from tests.tui.stage import MODEL, Deaf, HandPlayedModel, Stage
 from tui.terminal.interrupt import InterruptKey
+from tui.transcript.feed import SLICE, Feed
 from tui.transcript.live import SLOW, LiveView
 from tui.transcript.transcript import Transcript
 
@@ -517,6 +518,31 @@ async def test_a_stop_waits_for_no_slow_frame(never_due: tuple[LiveView, Countin
     await live.aclose()
     assert "first second" in said(transcript)
     assert "interrupted" in said(transcript)
+
+
+@pytest.mark.promise("E10")
+async def test_others_get_their_turn_between_the_slices_of_a_backlog_at_the_end(
+    never_due: tuple[LiveView, CountingTranscript], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live, transcript = never_due
+    turn = 0
+    read_in: list[int] = []
+    read = Feed.read
+
+    def watch(feed: Feed, limit: int = SLICE) -> bool:
+        if feed.waiting:
+            read_in.append(turn)
+        return read(feed, limit)
+
+    monkeypatch.setattr(Feed, "read", watch)
+    live.on_event(TextArrived(1, " more" * SLICE))
+    live.on_event(TurnEnded(1, Outcome.COMPLETED, text=""))
+    while live._finishing is not None:
+        turn += 1
+        await asyncio.sleep(0)
+    assert len(read_in) > 5
+    assert len(set(read_in)) == len(read_in)
+    assert said(transcript).count("more") == SLICE
 
 
 async def test_a_card_and_much_text_wait_for_no_slow_frame(
