@@ -125,7 +125,8 @@ def _check_names(config: Config) -> None:
                 where = (*place, "headers", header)
                 raise Fault(
                     where,
-                    f"{_name(where)}: the name of a header takes ASCII letters, digits and signs such as -, no spaces.",
+                    f"{_name(where)}: the name of a header takes ASCII letters, digits and signs such as -, "
+                    "no spaces.",
                 )
 
 

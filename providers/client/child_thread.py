@@ -101,6 +101,8 @@ class ChildThread(ABC):
         self.end()
         if self._thread.ident is not None:
             self._thread.join(CLOSE_WITHIN_S)
+        else:
+            self._outgoing.close()
 
     def kill(self) -> None:
         """Kill the child at once, from any thread, without waiting. For a program that is about to end."""

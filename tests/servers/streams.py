@@ -30,7 +30,9 @@ async def stream_server(
         writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         try:
             await serve(reader, writer)
-            await writer.drain()
+            # A peer that is gone, which `serve` may have taken for an end, is sent nothing more.
+            with contextlib.suppress(ConnectionError):
+                await writer.drain()
         finally:
             writer.close()
 
