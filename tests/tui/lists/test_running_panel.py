@@ -134,6 +134,16 @@ def test_every_state_has_a_word_of_its_own() -> None:
     assert len({state_words(one)[1] for one in (asking, waiting, *live)}) == 5
 
 
+def test_facts_leave_room_for_what_tells_commands_apart() -> None:
+    one = view("c", detail="sleep 30; make everything", deadline_at=400.0, processes=12)
+    second = OperationRow(TreeRow(one, 1), 1, 205.0, False).line(42, selected=False)[0].text
+    assert second == "      sleep 30; mak…  3m 15s left · 1m 45s"
+    short = OperationRow(TreeRow(view("c", detail="a", processes=12), 0), 1, 105.0, False)
+    assert short.line(42, selected=False)[0].text.endswith("  12 proc · 5.0s")
+    bare = OperationRow(TreeRow(one, 0), 1, 205.0, False).line(24, selected=False)[0].text
+    assert bare == "    sleep 30; m…  1m 45s"
+
+
 def test_deadline_and_processes_are_shown() -> None:
     one = view("c", detail="make", deadline_at=148.0, processes=3)
     line = OperationRow(TreeRow(one, 0), 0, 100.0, unfolded=False).line(80, selected=False)

@@ -29,6 +29,8 @@ ONE_LINE_FROM = 70
 """Columns from which an operation takes one row; with fewer it takes two."""
 
 _STATE_CELLS = 8
+_ARGUMENT_CELLS = 20
+"""So much of an argument is shown before facts about its operation: it tells one command from the other."""
 _DEEPEST = 6
 """The deepest indentation; sub-agents further down stand beneath their parent at the same depth."""
 _ARGUMENT_CHARACTERS = 300
@@ -131,12 +133,14 @@ class OperationRow(ListRow):
 
     def line(self, width: int, *, selected: bool) -> Line:
         view, now = self.placed.view, self.now
-        facts = " · ".join((*_facts(view, now), _age(view, now)))
+        told = [*_facts(view, now), _age(view, now)]
         # Where there is no argument, the phase says what is done.
         detail = argument(view.detail) or ("" if view.kind is OperationKind.CALL else str(view.phase))
         if self.part:
-            detail = fit(indentation(self.placed.depth) + detail, width - len(facts) - 2)
-            return (Piece(fit(f"{detail}  {facts}", width), Tone.DETAIL),)
+            detail = indentation(self.placed.depth) + detail
+            facts = _fitting(told, width - 2 - min(cell_len(detail), _ARGUMENT_CELLS))
+            return (Piece(fit(f"{fit(detail, width - len(facts) - 2)}  {facts}", width), Tone.DETAIL),)
+        facts = " · ".join(told)
         glyph, word, tone = state_words(view)
         mark = f"{_cursor(selected)}{'▾' if self.unfolded else '▸'} "
         head = Piece(f"{mark}{'  ' * self.placed.depth}{glyph} {word:<{_STATE_CELLS}} ", tone)
@@ -221,6 +225,12 @@ def _facts(view: OperationView, now: float) -> list[str]:
     if view.deadline_at is not None:
         facts.append(f"{format_elapsed(max(0.0, view.deadline_at - now)).strip()} left")
     return facts
+
+
+def _fitting(facts: Sequence[str], room: int) -> str:
+    """As many of the last facts as there is room for, and the last one in any case."""
+    texts = [" · ".join(facts[at:]) for at in range(len(facts))]
+    return next((text for text in texts if len(text) <= room), texts[-1])
 
 
 def _age(view: OperationView, now: float) -> str:
