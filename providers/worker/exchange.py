@@ -16,7 +16,7 @@ import httpx
 
 from core.base.setting import NO_PROXY
 from providers.reading.decoder import Decoder, TooLong
-from providers.worker.sockets import MOST_BYTES_PER_REPLY
+from providers.worker.sockets import MOST_BYTES_PER_REPLY, current_trace
 
 if TYPE_CHECKING:
     import ssl
@@ -169,7 +169,11 @@ async def _read(response: httpx.Response, parser: Parser, emit: Emit, decoder: D
                 await _drain(chunks)
                 return
             await slices.end()
-        end_by = (end_by or _now() + END_WITHIN_S) if parser.is_ending else None
+        if parser.is_ending:
+            end_by = end_by or _now() + END_WITHIN_S
+            _hurry()
+        else:
+            end_by = None
     for event in decoder.finish():
         emit(parser.parse(event))
     if (document := decoder.document) is not None:
@@ -178,8 +182,14 @@ async def _read(response: httpx.Response, parser: Parser, emit: Emit, decoder: D
 
 async def _drain(chunks: AsyncIterator[bytes]) -> None:
     """Wait for HTTP's own end behind a whole reply. What is wrong with it only costs the connection."""
+    _hurry()
     with contextlib.suppress(httpx.HTTPError):
         await _next(chunks, _now() + DRAIN_WITHIN_S)
+
+
+def _hurry() -> None:
+    if (trace := current_trace.get()) is not None:
+        trace.hurry()
 
 
 async def _next(chunks: AsyncIterator[bytes], by: float | None) -> bytes | None:

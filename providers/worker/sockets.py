@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import socket
+import time
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
@@ -34,6 +35,13 @@ MOST_BYTES_PER_REPLY = 64 * 1024 * 1024
 # quadratic time, so the bound is lower than that of a whole reply.
 MOST_BYTES_PER_CHUNK = 8 * 1024 * 1024
 
+READ_EVERY_S = 1 / 15
+"""How often a slow reply is read. A read costs the same for one word as for twenty, in two processes, and the
+screen shows slow text no more often."""
+_SOON_READS = 16
+"""So many reads of a reply are made at once: what is short is not to take longer."""
+_SLOW_BYTES_PER_S = 50_000
+
 
 class SocketTrace:
     """The connections of one stream, and the phase of the newest of them.
@@ -53,6 +61,9 @@ class SocketTrace:
         self.expect(streaming=streaming)
         self._bytes_of_reply = 0
         self._bytes_of_chunk = 0
+        self._reads = 0
+        self._read_at = 0.0
+        self._is_slow = False
         self._connecting: set[socket.socket] = set()
         self._carriers: set[_Carrier] = set()
         self._jobs: set[object] = set()
@@ -95,7 +106,20 @@ class SocketTrace:
         self._bytes_of_chunk += size
         if self._bytes_of_reply > MOST_BYTES_PER_REPLY or self._bytes_of_chunk > self._most_per_chunk:
             self.too_large = True
+        now = time.monotonic()
+        self._reads += 1
+        self._is_slow = self._reads > _SOON_READS and size < _SLOW_BYTES_PER_S * (now - self._read_at)
+        self._read_at = now
         self._on_bytes()
+
+    def hurry(self) -> None:
+        """Read once more without a rest: the reply is about to end."""
+        self._is_slow = False
+
+    @property
+    def rest(self) -> float:
+        """How long to wait before more of the reply is read, in seconds: more of it comes meanwhile."""
+        return self._read_at + READ_EVERY_S - time.monotonic() if self._is_slow else 0.0
 
     def progress(self) -> None:
         """The library has produced a chunk from the received bytes."""
@@ -208,7 +232,8 @@ def _enter(phase: Phase) -> None:
 def _watch(transport: Any, protocol: Any) -> None:
     """Record the stream of each request that is written, since a pooled connection serves many streams in
     turn."""
-    write, writelines, received = transport.write, transport.writelines, protocol.data_received
+    write, writelines, resume = transport.write, transport.writelines, transport.resume_reading
+    received = protocol.data_received
     carrier = _Carrier(transport, transport.get_extra_info("socket"))
     owner = current_trace.get()
     if owner is not None:
@@ -240,6 +265,15 @@ def _watch(transport: Any, protocol: Any) -> None:
         else:
             received(data)
 
+    def resume_calmly() -> None:
+        rest = 0.0 if owner is None else owner.rest
+        if rest > 0:
+            # On a connection that has been closed by then it does nothing.
+            asyncio.get_running_loop().call_later(rest, resume)
+        else:
+            resume()
+
     transport.write = traced_write
     transport.writelines = traced_writelines
+    transport.resume_reading = resume_calmly
     protocol.data_received = counted_data_received
