@@ -10,6 +10,7 @@ from textual._compositor import LayoutUpdate
 from textual.widgets import TextArea
 
 from tests.servers.script import prose
+from tests.support.waiting import until
 from tests.tui.stage import Stage, staged
 from tui.app.compositor import LineCompositor, PiecesUpdate
 from tui.base.wrap import graphemes
@@ -114,8 +115,28 @@ async def test_what_is_drawn_in_parts_is_the_whole_screen(
         await stage.until_said(LAST)
         await stage.pilot.pause()
         assert is_as_fresh(stage, watched)
-        assert LAST in "".join(cell[0] for row in watched.cells for cell in row if cell)
+        assert LAST in shown(watched)
         assert watched.pieces
+
+
+def shown(watched: type[WatchedCompositor]) -> str:
+    return "".join(cell[0] for row in watched.cells for cell in row if cell)
+
+
+async def test_what_changes_after_a_pause_waits_for_no_timer(
+    watched: type[WatchedCompositor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with staged((80, 24)) as stage:
+        stage.pane.prompt.insert("letters")
+        await stage.until(lambda: "letters" in shown(watched))
+        await stage.pilot.pause()
+        timer = stage.app.screen._update_timer
+        monkeypatch.setattr(timer, "resume", lambda: None)
+        timer.pause()
+        monkeypatch.setattr("tui.app.screen.UPDATE_PERIOD", 0.0)
+        stage.pane.prompt.insert(" more")
+        # Not that of the pilot, which draws by itself.
+        await until(lambda: "letters more" in shown(watched))
 
 
 async def test_only_the_row_that_grows_is_drawn_again(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
