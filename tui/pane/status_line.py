@@ -211,7 +211,10 @@ def _one_line(words: str) -> str:
 
 
 class _Drawn(NamedTuple):
-    """A row that was drawn, as it is and in the terminal's colors, and all that decides about it."""
+    """A row that was drawn, as it is and in the terminal's colors, and all that decides about it.
+
+    In `text` a sign stands for each one of the spinner and of the time.
+    """
 
     text: StatusText
     look: tuple[object, ...]
@@ -262,12 +265,14 @@ class StatusLine(Widget):
 
     def render_line(self, y: int) -> Strip:
         text = self._fitted()
-        return _spun(self._drawn(text).strip, text.glyph)
+        drawn = self._drawn(text)
+        return _with_activity(drawn.strip, drawn.text, text)
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """The row in the terminal's colors. Most often only its spinner has moved since the last time."""
+        """The row in the terminal's colors. Most often only spinner and time differ from the last one."""
         text = self._fitted()
-        strip = _spun(self._drawn(text).filtered, text.glyph).crop(*crop.column_span)
+        drawn = self._drawn(text)
+        strip = _with_activity(drawn.filtered, drawn.text, text).crop(*crop.column_span)
         return [strip] * crop.height
 
     def _fitted(self) -> StatusText:
@@ -276,8 +281,8 @@ class StatusLine(Widget):
         return fit_status(view, now=self._clock(), width=self.size.width - 2 * _margin(self.size.width))
 
     def _drawn(self, text: StatusText) -> _Drawn:
-        """The row with the first frame of the spinner."""
-        text = replace(text, glyph=text.glyph and _FRAMES[0])
+        """The row with the first frame of the spinner, and signs for the time."""
+        text = replace(text, glyph=text.glyph and _FRAMES[0], elapsed="0" * len(text.elapsed))
         width = self.size.width
         look = self.view.state, self.view.esc, width, self.app.theme
         if self._last is None or (self._last.text, self._last.look) != (text, look):
@@ -297,14 +302,14 @@ def _margin(width: int) -> int:
     return 1 if width >= 40 else 0
 
 
-def _spun(strip: Strip, glyph: str) -> Strip:
-    """The strip with `glyph` in the place of the first frame of the spinner, which is the first it has."""
+def _with_activity(strip: Strip, drawn: StatusText, text: StatusText) -> Strip:
+    """The strip of the row `drawn`, with what is done now according to `text`, which is as long."""
     segments = list(strip)
-    for index, (text, style, control) in enumerate(segments):
-        if glyph and _FRAMES[0] in text:
-            segments[index] = Segment(text.replace(_FRAMES[0], glyph, 1), style, control)
+    for index, (words, style, control) in enumerate(segments):
+        if drawn.activity in words:
+            segments[index] = Segment(words.replace(drawn.activity, text.activity, 1), style, control)
             return Strip(segments, strip.cell_length)
-    return strip
+    raise AssertionError(f"the row does not show {drawn.activity}")
 
 
 def _painted(text: StatusText, view: StatusView, *, width: int, margin: int) -> Content:

@@ -11,6 +11,7 @@ from textual.geometry import Region
 from textual.scrollbar import ScrollBar
 
 _EIGHTHS = len(ScrollBar.renderer.VERTICAL_BARS)
+_NO_THUMB = (0, 0)
 
 
 class DrawnRows:
@@ -39,20 +40,32 @@ class DrawnRows:
 
 
 def move_thumb(bar: ScrollBar, rows: int, height: int, top: float) -> None:
-    """Have a vertical `bar` show the `rows` from `top` on of `height`. It is drawn again only if that looks
-    different from what it shows, which Textual sets too, with a new size."""
+    """Have a vertical `bar` show the `rows` from `top` on of `height`. Only what looks different from what it
+    shows is drawn again; that is set by Textual too, with a new size."""
     before = _thumb(bar.window_size, bar.window_virtual_size, bar.position)
     bar.set_reactive(ScrollBar.window_virtual_size, height)
     bar.set_reactive(ScrollBar.window_size, rows)
     bar.set_reactive(ScrollBar.position, top)
-    if _thumb(rows, height, top) != before:
+    now = _thumb(rows, height, top)
+    if now == before:
+        return
+    if _NO_THUMB in (before, now):
         bar.refresh()
+    else:
+        bar.refresh(*(_between(*edge) for edge in zip(before, now, strict=True)))
+
+
+def _between(before: int, now: int) -> Region:
+    """The rows from one place of an edge of the thumb to another."""
+    first, last = min(before, now) // _EIGHTHS, max(before, now) // _EIGHTHS
+    return Region(0, first, 1, last + 1 - first)
 
 
 def _thumb(rows: int, height: int, top: float) -> tuple[int, int]:
     """The beginning of the thumb and its end in eighths of a row, as `ScrollBarRender` rounds them."""
     if not 0 < rows < height:
-        return 0, 0
-    size = max(1, rows * rows / height)
-    start = int((rows - size) * top / (height - rows) * _EIGHTHS)
+        return _NO_THUMB
+    # In its order, which rounding depends on.
+    size = max(1, rows / (height / rows))
+    start = int((rows - size) * (top / (height - rows)) * _EIGHTHS)
     return start, start + ceil(size * _EIGHTHS)
