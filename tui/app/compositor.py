@@ -3,8 +3,12 @@
 For each frame Textual's asks every widget of the screen for all of its lines, also those that are behind
 others, and throws away what did not change: half of the cost of a reply that streams.
 
-Of Textual's insides it uses `_dirty_regions`, `_regions_to_spans`, `cuts` and `layers_visible`. Whole
-screens, such as the first, are drawn by Textual.
+It also mends a fault. Asked for the place of a widget between two layouts, Textual may make its map anew,
+and at the next layout finds nothing changed: no widget hears of its new size. The transcript did not go to
+its end when a question was opened.
+
+Of Textual's insides it uses `_full_map`, `_dirty_regions`, `_regions_to_spans`, `cuts` and `layers_visible`.
+Whole screens, such as the first, are drawn by Textual.
 """
 
 from __future__ import annotations
@@ -50,11 +54,15 @@ class LineCompositor(Compositor):
     def __init__(self) -> None:
         super().__init__()
         self._plan: list[list[_Piece]] | None = None
+        self._last_map = self._full_map
 
     def reflow(self, parent: Widget, size: Size) -> ReflowResult:
         # Forgotten now and not with the next change: it holds widgets that may be gone.
         self._plan = None
-        return super().reflow(parent, size)
+        self._full_map = self._last_map
+        result = super().reflow(parent, size)
+        self._last_map = self._full_map
+        return result
 
     def reflow_visible(self, parent: Widget, size: Size) -> set[Widget]:
         self._plan = None

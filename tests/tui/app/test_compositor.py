@@ -123,6 +123,26 @@ def shown(watched: type[WatchedCompositor]) -> str:
     return "".join(cell[0] for row in watched.cells for cell in row if cell)
 
 
+async def test_a_place_that_is_asked_for_before_the_layout_hides_no_change_of_size(
+    watched: type[WatchedCompositor],
+) -> None:
+    async with staged((80, 24)) as stage:
+        await stage.ask("hello")
+        stage.model.say(*(f"item {number}\n\n" for number in range(30)))
+        await stage.until_said("item 29")
+        height = stage.pane.transcript.region.height
+        stage.pane.prompt.styles.height = 9
+        compositor: Any = stage.app.screen._compositor
+        # As with a widget that is new.
+        compositor._full_map_invalidated = True
+        for widget in stage.app.screen.walk_children(with_self=True):
+            widget._clear_arrangement_cache()
+        assert stage.pane.transcript.region.height < height
+        await stage.pilot.pause()
+        assert any("item 29" in row for row in stage.rows)
+        assert is_as_fresh(stage, watched)
+
+
 async def test_what_changes_after_a_pause_waits_for_no_timer(
     watched: type[WatchedCompositor], monkeypatch: pytest.MonkeyPatch
 ) -> None:

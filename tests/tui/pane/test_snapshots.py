@@ -8,6 +8,7 @@ from core.model.provider import FailureKind, ModelError
 from tests.support.snapshots import NARROW, looks_right, pictures
 from tests.tui.stage import Stage
 from tui.theme import choose as theme
+from tui.transcript.markdown.highlight import load_lexer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -65,6 +66,7 @@ async def show_empty(stage: Stage) -> None:
 
 
 async def show_streaming(stage: Stage) -> None:
+    load_lexer("python")  # or the code gets its colors later
     await stage.ask("How does a stop travel through Caesura?")
     stage.model.say(PROSE)
     await stage.until_said("for a while, so that")
