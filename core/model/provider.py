@@ -263,6 +263,7 @@ class FailureKind(StrEnum):
     NAME_NOT_FOUND = "name not found"
     WEB_PAGE = "web page"
     UNTRUSTED = "certificate not accepted"
+    REDIRECTED = "redirected"
     RATE_LIMITED = "rate limited"
     OVERLOADED = "overloaded"
     SERVER_ERROR = "server error"

@@ -118,8 +118,8 @@ TEMPORARY = frozenset(
         FailureKind.BROKEN_STREAM,
     }
 )
-"""Failures that may be over in a moment. A certificate and a page for people stay what they are. A model
-process that died is replaced without a retry."""
+"""Failures that may be over in a moment. A certificate, a redirect and a page for people stay what they are.
+A model process that died is replaced without a retry."""
 
 REQUEST_FAULTS = frozenset({FailureKind.BAD_REQUEST, FailureKind.TOO_LARGE})
 """Failures that another model would also have."""

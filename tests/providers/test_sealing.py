@@ -172,7 +172,7 @@ async def test_a_redirect_is_not_followed(
         here = stack.enter_context(Raw(head.encode()))
         failure = await Asked(model, request(protocol, here.url, streaming=streaming)).failure()
         assert (here.accepted, elsewhere.accepted) == (1, 0)
-    assert failure.kind is FailureKind.UNREACHABLE
+    assert failure.kind is FailureKind.REDIRECTED
     assert f"redirects to {elsewhere.url} ({status})" in str(failure)
 
 

@@ -48,6 +48,7 @@ _NO_REFUSAL = frozenset(
         FailureKind.UNREACHABLE,
         FailureKind.NAME_NOT_FOUND,
         FailureKind.UNTRUSTED,
+        FailureKind.REDIRECTED,
         FailureKind.TIMED_OUT,
         FailureKind.BROKEN_STREAM,
         FailureKind.PROCESS_DIED,

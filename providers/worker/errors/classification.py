@@ -278,7 +278,7 @@ def _by_status(said: _Answer, request: Request) -> _Verdict:
     where, model, quote = request.where, request.model, said.in_quotes
     match said.status:
         case 301 | 302 | 303 | 307 | 308:
-            return FailureKind.UNREACHABLE, request.redirected(said.moved_to, said.in_brackets)
+            return FailureKind.REDIRECTED, request.redirected(said.moved_to, said.in_brackets)
         case 401:
             return FailureKind.WRONG_KEY, request.refused_key
         case 402:

@@ -54,6 +54,7 @@ TEMPORARY = {
 OF_THE_MEMBER = TEMPORARY | {
     FailureKind.WEB_PAGE,
     FailureKind.UNTRUSTED,
+    FailureKind.REDIRECTED,
     FailureKind.TIMED_OUT,
     FailureKind.NO_KEY,
     FailureKind.WRONG_KEY,
