@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.base.errors import CaesuraError
+from core.base.scheduling import run_as_usual
 from core.base.threads import start_in_thread
 from core.base.values import Value
 from core.cancel import shielded
@@ -286,6 +287,7 @@ def launch(command: Command, mark: str, control: socket.socket, output: int) -> 
 
     It runs programs, so it is for a thread. Raises `CommandError`.
     """
+    run_as_usual()
     with control, open(output, "wb", buffering=0):
         order = _order(command, mark)
         prefix = None if command.containment is Containment.GROUP else namespace_prefix()

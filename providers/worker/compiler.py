@@ -15,6 +15,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any
 
+from core.base.scheduling import run_as_usual
 from providers.catalog import describe, entry_for
 from providers.keys.finder import KeyFinder
 from providers.wire import (
@@ -156,6 +157,7 @@ def _end_without_library(loading: asyncio.Task[None]) -> None:
 
 def main(parent: int, lifeline: int, peer: int) -> None:
     """Run as the compiler of `parent`, its process id."""
+    run_as_usual()
     with running(parent, lifeline) as child:
         worker = Compiler(child, socket.socket(fileno=peer))
         child.loop.run_forever()

@@ -14,6 +14,7 @@ import sys
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
+from core.base.scheduling import run_soon
 from core.model.messages import Usage
 from tests.servers.registry import PROTOCOLS
 from tests.servers.script import Call, Refusal, Refuse, Script, Silence, Stall, flood, prose
@@ -75,6 +76,8 @@ def main() -> None:
         script = replace(script, text=flood(arguments.chunks, size=arguments.size).text)
     if arguments.delay is not None:
         script = replace(script, delay=arguments.delay)
+    # What is measured is not how late this process sees it.
+    run_soon()
     asyncio.run(serve(arguments.protocol, script, arguments.port))
 
 

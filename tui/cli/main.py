@@ -21,6 +21,7 @@ from core.base import logs
 from core.base.errors import CaesuraError
 from core.base.folders import config_folder, config_path
 from core.base.output import write_messages, write_output
+from core.base.scheduling import run_soon
 from tui.cli.composition import (
     Parts,
     current_folder,
@@ -251,6 +252,7 @@ def _run_screen(options: argparse.Namespace) -> int:
     # turns it on again. At 60 frames a second, its default, Textual often lets a key wait for a second frame.
     gc.disable()
     os.environ.setdefault("TEXTUAL_FPS", "120")
+    run_soon()
     with ExitStack() as stack:
         parts = Parts(options, stack)
         import asyncio
@@ -348,6 +350,7 @@ def _run_prompt(options: argparse.Namespace) -> int:
         prompt = sys.stdin.buffer.read().decode("utf-8", "replace")
     if not prompt.strip():
         raise UsageError("the prompt is empty: write something to answer.")
+    run_soon()
     with ExitStack() as stack:
         parts = Parts(options, stack)
         choice = parts.choose()
