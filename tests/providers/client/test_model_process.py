@@ -452,8 +452,11 @@ async def test_a_kill_from_any_thread_ends_the_process_for_good(mortal: ModelPro
         asked = await show(mortal, server)
         pids = (pid_of(mortal), await serving(mortal), *mortal.spare_pids)
         # A blocked event loop may be in the middle of anything.
+        killer = threading.Thread(target=mortal.kill)
         with mortal._lock:
-            await asyncio.to_thread(mortal.kill)
+            killer.start()
+            killer.join(GENEROUS_S)
+            assert not killer.is_alive()
         await until(lambda: server.exchanges[0].closed_by_peer)
         await until(lambda: not any(map(is_running, pids)))
         assert isinstance(await asked.outcome(), ModelError)
