@@ -239,6 +239,22 @@ async def test_a_server_is_asked_through_its_own_proxy_and_a_stop_closes_that(
         assert len(proxy.asked) == 2
 
 
+@pytest.mark.promise("P9")
+async def test_a_file_of_certificates_is_trusted_of_the_proxy_too(
+    model: ModelProcess, either_reader: WireProtocol, tmp_path: Path
+) -> None:
+    front = TlsFront(tmp_path)
+    proxy = ForwardProxy(front)
+    with ThreadedServer(either_reader.server()) as server, proxy.before(server) as url:
+        strange = await asking(model, either_reader, "http://model.invalid", proxy=url).outcome()
+        assert isinstance(strange, ModelError)
+        assert proxy.asked == []
+        trusted = {"proxy": url, "ca_file": str(front.certificate)}
+        outcome = await asking(model, either_reader, "http://model.invalid", **trusted).outcome()
+        assert isinstance(outcome, Finished), outcome
+    assert len(proxy.asked) == 1
+
+
 @pytest.mark.promise("R3")
 async def test_a_connection_that_broke_costs_no_later_request(
     model: ModelProcess, either_reader: WireProtocol
