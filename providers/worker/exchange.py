@@ -116,12 +116,12 @@ def new_client(network: Network) -> httpx.AsyncClient:
 
 
 def _client_with(trusted: ssl.SSLContext, proxy: str) -> httpx.AsyncClient:
-    is_direct = proxy == NO_PROXY
+    is_own = proxy not in ("", NO_PROXY)
     try:
         return httpx.AsyncClient(
             verify=trusted,
-            proxy=None if is_direct else proxy or None,
-            trust_env=not is_direct,
+            proxy=_proxy_at(proxy, trusted) if is_own else None,
+            trust_env=proxy != NO_PROXY,
             timeout=None,
             follow_redirects=False,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
@@ -132,6 +132,12 @@ def _client_with(trusted: ssl.SSLContext, proxy: str) -> httpx.AsyncClient:
     except (ValueError, httpx.InvalidURL):
         # Without the error, which may quote a part of the proxy's password.
         raise NoNetwork("the address of a proxy is not valid") from None
+
+
+def _proxy_at(address: str, trusted: ssl.SSLContext) -> httpx.Proxy:
+    """The proxy at an address, trusted by the same certificates as the server behind it."""
+    is_encrypted = httpx.URL(address).scheme == "https"
+    return httpx.Proxy(address, ssl_context=trusted if is_encrypted else None)
 
 
 async def exchange(

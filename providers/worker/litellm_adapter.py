@@ -77,9 +77,12 @@ def _handler_of(client: httpx.AsyncClient) -> Any:
 
     class Handler(AsyncHTTPHandler):
         def create_client(self, *_: Any, **__: Any) -> httpx.AsyncClient:
-            return client
+            # Another one each time: after a connection that broke litellm makes one, and closes it.
+            return capturing_client()
 
-    return Handler()
+    handler = Handler()
+    handler.client = client
+    return handler
 
 
 async def _own_client(network: Network) -> Any:

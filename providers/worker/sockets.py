@@ -39,7 +39,7 @@ READ_EVERY_S = 1 / 15
 """How often a slow reply is read. A read costs the same for one word as for twenty, in two processes, and the
 screen shows slow text no more often."""
 _SOON_READS = 16
-"""So many reads of a reply are made at once: what is short is not to take longer."""
+"""So many reads of a reply are made at once, also towards its end: what is short is not to take longer."""
 _SLOW_BYTES_PER_S = 50_000
 
 
@@ -113,8 +113,9 @@ class SocketTrace:
         self._on_bytes()
 
     def hurry(self) -> None:
-        """Read once more without a rest: the reply is about to end."""
+        """Read on without a rest for a while: the reply is about to end. HTTP may send its end in pieces."""
         self._is_slow = False
+        self._reads = 0
 
     @property
     def rest(self) -> float:

@@ -59,24 +59,25 @@ class TlsFront:
                 serialization.NoEncryption(),
             )
         )
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(self.certificate, key_file)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(self.certificate, key_file)
 
     @contextlib.contextmanager
     def before(self, server: Server) -> Iterator[str]:
         async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await _relay(server.port, reader, writer)
 
-        with _listening(relay, self._context) as port:
+        with _listening(relay, self.context) as port:
             yield f"https://127.0.0.1:{port}"
 
 
 class ForwardProxy:
     """`with proxy.before(server) as url:`. A proxy for one request a connection, which takes it to `server`
-    wherever it is to go. `asked` are the addresses that it was asked for."""
+    wherever it is to go. `asked` are the addresses that it was asked for. With a `front` it is encrypted."""
 
-    def __init__(self) -> None:
+    def __init__(self, front: TlsFront | None = None) -> None:
         self.asked: list[str] = []
+        self._encryption = None if front is None else front.context
 
     @contextlib.contextmanager
     def before(self, server: Server) -> Iterator[str]:
@@ -86,8 +87,8 @@ class ForwardProxy:
             path = urlsplit(address)._replace(scheme=b"", netloc=b"").geturl()
             await _relay(server.port, reader, writer, b" ".join((method, path, version)) + b"\r\n")
 
-        with _listening(forward) as port:
-            yield f"http://127.0.0.1:{port}"
+        with _listening(forward, self._encryption) as port:
+            yield f"{'https' if self._encryption else 'http'}://127.0.0.1:{port}"
 
 
 @contextlib.contextmanager

@@ -43,7 +43,10 @@ class MainScreen(Screen[None]):
     def on_idle(self) -> None:
         """Textual's own handler, which comes after this one, finds nothing to do then."""
         is_rested = time.monotonic() - self._drawn_at >= UPDATE_PERIOD
-        if is_rested and self._dirty_widgets and not (self._layout_required or self._scroll_required):
+        # In a batch it would only stop the timer, and nothing would be drawn after it.
+        if not is_rested or self.app._batch_count:
+            return
+        if self._dirty_widgets and not (self._layout_required or self._scroll_required):
             self._on_timer_update()
 
     def _on_timer_update(self) -> None:

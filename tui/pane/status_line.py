@@ -304,6 +304,9 @@ def _margin(width: int) -> int:
 
 def _with_activity(strip: Strip, drawn: StatusText, text: StatusText) -> Strip:
     """The strip of the row `drawn`, with what is done now according to `text`, which is as long."""
+    if drawn.activity == text.activity:
+        # Also where there is no room for a whole word: neither spinner nor time are shown there.
+        return strip
     segments = list(strip)
     for index, (words, style, control) in enumerate(segments):
         if drawn.activity in words:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from core.base.setting import NO_PROXY
 from core.model.messages import UserMessage
 from core.model.provider import (
     AttemptStarted,
@@ -236,6 +237,50 @@ async def test_a_server_is_asked_through_its_own_proxy_and_a_stop_closes_that(
         # Another server is not.
         assert isinstance(await asking(model, either_reader, server.url).outcome(), Finished)
         assert len(proxy.asked) == 2
+
+
+@pytest.mark.promise("P9")
+async def test_a_file_of_certificates_is_trusted_of_the_proxy_too(
+    model: ModelProcess, either_reader: WireProtocol, tmp_path: Path
+) -> None:
+    front = TlsFront(tmp_path)
+    proxy = ForwardProxy(front)
+    with ThreadedServer(either_reader.server()) as server, proxy.before(server) as url:
+        strange = await asking(model, either_reader, "http://model.invalid", proxy=url).outcome()
+        assert isinstance(strange, ModelError)
+        assert proxy.asked == []
+        trusted = {"proxy": url, "ca_file": str(front.certificate)}
+        outcome = await asking(model, either_reader, "http://model.invalid", **trusted).outcome()
+        assert isinstance(outcome, Finished), outcome
+    assert len(proxy.asked) == 1
+
+
+@pytest.mark.promise("R3")
+async def test_a_connection_that_broke_costs_no_later_request(
+    model: ModelProcess, either_reader: WireProtocol
+) -> None:
+    with Raw(b"") as raw:
+        assert isinstance(await asking(model, either_reader, raw.url, proxy=NO_PROXY).outcome(), ModelError)
+        assert raw.accepted == 1
+    with ThreadedServer(either_reader.server()) as server:
+        again = await asking(model, either_reader, server.url, proxy=NO_PROXY).outcome()
+        assert isinstance(again, Finished), again
+
+
+@pytest.mark.promise("R3")
+async def test_a_connection_that_broke_where_litellm_reads_costs_no_request_to_others(
+    model: ModelProcess,
+) -> None:
+    with Raw(b"") as raw:
+        address = ServerAddress("bedrock", raw.url, key="OPENAI_API_KEY")
+        routed = router(model, ModelSettings({"mine": address}, retry=RetryPolicy(retries=0)))
+        asked = Asked(
+            routed, ModelRequest("mine/anthropic.claude-3-haiku-20240307-v1:0", (UserMessage("hi"),))
+        )
+        assert isinstance(await asked.outcome(), ModelError)
+        assert raw.accepted == 1
+    with ThreadedServer(OPENAI.server()) as server:
+        assert isinstance(await asking(model, OPENAI, server.url).outcome(), Finished)
 
 
 async def test_a_certificate_that_is_not_accepted_is_not_tried_again(

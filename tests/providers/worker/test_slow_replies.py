@@ -14,6 +14,7 @@ from core.model.provider import TextDelta
 from core.model.server_options import USUAL
 from providers.reading.parser import Summary
 from providers.reading.protocols import Protocol
+from providers.worker import exchange as exchanges
 from providers.worker import sockets
 from providers.worker.exchange import Clients, exchange
 from providers.worker.sockets import READ_EVERY_S, SocketTrace, TracedLoop, current_trace
@@ -44,18 +45,29 @@ def test_a_reply_rests_when_it_is_long_and_slow(monkeypatch: pytest.MonkeyPatch)
     assert trace.rest == pytest.approx(READ_EVERY_S)
     now += 0.01
     assert trace.rest == pytest.approx(READ_EVERY_S - 0.01)
-    trace.hurry()
-    assert trace.rest == 0
     now += 0.02
     trace.receive(20_000)
     assert trace.rest == 0, "what comes fast is read at once"
+    now += 0.02
+    trace.receive(200)
+    assert trace.rest == pytest.approx(READ_EVERY_S)
+    trace.hurry()
+    assert trace.rest == 0
+    for _ in range(SOON):
+        now += 0.02
+        trace.receive(200)
+        assert trace.rest == 0
+    now += 0.02
+    trace.receive(200)
+    assert trace.rest == pytest.approx(READ_EVERY_S)
 
 
 class Reading:
     """A reply that is being read on a loop as a stream process has it."""
 
     def __init__(self, clients: Clients) -> None:
-        self.trace = SocketTrace(lambda phase: None, lambda: None, streaming=True)
+        self.received = asyncio.Event()
+        self.trace = SocketTrace(lambda phase: None, self.received.set, streaming=True)
         self.text = ""
         self._clients = clients
         self._read = [asyncio.Event() for _ in range(SOON + 3)]
@@ -152,4 +164,33 @@ def test_the_end_of_a_slow_reply_is_read_at_once_and_keeps_the_connection(
         assert len(connections) == 2
         assert len(set(connections)) == 1
 
+    on_traced_loop(monkeypatch, work)
+
+
+@pytest.mark.promise("P7")
+def test_an_end_that_http_sends_in_pieces_keeps_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None:
+        clients = Clients()
+        readings = [Reading(clients), Reading(clients)]
+        connections: list[object] = []
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                while await reader.readuntil(b"{}"):
+                    reading = readings[len(connections)]
+                    connections.append(reader)
+                    await reading.sent(writer, [*[say("a")] * SOON, chat(choice({}, "stop"))])
+                    for piece in (chunk(DONE)[:-2], b"\r\n", LAST_CHUNK[:3], LAST_CHUNK[3:]):
+                        reading.received.clear()
+                        writer.write(piece)
+                        await reading.received.wait()
+
+        async with stream_server(serve) as port:
+            for reading in readings:
+                await reading.of(f"http://127.0.0.1:{port}/")
+            await clients.drop(USUAL.network)
+        assert len(connections) == 2
+        assert len(set(connections)) == 1
+
+    monkeypatch.setattr(exchanges, "DRAIN_WITHIN_S", GENEROUS_S / 2)
     on_traced_loop(monkeypatch, work)

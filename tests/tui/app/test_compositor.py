@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -157,6 +158,24 @@ async def test_what_changes_after_a_pause_waits_for_no_timer(
         stage.pane.prompt.insert(" more")
         # Not that of the pilot, which draws by itself.
         await until(lambda: "letters more" in shown(watched))
+
+
+async def test_a_batch_does_not_end_a_beat_that_has_begun(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else would draw what had changed before it."""
+    await stage.pilot.pause()
+    screen = stage.app.screen
+    ended: list[bool] = []
+    monkeypatch.setattr(screen._update_timer, "pause", lambda: ended.append(True))
+    monkeypatch.setattr("tui.app.screen.UPDATE_PERIOD", 0.0)
+    with stage.app.batch_update():
+        stage.pane.prompt.insert("letters")
+        await until(lambda: screen._dirty_widgets)
+        for _ in range(50):  # in which the screen would be idle
+            await asyncio.sleep(0)
+        assert screen._dirty_widgets
+        assert not ended
 
 
 async def test_only_the_row_that_grows_is_drawn_again(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

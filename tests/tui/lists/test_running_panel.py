@@ -142,6 +142,10 @@ def test_facts_leave_room_for_what_tells_commands_apart() -> None:
     assert short.line(42, selected=False)[0].text.endswith("  12 proc · 5.0s")
     bare = OperationRow(TreeRow(one, 0), 1, 205.0, False).line(24, selected=False)[0].text
     assert bare == "    sleep 30; m…  1m 45s"
+    whole = OperationRow(TreeRow(one, 1), 0, 205.0, False).line(72, selected=False)
+    assert "".join(piece.text for piece in whole) == (
+        " ▸   ● running  shell sleep 30; make every…  3m 15s left · 1m 45s [stop]"
+    )
 
 
 def test_deadline_and_processes_are_shown() -> None:

@@ -202,6 +202,17 @@ async def test_the_row_says_what_it_was_told_last_in_any_theme(theme: str) -> No
             assert cell_len(app.shown()) == 80
 
 
+@pytest.mark.promise("E1")
+@pytest.mark.parametrize("status", Status)
+@pytest.mark.parametrize("width", [1, 4, 7, 8, 12])
+async def test_a_row_that_is_too_narrow_for_its_state_shows_the_beginning(status: Status, width: int) -> None:
+    app = RowApp()
+    async with app.run_test(size=(width, 5)) as pilot:
+        app.row.show(StatusView(status, EscAction.STOP, MODEL, mode=Mode.ASK, started_at=100.0, note="x"))
+        await pilot.pause()
+        assert app.shown().startswith(status.value[:width])
+
+
 async def test_it_ticks_only_while_busy() -> None:
     app = RowApp()
     async with app.run_test(size=(80, 5)) as pilot:

@@ -29,6 +29,8 @@ ONE_LINE_FROM = 70
 """Columns from which an operation takes one row; with fewer it takes two."""
 
 _STATE_CELLS = 8
+_NAME_CELLS = 12
+"""So much of a name is shown in any case."""
 _ARGUMENT_CELLS = 20
 """So much of an argument is shown before facts about its operation: it tells one command from the other."""
 _DEEPEST = 6
@@ -140,15 +142,17 @@ class OperationRow(ListRow):
             detail = indentation(self.placed.depth) + detail
             facts = _fitting(told, width - 2 - min(cell_len(detail), _ARGUMENT_CELLS))
             return (Piece(fit(f"{fit(detail, width - len(facts) - 2)}  {facts}", width), Tone.DETAIL),)
-        facts = " · ".join(told)
         glyph, word, tone = state_words(view)
         mark = f"{_cursor(selected)}{'▾' if self.unfolded else '▸'} "
         head = Piece(f"{mark}{'  ' * self.placed.depth}{glyph} {word:<{_STATE_CELLS}} ", tone)
         name, button = name_of(view), button_of(view)
         if rows_each(width) > 1:
             return _with_button([head, Piece(name, Tone.NAME)], button, width)
-        room = max(0, width - cell_len(head.text) - cell_len(facts) - len(button.value) - 4)
-        name = fit(name, min(cell_len(name), max(12, room // 2), room))
+        room = width - cell_len(head.text) - len(button.value) - 4
+        named = min(cell_len(name), _NAME_CELLS)
+        facts = _fitting(told, room - named - min(cell_len(detail), _ARGUMENT_CELLS))
+        room = max(0, room - len(facts))
+        name = fit(name, min(cell_len(name), max(_NAME_CELLS, room // 2), room))
         pieces = [
             head,
             Piece(name + " ", Tone.NAME),
