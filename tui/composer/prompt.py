@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from textual.actions import SkipAction
 from textual.geometry import Offset
 from textual.message import Message
+from textual.strip import Strip
 from textual.widgets import TextArea
 from textual.widgets.text_area import Edit, EditResult, Location, Selection
 
@@ -177,6 +178,10 @@ class Prompt(TextArea, inherit_bindings=False):
 
     def on_text_area_changed(self) -> None:
         self.completer.follow()
+
+    def render_line(self, y: int) -> Strip:
+        # Textual cannot wrap the placeholder where there is no room for a letter.
+        return super().render_line(y) if self.content_size.width else Strip([])
 
     def watch_has_focus(self, has_focus: bool) -> None:
         super().watch_has_focus(has_focus)

@@ -214,3 +214,12 @@ async def test_a_letter_and_the_focus_of_the_terminal_announce_a_person(stage: S
     await stage.until(lambda: stage.active == before + 1)
     stage.app.post_message(events.AppFocus())
     await stage.until(lambda: stage.active == before + 2)
+
+
+@pytest.mark.parametrize("size", [(1, 24), (2, 6), (3, 24), (5, 5)])
+async def test_a_terminal_without_room_for_a_letter_ends_nothing(size: tuple[int, int]) -> None:
+    async with staged(size) as stage:
+        await stage.ask("hello")
+        stage.model.say("I am here.")
+        stage.model.finish()
+        await stage.until(lambda: stage.session.record.steps)
