@@ -6,17 +6,13 @@ processes of the program is taken; then letters are typed at a fixed pace, and t
 
 Each run is a program of its own. The time of a busy machine is not to be trusted, its processor time is.
 
-Figures (Python 3.11.7, 2 cores AMD EPYC, Linux, 1 December 2026, load average 8 to 12), two runs, each
-followed by one of the version that drew every line anew, in brackets:
+Figures (Python 3.11.7, 2 slow processors, 24 GB, Linux, 1 December 2026, load average 1.0), three runs; in
+brackets the version that drew every line anew and read every chunk by itself, on the same machine:
 
-    processor, all processes     10.2, 10.2 %   (26.8, 24.9)
-    the process of the screen     7.6, 7.6 %    (24.3, 22.8)
-    kilobytes drawn a second       57, 57       (256, 303)
-    key echo meanwhile, median     23, 23 ms    (105, 132)   p95 44, 52 (199, 230)
-
-With nothing else on that machine, load average 1.0, three runs: 13.3 % in all processes, 9.6 % in the
-screen's, 71 kB a second, echo median 5.1 ms, p95 14.6; before 29.3 % and 7.7 ms, p95 22.5. A busy machine
-draws fewer frames, so it takes less.
+    processor, all processes     median 9.4 %   max 10.1   (29.3)
+    the process of the screen    median 7.5 %
+    kilobytes drawn a second     65
+    key echo meanwhile           median 5.5 ms  p95 10.3   (7.7, p95 22.5)
 """
 
 from __future__ import annotations
