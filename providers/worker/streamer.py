@@ -8,7 +8,6 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-from core.base.scheduling import run_soon
 from providers.wire import Cancel, Ready, Start, load_to_child
 from providers.worker.exchange import Clients
 from providers.worker.http_stream import HttpStream
@@ -43,7 +42,6 @@ class Streamer:
 
 def main(parent: int, lifeline: int, peer: int) -> None:
     """Run as a stream process of `parent`, its process id."""
-    run_soon()
     with running(parent, lifeline) as child:
         streamer = Streamer(child, socket.socket(fileno=peer))
         child.loop.run_forever()

@@ -29,7 +29,9 @@ from tests.e2e.tools import (
     write_config,
 )
 from tests.servers.script import Script, in_turn
+from tests.support.live_processes import model_processes, streamer_of
 from tests.support.program import PROGRAM, Caesura, program_after, running, talk_to
+from tests.support.slices import NEEDS_SLICES, is_short
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -357,6 +359,25 @@ def test_a_command_has_neither_terminal_nor_input_and_the_keys_stay_with_the_pro
     told = told_of(app, server, exchange)
     assert told.endswith("Output so far:\nno terminal\nno input\nREADY\n")
     assert app.composer == "still mine"
+
+
+# Beside programs that compute
+
+
+@pytest.mark.promise("E6")
+@NEEDS_SLICES
+def test_what_a_stop_needs_runs_soon_and_all_else_as_usual(app: Caesura, server: OpenAIServer) -> None:
+    _, panel = start(app, server, TIDY)
+    program = app.terminal.pid
+    streamer = streamer_of(program)
+    (compiler,) = set(model_processes(program)) - {streamer}
+    commands = commands_in(app.home / "work", "/bin/bash")
+    assert commands
+    assert [is_short(pid) for pid in (program, streamer)] == [True, True]
+    assert not any(map(is_short, (compiler, *commands)))
+    panel.close()
+    app.terminal.press("escape")
+    app.wait_stopped()
 
 
 # Sub-agents within sub-agents

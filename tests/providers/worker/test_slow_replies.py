@@ -139,58 +139,47 @@ def test_a_stop_does_not_wait_for_the_next_read(monkeypatch: pytest.MonkeyPatch)
     on_traced_loop(monkeypatch, work)
 
 
+async def read_two(answer: Callable[[Reading, asyncio.StreamWriter], Coroutine[None, None, None]]) -> None:
+    """Read two replies that `answer` sends, one after the other, and see that they share a connection."""
+    clients = Clients()
+    readings = [Reading(clients), Reading(clients)]
+    connections: list[object] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while await reader.readuntil(b"{}"):
+                reading = readings[len(connections)]
+                connections.append(reader)
+                await answer(reading, writer)
+
+    async with stream_server(serve) as port:
+        for reading in readings:
+            await reading.of(f"http://127.0.0.1:{port}/")
+            assert reading.text == "a" * SOON
+        await clients.drop(USUAL.network)
+    assert len(connections) == 2
+    assert len(set(connections)) == 1
+
+
 @pytest.mark.promise("P7")
 def test_the_end_of_a_slow_reply_is_read_at_once_and_keeps_the_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def work() -> None:
-        clients = Clients()
-        readings = [Reading(clients), Reading(clients)]
-        connections: list[object] = []
+    async def answer(reading: Reading, writer: asyncio.StreamWriter) -> None:
+        await reading.sent(writer, [*[say("a")] * SOON, chat(choice({}, "stop")), DONE])
+        writer.write(LAST_CHUNK)
 
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-                while await reader.readuntil(b"{}"):
-                    reading = readings[len(connections)]
-                    connections.append(reader)
-                    await reading.sent(writer, [*[say("a")] * SOON, chat(choice({}, "stop")), DONE])
-                    writer.write(LAST_CHUNK)
-
-        async with stream_server(serve) as port:
-            for reading in readings:
-                await reading.of(f"http://127.0.0.1:{port}/")
-                assert reading.text == "a" * SOON
-            await clients.drop(USUAL.network)
-        assert len(connections) == 2
-        assert len(set(connections)) == 1
-
-    on_traced_loop(monkeypatch, work)
+    on_traced_loop(monkeypatch, lambda: read_two(answer))
 
 
 @pytest.mark.promise("P7")
 def test_an_end_that_http_sends_in_pieces_keeps_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def work() -> None:
-        clients = Clients()
-        readings = [Reading(clients), Reading(clients)]
-        connections: list[object] = []
-
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-                while await reader.readuntil(b"{}"):
-                    reading = readings[len(connections)]
-                    connections.append(reader)
-                    await reading.sent(writer, [*[say("a")] * SOON, chat(choice({}, "stop"))])
-                    for piece in (chunk(DONE)[:-2], b"\r\n", LAST_CHUNK[:3], LAST_CHUNK[3:]):
-                        reading.received.clear()
-                        writer.write(piece)
-                        await reading.received.wait()
-
-        async with stream_server(serve) as port:
-            for reading in readings:
-                await reading.of(f"http://127.0.0.1:{port}/")
-            await clients.drop(USUAL.network)
-        assert len(connections) == 2
-        assert len(set(connections)) == 1
+    async def answer(reading: Reading, writer: asyncio.StreamWriter) -> None:
+        await reading.sent(writer, [*[say("a")] * SOON, chat(choice({}, "stop"))])
+        for piece in (chunk(DONE)[:-2], b"\r\n", LAST_CHUNK[:3], LAST_CHUNK[3:]):
+            reading.received.clear()
+            writer.write(piece)
+            await reading.received.wait()
 
     monkeypatch.setattr(exchanges, "DRAIN_WITHIN_S", GENEROUS_S / 2)
-    on_traced_loop(monkeypatch, work)
+    on_traced_loop(monkeypatch, lambda: read_two(answer))
