@@ -165,8 +165,17 @@ class Panel:
         return self.wait(lambda rows: not any(text in row.text for row in rows))
 
     def click(self, text: str, button: str = STOP) -> None:
-        """Press the button of an operation with the mouse."""
-        self._app.terminal.mouse_click(*self.wait_row(text, button).at)
+        """Press the button of an operation with the mouse, again if its row has just moved: then the click
+        counts for nothing."""
+        for _ in range(TRIES):
+            self._app.terminal.mouse_click(*self.wait_row(text, button).at)
+            with contextlib.suppress(AssertionError):
+                self.wait(
+                    lambda rows: not any(text in row.text and row.button == button for row in rows),
+                    timeout=LOST_S,
+                )
+                return
+        raise AssertionError(f"no click stops {text}: {self.rows()}")
 
     def select(self, text: str) -> None:
         """Go to a row with the arrow keys. The panel must have the keys.

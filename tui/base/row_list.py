@@ -205,8 +205,9 @@ class RowList(ScrollView, Generic[AnyRow]):
             event.prevent_default()
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        _, row = self._row_at(event)
-        self._pressed = "" if row is None else row.key
+        offset, row = self._row_at(event)
+        is_meant = offset is not None and self.is_aimed_at(offset.y)
+        self._pressed = row.key if row is not None and is_meant else ""
 
     def on_click(self, event: events.Click) -> None:
         """Count a click only if it went down and up on one entry: the list may have moved in between."""
@@ -217,6 +218,15 @@ class RowList(ScrollView, Generic[AnyRow]):
         again = row.key == self._selected
         self.select(row.key)
         self.post_message(self.Clicked(row, offset.x, again=again))
+
+    def is_aimed_at(self, y: int) -> bool:
+        """Whether who presses the mouse on line `y` of the view means the row that is there."""
+        return True
+
+    def keys_in_sight(self) -> list[str]:
+        """The keys of the lines of the view, "" for one without an entry."""
+        top = self.scroll_offset.y
+        return [row.key for row in self._rows[top : top + self._height]]
 
     def _row_at(self, event: events.MouseEvent) -> tuple[Offset | None, AnyRow | ListRow | None]:
         offset = event.get_content_offset(self)

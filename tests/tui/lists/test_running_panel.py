@@ -221,6 +221,7 @@ async def test_a_click_on_a_button_stops_that_call_alone(size: tuple[int, int]) 
         below = next(at for at, text in enumerate(stage.panel) if "make test" in text)
         row = next(at for at in (below, below - 1) if "[stop]" in stage.panel[at])
         column = panel.scrollable_content_region.width - 2
+        panel._replaced_at.clear()  # as after a moment: a reply stood there before
         await stage.pilot.click(panel, offset=(column + 1, row + 1))
         await stage.until(lambda: set(stage.shell.running) == {"sleep 100", "find / -name core"})
         assert stage.does(Status.RUNNING)
@@ -405,7 +406,8 @@ class PanelApp(App[None]):
         self.living = PlayedSource()
         self.words: list[object] = []
         self.messages: list[object] = []
-        self.panel = RunningPanel(self.living, self.words.append, clock=lambda: 100.0)
+        self.now = 100.0
+        self.panel = RunningPanel(self.living, self.words.append, clock=lambda: self.now)
 
     def compose(self) -> ComposeResult:
         yield self.panel
@@ -462,10 +464,29 @@ async def test_a_list_that_moves_under_the_mouse_stops_nothing() -> None:
         app.living.registry.views = app.living.registry.views[1:]
         app.panel.look()
         await pilot._post_mouse_events([events.MouseUp, events.Click], app.panel, offset=button, button=1)
+        # One that was aimed before the list moved.
+        await pilot.click(app.panel, offset=button)
+        await pilot.pause()
+        assert app.messages == []
+        app.now += 2 * MOVED_S
         await pilot.click(app.panel, offset=button)
         await pilot.pause()
         # Only the click of its own, which meant what stood there then.
         assert app.messages == ["three"]
+
+
+@pytest.mark.promise("S5")
+async def test_a_click_counts_on_what_has_stood_there_whatever_happens_below() -> None:
+    app = PanelApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.living.registry.views = (view("one"), view("two"))
+        app.panel.open()
+        await pilot.pause()
+        app.living.registry.views = (view("one"), view("three"), view("four"))
+        app.panel.look()
+        await pilot.click(app.panel, offset=(app.panel.scrollable_content_region.width - 1, 1))
+        await pilot.pause()
+        assert app.messages == ["one"]
 
 
 @pytest.mark.promise("E6")

@@ -2,12 +2,14 @@
 
 It reads from the session ten times a second, only while it is visible and something runs, and paints only
 rows that have changed. It stops nothing itself: it posts a message for what the person wants, and shows in
-the next frame what has become of it. A click never takes the focus, so that Esc keeps its meaning.
+the next frame what has become of it. A click never takes the focus, so that Esc keeps its meaning, and stops
+nothing that has just come under the mouse.
 """
 
 from __future__ import annotations
 
 import time
+from itertools import zip_longest
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.content import Content
@@ -16,7 +18,7 @@ from textual.message import Message
 from core.operations.events import Status
 from tui.base.printable import readable
 from tui.base.row import HintRow, ListRow
-from tui.base.row_list import RowList
+from tui.base.row_list import MOVED_S, RowList
 from tui.base.wrap import wrap
 from tui.composer.reason import StopReason
 from tui.keys.bindings import KeyScope, bindings, key_name
@@ -111,6 +113,8 @@ class RunningPanel(RowList[ListRow]):
         self._refused: tuple[tuple[int, str], ...] = ()
         self._unfolded: dict[str, tuple[str, ...]] = {}
         self._timer: Timer | None = None
+        self._replaced_at: dict[int, float] = {}
+        """When a line of the view got another operation than it had."""
 
     def on_mount(self) -> None:
         self._timer = self.set_interval(LOOK_S, self.look, pause=True)
@@ -203,8 +207,16 @@ class RunningPanel(RowList[ListRow]):
         """Lay out the rows; the person's own scrolling is left alone."""
         width = self.scrollable_content_region.width
         rows = panel_rows(self._placed, self._unfolded, self._refused, width, self._clock())
+        before = self.keys_in_sight()
         self.show(rows, follow=False)
+        for y, (old, new) in enumerate(zip_longest(before, self.keys_in_sight(), fillvalue="")):
+            if old and old != new:
+                self._replaced_at[y] = self._clock()
         self._show_title(width)
+
+    def is_aimed_at(self, y: int) -> bool:
+        """Not at what has just moved there: a click would stop the call below the one that it is for."""
+        return self._clock() - self._replaced_at.get(y, float("-inf")) >= MOVED_S
 
     def _show_title(self, width: int) -> None:
         count = len(self._placed)
